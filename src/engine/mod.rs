@@ -1,0 +1,199 @@
+//! Group commit: everything that waits becomes one transaction, and is answered when that is on disk.
+
+mod clock;
+mod worker;
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::ledger::{Command, Commit, Currency, Entry, EntryId, Outcome, Timestamp, UserId, Wallet, WalletId};
+use crate::store::{Reader, Store, StoreError};
+pub use clock::{Clock, SystemClock};
+use worker::{Submission, Worker};
+
+/// The handle to the one ledger of this process. Cheap to clone; every door has one.
+///
+/// When the last clone is dropped, the worker answers what still waits and lets go of the store.
+#[derive(Clone)]
+pub struct Engine {
+    queue: mpsc::Sender<Submission>,
+    reader: Arc<dyn Reader>,
+    health: watch::Receiver<Health>,
+    currency: Currency,
+}
+
+/// How the engine batches and waits.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineOptions {
+    /// Commands that may wait; one more is answered [`EngineError::Busy`].
+    pub queue_capacity: usize,
+    /// Commands that share one transaction at the most.
+    pub batch_size_max: usize,
+    /// How long a command waits while another process holds the write lock.
+    pub lock_timeout: Duration,
+}
+
+/// Whether the ledger can commit, as far as the last attempt tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    Serving,
+    NotServing,
+}
+
+/// Why a command or a read got no answer from the ledger.
+#[derive(Clone, Debug, Error)]
+pub enum EngineError {
+    /// The queue is full; nothing was done.
+    #[error("the queue is full")]
+    Busy,
+    /// The command's deadline passed before it was decided; nothing was done.
+    #[error("the deadline passed before the command was decided")]
+    Deadline,
+    /// The store failed; the outcome of a command may be unknown.
+    #[error("the store failed")]
+    Unavailable(#[source] Arc<StoreError>),
+    /// The engine has stopped, or its worker failed; the outcome of a command may be unknown.
+    #[error("the engine has stopped")]
+    Stopped,
+}
+
+impl From<StoreError> for EngineError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(Arc::new(error))
+    }
+}
+
+/// A command's answer to come. Dropping it changes nothing about the command.
+pub struct Answer(oneshot::Receiver<Result<Outcome, EngineError>>);
+
+impl Answer {
+    /// Waits until the command is decided and on disk, or failed.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn outcome(self) -> Result<Outcome, EngineError> {
+        self.0.await.unwrap_or(Err(EngineError::Stopped))
+    }
+}
+
+/// A page of a wallet's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Newest first.
+    pub entries: Vec<Entry>,
+    /// The last entry of this page, when there are older ones: what the next page comes before.
+    pub next_before: Option<EntryId>,
+}
+
+impl Page {
+    /// The number of entries in a page when the caller does not say.
+    pub const SIZE_DEFAULT: usize = 50;
+    /// The most entries in a page; more are cut to this.
+    pub const SIZE_MAX: usize = 1000;
+}
+
+impl Engine {
+    /// Starts the worker on a thread of its own, which ends when the last handle is gone.
+    ///
+    /// # Panics
+    /// If the system cannot start a thread.
+    #[must_use]
+    pub fn start(
+        store: Store,
+        currency: Currency,
+        clock: impl Clock,
+        options: EngineOptions,
+    ) -> (Self, JoinHandle<()>) {
+        let (queue, submissions) = mpsc::channel(options.queue_capacity);
+        let (health_sender, health) = watch::channel(Health::Serving);
+        let worker = Worker::new(store.writer, submissions, health_sender, clock, options);
+        let thread = thread::Builder::new().name("ledger".to_owned()).spawn(move || worker.run());
+        let thread = thread.expect("a thread for the ledger can be started");
+        (Self { queue, reader: store.reader, health, currency }, thread)
+    }
+
+    /// Queues a command and waits for its outcome. Dropping the future does not stop the command.
+    ///
+    /// # Errors
+    /// [`EngineError`]; [`EngineError::Busy`] at once when the queue is full.
+    pub async fn submit(&self, command: Command, deadline: Option<Instant>) -> Result<Outcome, EngineError> {
+        let (submission, answer) = Submission::new(command, deadline);
+        self.queue.try_send(submission).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => EngineError::Busy,
+            mpsc::error::TrySendError::Closed(_) => EngineError::Stopped,
+        })?;
+        Answer(answer).outcome().await
+    }
+
+    /// Queues a command, waiting for room if there is none, and returns its answer to come: for streams, which slow
+    /// down rather than be refused. Commands queued one after the other are decided in that order.
+    ///
+    /// # Errors
+    /// [`EngineError::Stopped`].
+    pub async fn enqueue(&self, command: Command, deadline: Option<Instant>) -> Result<Answer, EngineError> {
+        let (submission, answer) = Submission::new(command, deadline);
+        self.queue.send(submission).await.map_err(|_| EngineError::Stopped)?;
+        Ok(Answer(answer))
+    }
+
+    /// The user's wallet as it stands, or as it stood at a moment; `None` if there is, or was, no such user.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`].
+    pub async fn wallet(&self, user_id: UserId, at: Option<Timestamp>) -> Result<Option<Wallet>, EngineError> {
+        Ok(self.reader.wallet(user_id, at).await?)
+    }
+
+    /// A page of the user's entries before `before`, newest first; `None` if there is no such user.
+    ///
+    /// A `size` above [`Page::SIZE_MAX`] is cut to that.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`].
+    pub async fn entries(
+        &self,
+        user_id: UserId,
+        before: Option<EntryId>,
+        size: usize,
+    ) -> Result<Option<Page>, EngineError> {
+        let size = size.min(Page::SIZE_MAX);
+        // One more than asked for tells whether there is a next page.
+        let Some(mut entries) = self.reader.entries(user_id, before, size + 1).await? else { return Ok(None) };
+        let more = entries.len() > size;
+        entries.truncate(size);
+        let next_before = if more { entries.last().map(|entry| entry.entry_id) } else { None };
+        Ok(Some(Page { entries, next_before }))
+    }
+
+    /// The head of the commit chain; [`Commit::GENESIS`] if nothing was committed yet.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`].
+    pub async fn head(&self) -> Result<Commit, EngineError> {
+        Ok(self.reader.head().await?)
+    }
+
+    /// The currency of every wallet.
+    #[must_use]
+    pub const fn currency(&self) -> Currency {
+        self.currency
+    }
+
+    /// Whether the ledger can commit; changes are told.
+    #[must_use]
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.clone()
+    }
+
+    /// An id for a wallet that may be made.
+    #[must_use]
+    pub fn new_wallet_id(&self) -> WalletId {
+        WalletId::from(Uuid::now_v7())
+    }
+}
