@@ -1,1 +1,66 @@
-fn main(){}
+//! The command line.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use wallet::config::{CommandLine, EXIT_USAGE, Settings, Task};
+use wallet::server::Server;
+use wallet::store::sqlite;
+use wallet::{api, healthcheck, telemetry};
+
+fn main() -> ExitCode {
+    let CommandLine { command, settings } = match CommandLine::try_parse() {
+        Ok(command_line) => command_line,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    if let Err(error) = telemetry::init(&settings.log, settings.log_format) {
+        eprintln!("error: invalid value '{}' for '--log <FILTER>': {error}", settings.log);
+        return ExitCode::from(EXIT_USAGE);
+    }
+    let done = match command.unwrap_or(Task::Serve) {
+        Task::Serve => serve(settings),
+        Task::Healthcheck => healthcheck::run(settings.http_addr).map(|answer| println!("{answer}")),
+        Task::Verify => verify(&settings),
+        Task::Openapi => {
+            println!("{}", api::rest::openapi());
+            Ok(())
+        }
+    };
+    done.map_or_else(
+        |error| {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        },
+        |()| ExitCode::SUCCESS,
+    )
+}
+
+#[tokio::main]
+async fn serve(settings: Settings) -> Result<()> {
+    let shutdown = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
+        tracing::info!("stopping");
+        stop.cancel();
+    });
+    let server = Server::start(settings).await?;
+    tracing::info!(http = %server.http_addr(), grpc = %server.grpc_addr(), "serving");
+    server.run(shutdown).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn verify(settings: &Settings) -> Result<()> {
+    let path = sqlite::path_of(&settings.database_url)?;
+    let report = sqlite::audit(&path)?.context("the ledger is not what its commands made it")?;
+    println!("{report}");
+    Ok(())
+}

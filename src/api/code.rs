@@ -210,6 +210,7 @@ impl From<&EngineError> for Problem {
             EngineError::Busy => Reason::Busy,
             EngineError::Deadline => Reason::Deadline,
             EngineError::Unavailable(_) | EngineError::Stopped => Reason::Unavailable,
+            EngineError::Corrupt(_) | EngineError::Panicked => Reason::Internal,
         })
     }
 }

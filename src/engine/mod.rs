@@ -58,14 +58,23 @@ pub enum EngineError {
     /// The store failed; the outcome of a command may be unknown.
     #[error("the store failed")]
     Unavailable(#[source] Arc<StoreError>),
-    /// The engine has stopped, or its worker failed; the outcome of a command may be unknown.
+    /// A stored row is not what the ledger wrote; nothing was done.
+    #[error("the ledger is corrupt")]
+    Corrupt(#[source] Arc<StoreError>),
+    /// A bug: the worker panicked over this command.
+    #[error("the ledger's worker panicked")]
+    Panicked,
+    /// The engine has stopped; the outcome of a command may be unknown.
     #[error("the engine has stopped")]
     Stopped,
 }
 
 impl From<StoreError> for EngineError {
     fn from(error: StoreError) -> Self {
-        Self::Unavailable(Arc::new(error))
+        match error {
+            StoreError::Corrupt { .. } => Self::Corrupt(Arc::new(error)),
+            StoreError::Locked | StoreError::Unavailable(_) | StoreError::Unfit(_) => Self::Unavailable(Arc::new(error)),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The proof that a ledger is what its commands made it: every entry, balance, sequence and hash, once more.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use thiserror::Error;
 
@@ -28,6 +29,14 @@ pub struct AuditReport {
     pub head: Commit,
     /// The number of wallets.
     pub wallets: u64,
+}
+
+impl fmt::Display for AuditReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { head: Commit { commit_id, last_entry_id, hash, .. }, wallets } = self;
+        writeln!(f, "ok: {wallets} wallets, {last_entry_id} entries, {commit_id} commits; every balance and hash is right")?;
+        write!(f, "checkpoint: commit {commit_id}, entry {last_entry_id}, hash {hash}")
+    }
 }
 
 /// The first thing that is wrong with a ledger.

@@ -9,6 +9,9 @@ use super::{Amount, Balance, EntryId, EventId, UserId, WalletId};
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// Later than any entry.
+    pub const MAX: Self = Self(i64::MAX);
+
     /// The moment `microseconds` after (or, negative, before) 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn from_microseconds(microseconds: i64) -> Self {

@@ -58,6 +58,14 @@ impl EventId {
 impl EntryId {
     /// The place before the first entry.
     pub const ZERO: Self = Self(0);
+    /// The last place that there can be.
+    pub const MAX: Self = Self(i64::MAX);
+
+    /// The place before this one; `None` before [`EntryId::ZERO`].
+    #[must_use]
+    pub const fn previous(self) -> Option<Self> {
+        Self::new(self.0 - 1)
+    }
 
     /// The place after this one.
     ///

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::ledger::{Audit, AuditReport, Command, Commit, Entry, EntryId, Finding, Outcome, Timestamp, UserId, Wallet};
+use crate::ledger::{Command, Commit, Entry, EntryId, Outcome, Timestamp, UserId, Wallet};
 pub use error::StoreError;
 
 /// The half of a store that writes.

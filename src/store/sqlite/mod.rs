@@ -1,0 +1,54 @@
+//! The ledger in one SQLite file: a rusqlite connection writes, a pool of sqlx connections reads.
+//!
+//! One process serves one file, and holds an advisory lock on a file beside it (`….db-lock`) as long as it does. The
+//! database itself must never be opened by anything but SQLite: closing it would drop SQLite's own locks (POSIX).
+
+mod audit;
+mod open;
+mod reader;
+mod row;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Store, StoreError};
+use crate::ledger::Currency;
+pub use audit::audit;
+use open::FileLock;
+use reader::SqliteReader;
+use writer::SqliteWriter;
+
+/// What marks a SQLite file as a wallet's (`pragma application_id`): the letters `WLET`.
+const APPLICATION_ID: i32 = 0x574c_4554;
+
+/// The path in a `sqlite://` URL.
+///
+/// # Errors
+/// [`StoreError::Unfit`] for any other URL, and for a database that would not be on disk.
+pub fn path_of(url: &str) -> Result<PathBuf, StoreError> {
+    let unfit = |why: &str| StoreError::Unfit(format!("cannot use the database URL `{url}`: {why}"));
+    let path = url
+        .strip_prefix("sqlite://")
+        .or_else(|| url.strip_prefix("sqlite:"))
+        .ok_or_else(|| unfit("it must begin with sqlite://"))?;
+    match path {
+        "" => Err(unfit("the path is missing")),
+        _ if path.contains(":memory:") => Err(unfit("money must be on disk")),
+        _ if path.contains('?') => Err(unfit("it takes no parameters")),
+        path => Ok(PathBuf::from(path)),
+    }
+}
+
+/// Opens the ledger in the file at `path`, which is made if it is missing, and brings its tables up to date.
+///
+/// # Errors
+/// [`StoreError::Unfit`] if another process serves it, or if it is no wallet's, a newer wallet's, or in another
+/// currency: it is left as it is. [`StoreError::Locked`] and [`StoreError::Unavailable`] as they say.
+pub async fn open(path: &Path, currency: Currency) -> Result<Store, StoreError> {
+    let lock = FileLock::take(path)?;
+    open::prepare(path, currency).await?;
+    let writer = SqliteWriter::open(path, lock)?;
+    let reader = SqliteReader::open(path).await?;
+    Ok(Store { writer: Box::new(writer), reader: Arc::new(reader) })
+}

@@ -1,0 +1,126 @@
+//! Whether a file may be served, and making it ready.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection as RawConnection, OpenFlags};
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection};
+
+use super::{APPLICATION_ID, StoreError};
+use crate::ledger::Currency;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// Small pages write less for a commit that touches few rows of each; measured against 4096 bytes.
+const PAGE_SIZE: u32 = 1024;
+
+/// How long another process's lock is waited for at start.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The right to serve a database file, held until dropped.
+pub(super) struct FileLock {
+    _file: File,
+}
+
+impl FileLock {
+    /// Takes the lock beside the database at `path`.
+    pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
+        let shown = path.display();
+        // Two names of one file must meet in one lock.
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let mut lock_path = real.into_os_string();
+        lock_path.push("-lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(|error| StoreError::Unfit(format!("cannot open the database {shown}: {error}")))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => {
+                Err(StoreError::Unfit(format!("the database {shown} is served by another process")))
+            }
+            Err(TryLockError::Error(error)) => {
+                Err(StoreError::Unfit(format!("cannot lock the database {shown}: {error}")))
+            }
+        }
+    }
+}
+
+/// Makes the file if it is missing, and its tables what this program expects.
+pub(super) async fn prepare(path: &Path, currency: Currency) -> Result<(), StoreError> {
+    let new = is_new(path)?;
+    let mut options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .page_size(PAGE_SIZE)
+        .busy_timeout(LOCK_TIMEOUT)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full);
+    if new {
+        options = options.pragma("application_id", APPLICATION_ID.to_string());
+    }
+    let mut connection =
+        options.disable_statement_logging().connect().await.map_err(|error| refused_by_sqlite(path, &error))?;
+    let migrated = MIGRATIONS.run(&mut connection).await.map_err(|error| match error {
+        MigrateError::VersionMissing(version) | MigrateError::VersionMismatch(version) => StoreError::Unfit(format!(
+            "the database {} was made by another version of the wallet (migration {version} is not known here)",
+            path.display()
+        )),
+        error => refused_by_sqlite(path, &error),
+    });
+    let settled = match migrated {
+        Ok(()) => settle_currency(&mut connection, path, currency).await,
+        Err(error) => Err(error),
+    };
+    let closed = connection.close().await.map_err(StoreError::unavailable);
+    settled.and(closed)
+}
+
+/// Whether there is nothing in the file yet. Looks at it without changing it.
+fn is_new(path: &Path) -> Result<bool, StoreError> {
+    if !path.exists() {
+        return Ok(true);
+    }
+    let look = || -> rusqlite::Result<(i64, i32)> {
+        let connection = RawConnection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(LOCK_TIMEOUT)?;
+        let tables = connection.query_row("select count(*) from sqlite_schema", [], |row| row.get(0))?;
+        let application_id = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        Ok((tables, application_id))
+    };
+    match look().map_err(|error| refused_by_sqlite(path, &error))? {
+        (_, APPLICATION_ID) => Ok(false),
+        (0, 0) => Ok(true),
+        _ => Err(StoreError::Unfit(format!("{} is not a wallet's database", path.display()))),
+    }
+}
+
+/// Stores the currency at the first start, and holds every later one to it.
+async fn settle_currency(
+    connection: &mut sqlx::SqliteConnection,
+    path: &Path,
+    currency: Currency,
+) -> Result<(), StoreError> {
+    let stored: String = sqlx::query_scalar(
+        "insert into setting (name, value) values ('currency', ?1)
+         on conflict (name) do update set value = value
+         returning value",
+    )
+    .bind(currency.code())
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::unavailable)?;
+    if stored == currency.code() {
+        return Ok(());
+    }
+    Err(StoreError::Unfit(format!("the database {} is in {stored}, not in {currency}", path.display())))
+}
+
+fn refused_by_sqlite(path: &Path, error: &dyn std::error::Error) -> StoreError {
+    StoreError::Unfit(format!("cannot open the database {}: {error}", path.display()))
+}

@@ -1,0 +1,82 @@
+//! The real program, as a process of its own: for what only a process can suffer.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running `wallet serve`, killed when dropped.
+pub struct Process {
+    pub http: SocketAddr,
+    pub grpc: SocketAddr,
+    child: Child,
+}
+
+/// The program with no settings of this environment.
+pub fn wallet() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wallet"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WALLET_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// The program's output, its standard error as text, and its exit code.
+pub fn run(args: &[&str]) -> (String, String, Option<i32>) {
+    let Output { status, stdout, stderr } = wallet().args(args).output().expect("the program runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (text(stdout), text(stderr), status.code())
+}
+
+pub fn database_url(path: &Path) -> String {
+    format!("sqlite://{}", path.display())
+}
+
+impl Process {
+    /// Starts the program on any free ports, and returns when it serves.
+    pub fn start(database: &Path) -> Self {
+        let url = database_url(database);
+        let mut child = wallet()
+            .args(["serve", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--database-url", &url])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut logs = BufReader::new(child.stderr.take().expect("its standard error"));
+        let mut lines = String::new();
+        let (http, grpc) = loop {
+            let start = lines.len();
+            let read = logs.read_line(&mut lines).expect("a log line");
+            assert_ne!(read, 0, "the program ended before it served: {lines}");
+            let Ok(line) = serde_json::from_str::<serde_json::Value>(&lines[start..]) else { continue };
+            let addr = |name: &str| line[name].as_str().and_then(|addr| addr.parse().ok());
+            if let (Some(http), Some(grpc)) = (addr("http"), addr("grpc")) {
+                break (http, grpc);
+            }
+        };
+        // What it logs from now on must be read, or it would block on a full pipe.
+        std::thread::spawn(move || std::io::copy(&mut logs.by_ref(), &mut std::io::sink()));
+        Self { http, grpc, child }
+    }
+
+    /// Kills it at once, as a crash would.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it is killed");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Sends `SIGTERM` and waits until it has ended, or for too long.
+    pub fn terminate(mut self) -> (ExitStatus, Duration) {
+        let sent = Instant::now();
+        let killed = Command::new("kill").arg(self.child.id().to_string()).status().expect("kill runs");
+        assert!(killed.success());
+        (self.child.wait().expect("it ends"), sent.elapsed())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
