@@ -10,6 +10,7 @@ use crate::api::grpc::GrpcOptions;
 use crate::api::rest::RestOptions;
 use crate::engine::EngineOptions;
 use crate::ledger::Currency;
+use crate::store::Location;
 
 /// The exit code of a command line that cannot be followed (`EX_USAGE` of BSD's `sysexits.h`).
 pub const EXIT_USAGE: u8 = 64;
@@ -52,7 +53,7 @@ pub struct Settings {
 
     /// The database; an SQLite file is made if it is missing
     #[arg(long, env = "WALLET_DATABASE_URL", default_value = "sqlite://wallet.db", value_name = "URL", global = true)]
-    pub database_url: String,
+    pub database_url: Location,
 
     /// The currency of every wallet, by its ISO 4217 code; stored at the first start and fixed from then on
     #[arg(long, env = "WALLET_CURRENCY", default_value = "EUR", value_name = "CODE", global = true)]

@@ -8,15 +8,19 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use wallet::config::{CommandLine, EXIT_USAGE, Settings, Task};
 use wallet::server::Server;
-use wallet::store::sqlite;
 use wallet::{api, healthcheck, telemetry};
 
 fn main() -> ExitCode {
     let CommandLine { command, settings } = match CommandLine::try_parse() {
         Ok(command_line) => command_line,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        Err(error) if error.use_stderr() => {
+            // One line says what is wrong; the rest of clap's text is what `--help` has.
+            eprintln!("{}", error.to_string().lines().next().unwrap_or_default());
+            return ExitCode::from(EXIT_USAGE);
+        }
+        Err(help) => {
+            let _ = help.print();
+            return ExitCode::SUCCESS;
         }
     };
     if let Err(error) = telemetry::init(&settings.log, settings.log_format) {
@@ -59,8 +63,7 @@ async fn serve(settings: Settings) -> Result<()> {
 }
 
 fn verify(settings: &Settings) -> Result<()> {
-    let path = sqlite::path_of(&settings.database_url)?;
-    let report = sqlite::audit(&path)?.context("the ledger is not what its commands made it")?;
+    let report = settings.database_url.audit()?.context("the ledger is not what its commands made it")?;
     println!("{report}");
     Ok(())
 }

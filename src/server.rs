@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,7 +12,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{grpc, rest};
 use crate::config::Settings;
 use crate::engine::{Engine, SystemClock};
-use crate::store::{Reader, StoreError, sqlite};
+use crate::store::{Reader, StoreError};
 
 /// How long a client may take to send a request's head; also how long a connection may be idle between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -37,6 +36,8 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// How long open connections get to finish at shut-down. With what a lock may cost, it stays under ten seconds.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long the ledger gets to end after that.
+const LEDGER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long to leave a system alone that cannot accept a connection (no file descriptors left, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -58,7 +59,7 @@ pub struct Server {
     settings: Settings,
     engine: Engine,
     reader: Arc<dyn Reader>,
-    ledger: JoinHandle<()>,
+    ledger_ended: oneshot::Receiver<()>,
 }
 
 impl Server {
@@ -69,11 +70,10 @@ impl Server {
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let (http, http_addr) = bind("REST", settings.http_addr).await?;
         let (grpc, grpc_addr) = bind("gRPC", settings.grpc_addr).await?;
-        let path = sqlite::path_of(&settings.database_url)?;
-        let store = sqlite::open(&path, settings.currency).await?;
+        let store = settings.database_url.open(settings.currency).await?;
         let reader = Arc::clone(&store.reader);
-        let (engine, ledger) = Engine::start(store, settings.currency, SystemClock, settings.engine());
-        Ok(Self { http, grpc, http_addr, grpc_addr, settings, engine, reader, ledger })
+        let (engine, ledger_ended) = Engine::start(store, settings.currency, SystemClock, settings.engine());
+        Ok(Self { http, grpc, http_addr, grpc_addr, settings, engine, reader, ledger_ended })
     }
 
     /// Where the REST API listens: the address asked for, with the port that the system chose if that was 0.
@@ -92,8 +92,8 @@ impl Server {
     pub async fn run(self, shutdown: CancellationToken) {
         let connections_max = usize::try_from(self.settings.connections_max).unwrap_or(usize::MAX);
         let rest = rest::router(self.engine.clone(), self.settings.rest());
-        let grpc = grpc::router(self.engine.clone(), self.settings.grpc(), shutdown.clone());
-        // From here on only the routers hold the engine: when the last connection ends, so does the worker.
+        let grpc = grpc::router(self.engine.clone(), self.settings.grpc(), shutdown.clone()).await;
+        // From here on only the doors hold the engine: when the last connection ends, so does the worker.
         drop(self.engine);
         tokio::join!(
             serve(self.http, rest, builder().http1_only(), connections_max, &shutdown),
@@ -101,10 +101,8 @@ impl Server {
         );
         self.reader.close().await;
         drop(self.reader);
-        let ledger = self.ledger;
-        let ended = tokio::task::spawn_blocking(move || ledger.join()).await;
-        if !matches!(ended, Ok(Ok(()))) {
-            tracing::error!("the ledger's worker did not end in order");
+        if time::timeout(LEDGER_TIMEOUT, self.ledger_ended).await.is_err() {
+            tracing::error!("the ledger's worker did not end in time");
         }
     }
 }
@@ -159,13 +157,14 @@ async fn serve(
             Some(_) = connections.join_next() => continue,
             () = shutdown.cancelled() => break,
         };
-        let watcher = graceful.watcher();
-        let (builder, service) = (builder.clone(), service.clone());
+        let (builder, service, watcher) = (builder.clone(), service.clone(), graceful.watcher());
+        let silent_end = shutdown.clone();
         connections.spawn(async move {
             let _permit = permit;
             // Whoever connects and then says nothing would otherwise be waited for outside every other timeout.
-            let spoke = time::timeout(HEAD_TIMEOUT, stream.peek(&mut [0])).await;
-            if !matches!(spoke, Ok(Ok(1..))) {
+            let mut first = [0];
+            let spoke = time::timeout(HEAD_TIMEOUT, stream.peek(&mut first));
+            if !matches!(silent_end.run_until_cancelled(spoke).await, Some(Ok(Ok(1..)))) {
                 return;
             }
             let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();

@@ -4,7 +4,7 @@ mod clock;
 mod worker;
 
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::ledger::{Command, Commit, Currency, Entry, EntryId, Outcome, Timestamp, UserId, Wallet, WalletId};
 use crate::store::{Reader, Store, StoreError};
 pub use clock::{Clock, SystemClock};
+pub use worker::panic_message;
 use worker::{Submission, Worker};
 
 /// The handle to the one ledger of this process. Cheap to clone; every door has one.
@@ -73,7 +74,9 @@ impl From<StoreError> for EngineError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Corrupt { .. } => Self::Corrupt(Arc::new(error)),
-            StoreError::Locked | StoreError::Unavailable(_) | StoreError::Unfit(_) => Self::Unavailable(Arc::new(error)),
+            StoreError::Locked | StoreError::Unavailable(_) | StoreError::Unfit(_) => {
+                Self::Unavailable(Arc::new(error))
+            }
         }
     }
 }
@@ -108,7 +111,8 @@ impl Page {
 }
 
 impl Engine {
-    /// Starts the worker on a thread of its own, which ends when the last handle is gone.
+    /// Starts the worker on a thread of its own, which ends when the last handle is gone. The receiver is closed when
+    /// it has, and has let go of the store.
     ///
     /// # Panics
     /// If the system cannot start a thread.
@@ -118,13 +122,18 @@ impl Engine {
         currency: Currency,
         clock: impl Clock,
         options: EngineOptions,
-    ) -> (Self, JoinHandle<()>) {
+    ) -> (Self, oneshot::Receiver<()>) {
         let (queue, submissions) = mpsc::channel(options.queue_capacity);
         let (health_sender, health) = watch::channel(Health::Serving);
         let worker = Worker::new(store.writer, submissions, health_sender, clock, options);
-        let thread = thread::Builder::new().name("ledger".to_owned()).spawn(move || worker.run());
-        let thread = thread.expect("a thread for the ledger can be started");
-        (Self { queue, reader: store.reader, health, currency }, thread)
+        let (ended_sender, ended) = oneshot::channel();
+        let work = move || {
+            worker.run();
+            drop(ended_sender);
+        };
+        let thread = thread::Builder::new().name("ledger".to_owned()).spawn(work);
+        thread.expect("a thread for the ledger can be started");
+        (Self { queue, reader: store.reader, health, currency }, ended)
     }
 
     /// Queues a command and waits for its outcome. Dropping the future does not stop the command.

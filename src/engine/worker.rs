@@ -186,6 +186,7 @@ fn answer_if(batch: Vec<Submission>, error: impl Fn(&Submission) -> Option<Engin
     left
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
+/// What a panic said, as far as it can be read.
+pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
     panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }

@@ -34,7 +34,10 @@ pub struct AuditReport {
 impl fmt::Display for AuditReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { head: Commit { commit_id, last_entry_id, hash, .. }, wallets } = self;
-        writeln!(f, "ok: {wallets} wallets, {last_entry_id} entries, {commit_id} commits; every balance and hash is right")?;
+        writeln!(
+            f,
+            "ok: {wallets} wallets, {last_entry_id} entries, {commit_id} commits; every balance and hash is right"
+        )?;
         write!(f, "checkpoint: commit {commit_id}, entry {last_entry_id}, hash {hash}")
     }
 }
@@ -246,8 +249,8 @@ mod tests {
         assert!(matches!(found(|l| l.entries[1].sequence = 7), Finding::Sequence { expected: 2, found: 7, .. }));
         assert!(matches!(found(|l| l.entries[1].previous_entry_id = None), Finding::Previous { .. }));
         assert!(matches!(found(|l| l.entries[1].kind = Kind::Open), Finding::Opening { .. }));
-        assert!(matches!(found(|l| drop(l.entries.remove(0))), Finding::EntryOrder { .. }));
-        assert!(matches!(found(|l| drop(l.entries.pop())), Finding::CommitEntries { .. }));
+        assert!(matches!(found(|l| _ = l.entries.remove(0)), Finding::EntryOrder { .. }));
+        assert!(matches!(found(|l| _ = l.entries.pop()), Finding::CommitEntries { .. }));
         let late = Timestamp::from_microseconds(9);
         assert!(matches!(found(|l| l.entries[0].created_at = late), Finding::Time { .. }));
         let early = Timestamp::from_microseconds(4);

@@ -216,7 +216,8 @@ impl Significand {
                 b'0' => zeros = zeros.saturating_add(1),
                 b'1'..=b'9' => {
                     // Zeros before the first digit other than 0 multiply nothing.
-                    let factor = if digits == Some(0) { Some(10) } else { 10_i128.checked_pow(zeros.saturating_add(1)) };
+                    let factor =
+                        if digits == Some(0) { Some(10) } else { 10_i128.checked_pow(zeros.saturating_add(1)) };
                     digits = digits
                         .zip(factor)
                         .and_then(|(digits, factor)| digits.checked_mul(factor))
@@ -258,7 +259,8 @@ mod tests {
 
     #[test]
     fn every_spelling_of_a_number_is_the_same_amount() {
-        for one in ["1", "1.0", "1.00", "10e-1", "1e0", "0.1E+1", "100E-2", "1.00000000000000000000000000000000000000"] {
+        for one in ["1", "1.0", "1.00", "10e-1", "1e0", "0.1E+1", "100E-2", "1.00000000000000000000000000000000000000"]
+        {
             assert_eq!(eur(one), Ok(100), "{one}");
         }
         assert_eq!(eur("1.10000000000"), Ok(110));
@@ -288,7 +290,10 @@ mod tests {
 
     #[test]
     fn what_is_no_json_number_is_refused() {
-        let bad = ["", "-", "+1", "01", ".5", "1.", "1e", "1e+", "1.e3", "1,0", "0x10", "NaN", "Infinity", "1 ", "--1", "1e1.5", "٣"];
+        let bad = [
+            "", "-", "+1", "01", ".5", "1.", "1e", "1e+", "1.e3", "1,0", "0x10", "NaN", "Infinity", "1 ", "--1",
+            "1e1.5", "٣",
+        ];
         for text in bad {
             assert_eq!(eur(text), Err(DecimalError::NotANumber), "{text:?}");
         }

@@ -6,11 +6,15 @@
 mod error;
 pub mod sqlite;
 
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::ledger::{Command, Commit, Entry, EntryId, Outcome, Timestamp, UserId, Wallet};
+use crate::ledger::{
+    AuditReport, Command, Commit, Currency, Entry, EntryId, Finding, Outcome, Timestamp, UserId, Wallet,
+};
 pub use error::StoreError;
 
 /// The half of a store that writes.
@@ -67,4 +71,50 @@ pub trait Reader: Send + Sync {
 pub struct Store {
     pub writer: Box<dyn Writer>,
     pub reader: Arc<dyn Reader>,
+}
+
+/// Where a ledger is kept, as a URL says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// An SQLite file: `sqlite://wallet.db`, `sqlite:///data/wallet.db`.
+    Sqlite(PathBuf),
+}
+
+impl FromStr for Location {
+    type Err = StoreError;
+
+    fn from_str(url: &str) -> Result<Self, Self::Err> {
+        let unfit = |why: &str| Err(StoreError::Unfit(why.to_owned()));
+        let Some(path) = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")) else {
+            return unfit("it must begin with sqlite://");
+        };
+        match path {
+            "" => unfit("the path is missing"),
+            _ if path.contains(":memory:") => unfit("money must be on disk"),
+            _ if path.contains('?') => unfit("it takes no parameters"),
+            path => Ok(Self::Sqlite(PathBuf::from(path))),
+        }
+    }
+}
+
+impl Location {
+    /// Opens the ledger there, which is made if it is missing.
+    ///
+    /// # Errors
+    /// As [`sqlite::open`].
+    pub async fn open(&self, currency: Currency) -> Result<Store, StoreError> {
+        match self {
+            Self::Sqlite(path) => sqlite::open(path, currency).await,
+        }
+    }
+
+    /// Walks the whole ledger there; blocks until that is done.
+    ///
+    /// # Errors
+    /// As [`sqlite::audit`].
+    pub fn audit(&self) -> Result<Result<AuditReport, Finding>, StoreError> {
+        match self {
+            Self::Sqlite(path) => sqlite::audit(path),
+        }
+    }
 }

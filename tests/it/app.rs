@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use axum::http::{HeaderMap, Request};
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use wallet::config::Settings;
 use wallet::server::Server;
+use wallet::store::Location;
 
 /// A running service. Dropped, it is told to stop and its database is deleted.
 pub struct App {
@@ -24,7 +26,7 @@ pub struct App {
     client: Client<HttpConnector, Full<Bytes>>,
     shutdown: CancellationToken,
     served: JoinHandle<()>,
-    _dir: TempDir,
+    dir: Option<TempDir>,
 }
 
 /// A REST answer.
@@ -53,7 +55,7 @@ impl Reply {
 /// Settings for a test: any free ports, and a database in `dir`.
 pub fn settings(dir: &TempDir) -> Settings {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let database_url = format!("sqlite://{}", dir.path().join("wallet.db").display());
+    let database_url = Location::Sqlite(dir.path().join("wallet.db"));
     Settings { http_addr: any, grpc_addr: any, database_url, ..Settings::defaults() }
 }
 
@@ -72,7 +74,7 @@ impl App {
         let served = tokio::spawn(server.run(shutdown.clone()));
         let client = Client::builder(TokioExecutor::new()).build_http();
         let database = dir.path().join("wallet.db");
-        Self { http, grpc, database, client, shutdown, served, _dir: dir }
+        Self { http, grpc, database, client, shutdown, served, dir: Some(dir) }
     }
 
     pub async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
@@ -112,10 +114,19 @@ impl App {
         self.shutdown.cancel();
     }
 
-    /// Stops the service, and returns when it has.
-    pub async fn stop(mut self) {
+    /// Stops the service, and returns when it has: the folder of its database, to be looked at.
+    pub async fn stop(mut self) -> TempDir {
         self.shutdown.cancel();
         (&mut self.served).await.expect("the service ends in order");
+        self.dir.take().expect("a service is stopped once")
+    }
+
+    /// Holds the database's write lock, as another process would, until dropped.
+    pub fn hold_write_lock(&self) -> rusqlite::Connection {
+        let other = rusqlite::Connection::open(&self.database).expect("the database opens");
+        other.busy_timeout(Duration::from_secs(10)).expect("a time-out");
+        other.execute_batch("begin immediate").expect("the lock is free");
+        other
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// A running `wallet serve`, killed when dropped.
@@ -22,9 +23,21 @@ pub fn wallet() -> Command {
     command
 }
 
-/// The program's output, its standard error as text, and its exit code.
+/// The program's output, its standard error as text, and its exit code. Killed if it goes on for far too long.
 pub fn run(args: &[&str]) -> (String, String, Option<i32>) {
-    let Output { status, stdout, stderr } = wallet().args(args).output().expect("the program runs");
+    let mut command = wallet();
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("the program starts");
+    let id = child.id().to_string();
+    let (ended, has_ended) = mpsc::channel::<()>();
+    let guard = std::thread::spawn(move || {
+        if has_ended.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let _ = Command::new("kill").args(["-9", &id]).status();
+        }
+    });
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("the program ends");
+    drop(ended);
+    guard.join().expect("the guard ends");
     let text = |bytes| String::from_utf8(bytes).expect("text");
     (text(stdout), text(stderr), status.code())
 }

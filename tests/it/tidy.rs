@@ -9,7 +9,7 @@ const PLAN: &[(&str, &[&str])] = &[
     ("store", &["ledger"]),
     ("engine", &["store", "ledger"]),
     ("api", &["engine", "ledger"]),
-    ("config.rs", &["api", "engine", "ledger"]),
+    ("config.rs", &["api", "engine", "store", "ledger"]),
     ("telemetry.rs", &["config"]),
     ("healthcheck.rs", &[]),
     ("server.rs", &["config", "api", "engine", "store", "ledger"]),

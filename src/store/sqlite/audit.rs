@@ -16,7 +16,8 @@ use crate::store::StoreError;
 /// # Errors
 /// [`StoreError`] if the ledger cannot be read; else the first [`Finding`], if any.
 pub fn audit(path: &Path) -> Result<Result<AuditReport, Finding>, StoreError> {
-    let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(unreadable(path))?;
+    let mut connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(unreadable(path))?;
     let tx = connection.transaction().map_err(StoreError::unavailable)?;
     check_file(&tx, path)?;
     let mut audit = Audit::default();
@@ -52,8 +53,7 @@ impl From<rusqlite::Error> for Stop {
 
 /// Asks SQLite whether its tables and indexes agree: a unique index that misses a row would hide it.
 fn check_file(tx: &Transaction<'_>, path: &Path) -> Result<(), StoreError> {
-    let answer: String =
-        tx.query_row("pragma integrity_check(1)", [], |row| row.get(0)).map_err(unreadable(path))?;
+    let answer: String = tx.query_row("pragma integrity_check(1)", [], |row| row.get(0)).map_err(unreadable(path))?;
     if answer == "ok" {
         return Ok(());
     }

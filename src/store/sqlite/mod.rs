@@ -9,7 +9,7 @@ mod reader;
 mod row;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{Store, StoreError};
@@ -21,24 +21,6 @@ use writer::SqliteWriter;
 
 /// What marks a SQLite file as a wallet's (`pragma application_id`): the letters `WLET`.
 const APPLICATION_ID: i32 = 0x574c_4554;
-
-/// The path in a `sqlite://` URL.
-///
-/// # Errors
-/// [`StoreError::Unfit`] for any other URL, and for a database that would not be on disk.
-pub fn path_of(url: &str) -> Result<PathBuf, StoreError> {
-    let unfit = |why: &str| StoreError::Unfit(format!("cannot use the database URL `{url}`: {why}"));
-    let path = url
-        .strip_prefix("sqlite://")
-        .or_else(|| url.strip_prefix("sqlite:"))
-        .ok_or_else(|| unfit("it must begin with sqlite://"))?;
-    match path {
-        "" => Err(unfit("the path is missing")),
-        _ if path.contains(":memory:") => Err(unfit("money must be on disk")),
-        _ if path.contains('?') => Err(unfit("it takes no parameters")),
-        path => Ok(PathBuf::from(path)),
-    }
-}
 
 /// Opens the ledger in the file at `path`, which is made if it is missing, and brings its tables up to date.
 ///

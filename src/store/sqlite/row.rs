@@ -20,7 +20,13 @@ pub(super) type EntryRow = (i64, i64, i64, i64, i64, i64, i64, Option<i64>, i64)
 pub(super) type CommitRow = (i64, i64, Vec<u8>, i64);
 
 /// The value of a column, or the corruption that it is.
-fn valid<T>(table: &'static str, row: i64, column: &'static str, found: i64, value: Option<T>) -> Result<T, StoreError> {
+fn valid<T>(
+    table: &'static str,
+    row: i64,
+    column: &'static str,
+    found: i64,
+    value: Option<T>,
+) -> Result<T, StoreError> {
     value.ok_or_else(|| StoreError::Corrupt { table, column, row, found: found.to_string() })
 }
 

@@ -23,15 +23,12 @@ const SELECT_HEAD: &str = "select commit_id, last_entry_id, hash, created_at fro
     order by commit_id desc limit 1";
 const SELECT_STANDING: &str = "select balance, sequence, last_entry_id from wallet where user_id = ?1";
 const SELECT_WALLET_ID: &str = "select wallet_id from user where user_id = ?1";
-const SELECT_ENTRIES: &str =
-    concat!("select ", entry_columns!(), " from entry where event_id = ?1 and user_id = ?2");
+const SELECT_ENTRIES: &str = concat!("select ", entry_columns!(), " from entry where event_id = ?1 and user_id = ?2");
 const INSERT_ENTRY: &str =
     concat!("insert into entry (", entry_columns!(), ") values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
 const INSERT_USER: &str = "insert into user (user_id, wallet_id, created_at) values (?1, ?2, ?3)";
-const INSERT_WALLET: &str =
-    "insert into wallet (user_id, balance, sequence, last_entry_id) values (?1, ?2, ?3, ?4)";
-const UPDATE_WALLET: &str =
-    "update wallet set balance = ?2, sequence = ?3, last_entry_id = ?4 where user_id = ?1";
+const INSERT_WALLET: &str = "insert into wallet (user_id, balance, sequence, last_entry_id) values (?1, ?2, ?3, ?4)";
+const UPDATE_WALLET: &str = "update wallet set balance = ?2, sequence = ?3, last_entry_id = ?4 where user_id = ?1";
 const INSERT_COMMIT: &str =
     "insert into ledger_commit (commit_id, last_entry_id, hash, created_at) values (?1, ?2, ?3, ?4)";
 
@@ -110,9 +107,8 @@ fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
 }
 
 fn select_head(tx: &Transaction<'_>) -> Result<Commit, StoreError> {
-    let read = |row: &Row<'_>| -> rusqlite::Result<CommitRow> {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-    };
+    let read =
+        |row: &Row<'_>| -> rusqlite::Result<CommitRow> { Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)) };
     let head = tx.prepare_cached(SELECT_HEAD).and_then(|mut select| select.query_row([], read).optional());
     head.map_err(failed)?.map_or(Ok(Commit::GENESIS), row::commit)
 }
@@ -130,8 +126,7 @@ fn lay_in(tx: &Transaction<'_>, book: &mut Book, command: &Command) -> Result<()
     }
     if matches!(command.action, Action::Open { .. }) {
         let mut select = tx.prepare_cached(SELECT_WALLET_ID).map_err(failed)?;
-        let bytes: Option<Vec<u8>> =
-            select.query_row([user_id.get()], |row| row.get(0)).optional().map_err(failed)?;
+        let bytes: Option<Vec<u8>> = select.query_row([user_id.get()], |row| row.get(0)).optional().map_err(failed)?;
         if let Some(bytes) = bytes {
             book.lay_in_wallet_id(user_id, row::wallet_id(user_id.get(), &bytes)?);
         }
