@@ -2,6 +2,10 @@
 //!
 //! The OpenAPI description and the parity tests are made from it.
 
+use std::error::Error;
+use std::iter;
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use tonic::Code;
 
@@ -132,6 +136,29 @@ impl Reason {
         }
     }
 
+    /// How long to wait before trying again, where that may help.
+    #[must_use]
+    pub const fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::Busy | Self::Deadline | Self::Unavailable => Some(Duration::from_secs(1)),
+            Self::InvalidRequest
+            | Self::NegativeAmount
+            | Self::UnknownUser
+            | Self::RolledBack
+            | Self::EventConflict
+            | Self::BalanceTooLow
+            | Self::BalanceLimit
+            | Self::Unauthenticated
+            | Self::Forbidden
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::RequestTimeout
+            | Self::PayloadTooLarge
+            | Self::UnsupportedMediaType
+            | Self::Internal => None,
+        }
+    }
+
     /// The sentence for a person to read, where the reason alone decides it.
     ///
     /// [`Problem`] replaces it where more is known: what is invalid, which amount is negative.
@@ -175,6 +202,12 @@ impl Problem {
     pub fn invalid(sentence: impl Into<String>) -> Self {
         Self { sentence: sentence.into(), ..Self::from(Reason::InvalidRequest) }
     }
+
+    /// A request in which the field called `name` holds no id.
+    #[must_use]
+    pub fn invalid_id(name: &str) -> Self {
+        Self::invalid(format!("{name} must be a whole number from 0 to {}", i64::MAX))
+    }
 }
 
 impl From<Reason> for Problem {
@@ -204,15 +237,28 @@ impl From<Refusal> for Problem {
     }
 }
 
-impl From<&EngineError> for Problem {
-    fn from(error: &EngineError) -> Self {
-        Self::from(match error {
+impl From<EngineError> for Problem {
+    /// Logs the error with its chain of sources: this is the one place that does.
+    fn from(error: EngineError) -> Self {
+        let reason = match &error {
             EngineError::Busy => Reason::Busy,
             EngineError::Deadline => Reason::Deadline,
             EngineError::Unavailable(_) | EngineError::Stopped => Reason::Unavailable,
             EngineError::Corrupt(_) | EngineError::Panicked => Reason::Internal,
-        })
+        };
+        match reason {
+            // A caller is told to come again, and nothing is broken.
+            Reason::Busy | Reason::Deadline => tracing::debug!(%error, "a request was not done"),
+            _ => tracing::error!(error = %chain(&error), "a request failed"),
+        }
+        Self::from(reason)
     }
+}
+
+/// An error and what it came from, in one line.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let errors = iter::successors(Some(error), |error| (*error).source());
+    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 const fn negative_sentence(kind: Kind) -> &'static str {

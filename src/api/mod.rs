@@ -3,3 +3,4 @@
 pub mod code;
 pub mod grpc;
 pub mod rest;
+mod trace;

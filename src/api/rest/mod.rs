@@ -1,1 +1,104 @@
-//! The JSON REST door.
+//! The JSON REST door: handlers parse a request into a command, submit it, and render the outcome.
+
+mod body;
+mod commands;
+mod error;
+mod openapi;
+mod reads;
+mod request;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRef;
+use axum::{Router, middleware};
+use tokio::time::Instant;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::api::trace;
+use crate::engine::Engine;
+
+/// Where the OpenAPI description of this API is served.
+const OPENAPI_PATH: &str = "/api/v1/openapi.json";
+/// Where a page to read it, and to try the API, is served.
+const DOCS_PATH: &str = "/docs";
+
+/// What the REST door takes.
+#[derive(Clone, Copy, Debug)]
+pub struct RestOptions {
+    /// The largest request body, in bytes.
+    pub body_size_max: usize,
+    /// How long a whole request body may take to arrive.
+    pub body_timeout: Duration,
+    /// How long a command may wait to be decided.
+    pub command_timeout: Duration,
+}
+
+impl Default for RestOptions {
+    fn default() -> Self {
+        Self {
+            body_size_max: 64 * 1024,
+            body_timeout: Duration::from_secs(10),
+            command_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What every handler shares.
+struct Door {
+    engine: Engine,
+    options: RestOptions,
+}
+
+impl Door {
+    /// When a command that is submitted now must be decided; `None` if that is further than time is counted.
+    fn deadline(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.options.command_timeout)
+    }
+}
+
+type SharedDoor = Arc<Door>;
+
+impl FromRef<SharedDoor> for RestOptions {
+    fn from_ref(door: &SharedDoor) -> Self {
+        door.options
+    }
+}
+
+/// The whole REST API over `engine`, with its OpenAPI description and a page to try it.
+pub fn router(engine: Engine, options: RestOptions) -> Router {
+    let (router, _) = routes().split_for_parts();
+    router
+        .merge(SwaggerUi::new(DOCS_PATH).url(OPENAPI_PATH, openapi::describe(routes())))
+        .with_state(Arc::new(Door { engine, options }))
+        .layer(middleware::map_response(error::shaped))
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(middleware::from_fn(trace::trace))
+}
+
+/// The OpenAPI 3.1 description of the API, as indented JSON.
+///
+/// # Panics
+/// Never: the description is plain data.
+#[must_use]
+pub fn openapi() -> String {
+    openapi::describe(routes()).to_pretty_json().expect("the description can be written as JSON")
+}
+
+fn routes() -> OpenApiRouter<SharedDoor> {
+    OpenApiRouter::new()
+        .routes(routes!(reads::healthcheck))
+        .routes(routes!(commands::charge))
+        .routes(routes!(commands::win))
+        .routes(routes!(commands::rollback))
+        .routes(routes!(commands::create_user))
+        .routes(routes!(reads::user))
+        .routes(routes!(reads::entries))
+        .routes(routes!(commands::deposit))
+        .routes(routes!(commands::withdraw))
+        .routes(routes!(reads::checkpoint))
+}
