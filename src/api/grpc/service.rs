@@ -1,0 +1,164 @@
+//! One short method an rpc.
+
+use std::pin::Pin;
+
+use futures::Stream;
+use tokio::time;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::proto::wallet_service_server::WalletService;
+use super::proto::{
+    Applied, ChargeRequest, ChargeResponse, Checkpoint, CreateWalletRequest, DepositRequest, DepositResponse, Entry,
+    GetCheckpointRequest, GetWalletRequest, ListEntriesRequest, ListEntriesResponse, RollbackRequest, RollbackResponse,
+    TransactRequest, TransactResponse, Wallet, WinRequest, WinResponse, WithdrawRequest, WithdrawResponse,
+};
+use super::{GrpcOptions, convert, deadline, transact};
+use crate::api::code::{Problem, Reason};
+use crate::engine::{Engine, EngineError, Page};
+use crate::ledger::{Command, EntryId};
+
+/// The service of the contract.
+pub struct Service {
+    engine: Engine,
+    options: GrpcOptions,
+    shutdown: CancellationToken,
+}
+
+impl Service {
+    pub const fn new(engine: Engine, options: GrpcOptions, shutdown: CancellationToken) -> Self {
+        Self { engine, options, shutdown }
+    }
+
+    /// Submits the command that a request is.
+    async fn submit<R, A>(&self, request: Request<R>) -> Result<Response<A>, Status>
+    where
+        Command: TryFrom<R, Error = Problem>,
+        A: From<Applied>,
+    {
+        let deadline = deadline::of(request.metadata())?;
+        let command = Command::try_from(request.into_inner())?;
+        let outcome = self.engine.submit(command, deadline).await.map_err(Problem::from)?;
+        Ok(Response::new(convert::applied(&outcome)?.into()))
+    }
+}
+
+/// Waits for a read until the call's deadline.
+async fn read<T>(metadata: &MetadataMap, read: impl Future<Output = Result<T, EngineError>>) -> Result<T, Problem> {
+    let answered = match deadline::of(metadata)? {
+        Some(deadline) => time::timeout_at(deadline, read).await.unwrap_or(Err(EngineError::Deadline)),
+        None => read.await,
+    };
+    Ok(answered?)
+}
+
+fn unknown_user() -> Problem {
+    Reason::UnknownUser.into()
+}
+
+#[tonic::async_trait]
+impl WalletService for Service {
+    async fn charge(&self, request: Request<ChargeRequest>) -> Result<Response<ChargeResponse>, Status> {
+        self.submit(request).await
+    }
+
+    async fn win(&self, request: Request<WinRequest>) -> Result<Response<WinResponse>, Status> {
+        self.submit(request).await
+    }
+
+    async fn rollback(&self, request: Request<RollbackRequest>) -> Result<Response<RollbackResponse>, Status> {
+        self.submit(request).await
+    }
+
+    async fn deposit(&self, request: Request<DepositRequest>) -> Result<Response<DepositResponse>, Status> {
+        self.submit(request).await
+    }
+
+    async fn withdraw(&self, request: Request<WithdrawRequest>) -> Result<Response<WithdrawResponse>, Status> {
+        self.submit(request).await
+    }
+
+    async fn create_wallet(&self, request: Request<CreateWalletRequest>) -> Result<Response<Wallet>, Status> {
+        let deadline = deadline::of(request.metadata())?;
+        let command = convert::opening(request.get_ref(), self.engine.new_wallet_id())?;
+        let outcome = self.engine.submit(command, deadline).await.map_err(Problem::from)?;
+        Ok(Response::new(convert::opened(&outcome)?))
+    }
+
+    async fn get_wallet(&self, request: Request<GetWalletRequest>) -> Result<Response<Wallet>, Status> {
+        let GetWalletRequest { user_id, at } = *request.get_ref();
+        let (user_id, at) = (convert::user(user_id)?, at.map(convert::timestamp).transpose()?);
+        let wallet = read(request.metadata(), self.engine.wallet(user_id, at)).await?;
+        Ok(Response::new(wallet.ok_or_else(unknown_user)?.into()))
+    }
+
+    async fn list_entries(
+        &self,
+        request: Request<ListEntriesRequest>,
+    ) -> Result<Response<ListEntriesResponse>, Status> {
+        let ListEntriesRequest { user_id, page_size, page_token } = request.get_ref();
+        let (user_id, size, before) = (convert::user(*user_id)?, parse_size(*page_size)?, parse_token(page_token)?);
+        let page = read(request.metadata(), self.engine.entries(user_id, before, size)).await?;
+        let Page { entries, next_before } = page.ok_or_else(unknown_user)?;
+        let next_page_token = next_before.map(|before| before.to_string()).unwrap_or_default();
+        Ok(Response::new(ListEntriesResponse { entries: entries.iter().map(Entry::from).collect(), next_page_token }))
+    }
+
+    type TransactStream = Pin<Box<dyn Stream<Item = Result<TransactResponse, Status>> + Send>>;
+
+    async fn transact(
+        &self,
+        request: Request<Streaming<TransactRequest>>,
+    ) -> Result<Response<Self::TransactStream>, Status> {
+        let deadline = deadline::of(request.metadata())?;
+        let engine = self.engine.clone();
+        let in_flight_max = self.options.stream_in_flight_max;
+        let answers = transact::answers(engine, request.into_inner(), deadline, in_flight_max, self.shutdown.clone());
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn get_checkpoint(&self, request: Request<GetCheckpointRequest>) -> Result<Response<Checkpoint>, Status> {
+        let head = read(request.metadata(), self.engine.head()).await?;
+        Ok(Response::new(head.into()))
+    }
+}
+
+/// The size of a page. The engine cuts what is too large.
+fn parse_size(page_size: i32) -> Result<usize, Problem> {
+    match usize::try_from(page_size) {
+        Ok(0) => Ok(Page::SIZE_DEFAULT),
+        Ok(size) => Ok(size),
+        Err(_) => Err(Problem::invalid("page_size is negative")),
+    }
+}
+
+/// What a page token says: which entry the page comes before.
+fn parse_token(page_token: &str) -> Result<Option<EntryId>, Problem> {
+    if page_token.is_empty() {
+        return Ok(None);
+    }
+    let before = page_token.parse().ok().and_then(EntryId::new).filter(|before| before.to_string() == page_token);
+    before.map(Some).ok_or_else(|| Problem::invalid("page_token is not one that was given out"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_token_is_what_was_given_out() {
+        assert_eq!(parse_token(""), Ok(None));
+        assert_eq!(parse_token("17"), Ok(EntryId::new(17)));
+        for token in ["-1", "+1", "01", "1 ", "x", "9223372036854775808"] {
+            assert!(parse_token(token).is_err(), "{token:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_has_a_default_size() {
+        assert_eq!(parse_size(0), Ok(50));
+        assert_eq!(parse_size(i32::MAX), Ok(2_147_483_647));
+        assert!(parse_size(-1).is_err());
+    }
+}

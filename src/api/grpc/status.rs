@@ -1,0 +1,103 @@
+//! Everything that is not a success, as a gRPC status with its `ErrorInfo`.
+
+use std::any::Any;
+use std::collections::HashMap;
+
+use axum::body::Body;
+use axum::response::Response;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::api::code::{Problem, Reason};
+use crate::engine::panic_message;
+
+/// Who names the reasons in `ErrorInfo`.
+const DOMAIN: &str = "wallet.v1";
+
+impl From<Problem> for Status {
+    fn from(Problem { reason, sentence, metadata }: Problem) -> Self {
+        tracing::debug!(reason = reason.name(), sentence, "refused");
+        let metadata: HashMap<String, String> =
+            metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let mut details = ErrorDetails::with_error_info(reason.name(), DOMAIN, metadata);
+        if let Some(delay) = reason.retry_after() {
+            details.set_retry_info(Some(delay));
+        }
+        Self::with_error_details(reason.grpc(), sentence, details)
+    }
+}
+
+/// Gives an error of the framework (no such method, a message that cannot be read, …) its `ErrorInfo`.
+pub async fn shaped(response: Response) -> Response {
+    match Status::from_header_map(response.headers()) {
+        Some(status) if status.code() != Code::Ok && status.details().is_empty() => framework(&status).into_http(),
+        _ => response,
+    }
+}
+
+/// The framework's error in this door's words. What it calls internal is what is wrong with the request.
+pub fn framework(status: &Status) -> Status {
+    let reason = match status.code() {
+        Code::NotFound => Reason::NotFound,
+        Code::Unimplemented => Reason::MethodNotAllowed,
+        Code::OutOfRange | Code::ResourceExhausted => Reason::PayloadTooLarge,
+        _ => Reason::InvalidRequest,
+    };
+    let message = status.message();
+    let sentence =
+        if message.is_empty() { "No such method".to_owned() } else { format!("Request is not valid: {message}") };
+    Problem { sentence, ..Problem::from(reason) }.into()
+}
+
+/// The answer when a method panicked: a bug, which must not look like a dropped connection.
+#[expect(clippy::needless_pass_by_value, reason = "tower-http hands the panic over by value")]
+pub fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
+    tracing::error!(panic = panic_message(panic.as_ref()), "a method panicked");
+    Status::from(Problem::from(Reason::Internal)).into_http()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ledger::{Balance, Refusal};
+
+    #[test]
+    fn a_status_tells_the_reason_and_what_else_is_known() {
+        let refusal = Refusal::BalanceTooLow { balance: Balance::from_minor(7).unwrap() };
+        let status = Status::from(Problem::from(refusal));
+        assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, "Account balance is too low"));
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("BALANCE_TOO_LOW", "wallet.v1"));
+        assert_eq!(info.metadata["balance_minor"], "7");
+        assert!(status.get_details_retry_info().is_none());
+    }
+
+    #[test]
+    fn what_may_pass_says_when_to_come_again() {
+        let status = Status::from(Problem::from(Reason::Busy));
+        assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(Duration::from_secs(1)));
+    }
+
+    #[tokio::test]
+    async fn the_frameworks_errors_get_their_reason() {
+        for (status, code, reason) in [
+            (Status::internal("bad bytes"), Code::InvalidArgument, "INVALID_REQUEST"),
+            (Status::out_of_range("too large"), Code::ResourceExhausted, "PAYLOAD_TOO_LARGE"),
+            (Status::unimplemented(""), Code::Unimplemented, "METHOD_NOT_ALLOWED"),
+            (Status::not_found("service not registered"), Code::NotFound, "NOT_FOUND"),
+        ] {
+            let answered = shaped(status.into_http()).await;
+            let status = Status::from_header_map(answered.headers()).unwrap();
+            assert_eq!((status.code(), status.get_details_error_info().unwrap().reason.as_str()), (code, reason));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_its_reason_stays_as_it_is() {
+        let answered = shaped(Status::from(Problem::from(Reason::Internal)).into_http()).await;
+        assert_eq!(Status::from_header_map(answered.headers()).unwrap().code(), Code::Internal);
+        assert!(Status::from_header_map(shaped(Response::default()).await.headers()).is_none());
+    }
+}
