@@ -30,7 +30,7 @@ pub trait Writer: Send {
     /// [`StoreError::Locked`] and [`StoreError::Corrupt`]: nothing was done. [`StoreError::Unavailable`]: not known.
     fn transact(&mut self, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError>;
 
-    /// Takes the write lock and lets go of it: whether a commit could begin now.
+    /// Commits something that changes nothing: whether a batch could be committed now.
     ///
     /// # Errors
     /// As [`transact`](Self::transact).

@@ -1,7 +1,7 @@
 //! Whether a file may be served, and making it ready.
 
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection as RawConnection, OpenFlags};
@@ -29,9 +29,7 @@ impl FileLock {
     /// Takes the lock beside the database at `path`.
     pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
         let shown = path.display();
-        // Two names of one file must meet in one lock.
-        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let mut lock_path = real.into_os_string();
+        let mut lock_path = real(path).into_os_string();
         lock_path.push("-lock");
         let file = File::options()
             .create(true)
@@ -49,6 +47,13 @@ impl FileLock {
             }
         }
     }
+}
+
+/// The one name of a file that has many, whether it is there yet or not: all must meet in one lock.
+fn real(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let missing = || Some(folder.canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(missing).unwrap_or_else(|| path.to_owned())
 }
 
 /// Makes the file if it is missing, and its tables what this program expects.

@@ -33,6 +33,11 @@ impl SqliteReader {
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
+            // One is always open: the index of the WAL lives as long as a connection does, and it is what tells a
+            // writer that opens again after a failed sync how far commits reach.
+            .min_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
             .acquire_timeout(WAIT_MAX)
             .test_before_acquire(false)
             .connect_with(options)
