@@ -17,6 +17,9 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// If it cannot be reached, or says that it cannot serve.
+///
+/// # Panics
+/// If the system cannot start what waits for the answer.
 #[tokio::main(flavor = "current_thread")]
 pub async fn run(addr: SocketAddr) -> Result<String> {
     let addr = reachable(addr);

@@ -71,6 +71,9 @@ impl Book {
     }
 
     /// Lays in where a user's wallet stands, or that there is none. To be done once for each user of the batch.
+    ///
+    /// # Panics
+    /// If it is done again: what was decided in between would be lost.
     pub fn lay_in_wallet(&mut self, user_id: UserId, standing: Option<Standing>) {
         let previous = self.wallets.insert(user_id, standing);
         assert!(previous.is_none(), "the wallet of user {user_id} was laid in twice");
@@ -183,6 +186,9 @@ impl Book {
     }
 
     /// Closes the book: what is to be written, in one transaction, for the outcomes to be true.
+    ///
+    /// # Panics
+    /// Never: a wallet with an entry exists.
     #[must_use]
     pub fn changes(self) -> Changes {
         let Some(last) = self.written.last() else { return Changes::default() };

@@ -57,6 +57,7 @@ impl Action {
 ///
 /// # Errors
 /// [`Refusal::NegativeAmount`].
+#[expect(clippy::missing_errors_doc, reason = "it is said once, above")]
 impl Command {
     /// Makes the user's wallet.
     pub fn open(user_id: UserId, wallet_id: WalletId, opening_minor: i64) -> Result<Self, Refusal> {

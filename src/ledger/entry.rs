@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn the_canonical_bytes_never_change() {
-        let hex: String = entry().canonical_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = entry().canonical_bytes().map(|byte| format!("{byte:02x}")).concat();
         let fields: Vec<&str> = hex.as_bytes().chunks(16).map(|field| std::str::from_utf8(field).unwrap()).collect();
         assert_eq!(
             fields,

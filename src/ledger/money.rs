@@ -236,8 +236,7 @@ fn parse_exponent(text: &str) -> Result<i64, DecimalError> {
     const CLAMP: i64 = 1_000_000_000;
     let (negative, digits) = match text.as_bytes() {
         [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
-        digits => (false, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
     };
     if digits.is_empty() {
         return Err(DecimalError::NotANumber);

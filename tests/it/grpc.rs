@@ -375,8 +375,8 @@ async fn a_stream_answers_every_command_in_order_and_goes_on_after_a_refusal() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn thousands_are_in_flight_on_one_stream() {
-    let (app, mut client) = app().await;
     const COUNT: i64 = 20_000;
+    let (app, mut client) = app().await;
     let requests = (0..COUNT).map(|event| TransactRequest { command: Some(Command::Charge(charge(event, 0))) });
     let mut answers = client.transact(stream::iter(requests)).await.unwrap().into_inner();
     let mut sequence = 1;

@@ -2,12 +2,16 @@
 
 mod app;
 mod cli;
+mod clients;
 mod crash;
 mod grpc;
 mod model;
 mod openapi;
+mod optional;
 mod parity;
 mod process;
+mod readme;
 mod rest;
 mod store;
 mod tidy;
+mod tls;

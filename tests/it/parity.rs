@@ -101,8 +101,11 @@ async fn by_grpc(client: &mut Client, step: Step) -> Told {
     })
 }
 
+/// What both doors must tell: the same as [`Told`], but for the sentence.
+type Expected = Result<(i64, bool), &'static str>;
+
 /// Each step and what both doors must tell of it.
-fn scenario() -> Vec<(Step, Result<(i64, bool), &'static str>)> {
+fn scenario() -> Vec<(Step, Expected)> {
     let max = wallet::ledger::Balance::MAX.minor();
     vec![
         (Step::Charge(1, 1, 1), Err("UNKNOWN_USER")),

@@ -18,7 +18,7 @@ use crate::api::trace;
 use crate::engine::Engine;
 
 /// The contract's messages, client and server, made from `proto/wallet.proto`.
-#[allow(missing_docs, clippy::pedantic, reason = "made by tonic-prost-build; the contract has the documentation")]
+#[allow(clippy::pedantic, rustdoc::bare_urls, reason = "made from the contract, which has the documentation")]
 pub mod proto {
     tonic::include_proto!("wallet.v1");
 }
