@@ -1,0 +1,42 @@
+# The wallet as a container: `docker build --tag app_name .`, then `docker run -p 5000:5000 app_name`.
+
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /build
+# Nobody profiles inside a container, and line tables would be most of the image. Function names stay for backtraces.
+ENV CARGO_PROFILE_RELEASE_DEBUG=none
+
+# The dependencies, in a layer of their own, which only a change of these two files builds again. Cargo wants every
+# target that the manifest names to exist, so each is an empty one here. What was built of the empty package is
+# cleaned away: cargo tells old from new by time stamps, and the real sources may be older than this layer.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir -p src tests/it benches \
+ && touch src/lib.rs tests/it/main.rs \
+ && for program in src/main.rs build.rs benches/service.rs; do echo 'fn main() {}' > "$program"; done \
+ && cargo build --release --locked --bin wallet \
+ && cargo clean --release --locked --package wallet
+
+COPY build.rs ./
+COPY proto proto
+COPY migrations migrations
+COPY src src
+RUN cargo build --release --locked --bin wallet
+
+# The same Debian that the build image stands on: the C library is the one that was linked against.
+FROM debian:bookworm-slim
+COPY --from=build /build/target/release/wallet /usr/local/bin/wallet
+# The ledger's place belongs to a user that is nobody else. Its number is fixed, so that what is in a volume is still
+# its own after the next build; it needs no name.
+RUN install --directory --owner=10001 --group=10001 --mode=0700 /data
+USER 10001:10001
+WORKDIR /data
+VOLUME ["/data"]
+
+ENV WALLET_HTTP_ADDR=0.0.0.0:5000 \
+    WALLET_GRPC_ADDR=0.0.0.0:50051 \
+    WALLET_DATABASE_URL=sqlite:///data/wallet.db
+EXPOSE 5000 50051
+
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["wallet", "healthcheck"]
+# The wallet is process 1 itself, with no shell before it, so that this reaches it: it finishes what is in flight.
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["wallet"]
