@@ -31,9 +31,11 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const STREAMS_MAX: u32 = 1_024;
 const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 16 * 1024;
-/// How much one HTTP/2 stream and one connection may send ahead of what is read.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// How much one HTTP/2 stream may send ahead of what is read: thousands of commands.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// The same for a connection. The h2 crate counts unread frames of a few bytes as an attack when they cost it more than
+/// half of this, at 256 bytes a frame: a stream full of small commands, each in a frame of its own, must stay far below.
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 /// How long open connections get to finish at shut-down. With what a lock may cost, it stays under ten seconds.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long the ledger gets to end after that.

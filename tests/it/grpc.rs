@@ -4,10 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use axum::http;
+use bytes::Bytes;
 use futures::future::join_all;
 use futures::{Stream, StreamExt, stream};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use prost::Message as _;
 use prost_types::Timestamp;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -305,6 +310,17 @@ async fn both_versions_of_reflection_list_the_services() {
 }
 
 #[tokio::test]
+async fn a_reflection_stream_left_open_does_not_hold_up_the_shut_down() {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    let (app, _) = app().await;
+    let mut client = ServerReflectionClient::new(app.channel().await);
+    let mut answers = client.server_reflection_info(stream::pending()).await.unwrap().into_inner();
+    app.begin_stop();
+    assert!(answers.message().await.expect("it is not cut off").is_none());
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn a_request_id_is_echoed() {
     let (_app, mut client) = app().await;
     let mut request = Request::new(charge(1, 1));
@@ -428,6 +444,27 @@ async fn a_client_that_does_not_read_its_answers_slows_only_itself() {
         let Some(Outcome::Applied(applied)) = answer.outcome else { panic!("{answer:?}") };
         assert_eq!(applied.sequence.cast_unsigned(), sequence, "and the answers come when they are asked for");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_frames_of_one_command_each_is_no_attack() {
+    let (app, _) = app().await;
+    let http = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<tonic::body::Body>();
+    let (requests, taken) = endless_charges();
+    let frames = requests.map(|request| {
+        let length = u32::try_from(request.encoded_len()).unwrap();
+        let message = [&[0][..], &length.to_be_bytes(), &request.encode_to_vec()].concat();
+        Ok::<_, Status>(Frame::data(Bytes::from(message)))
+    });
+    let stalled = http::Request::post(format!("http://{}/wallet.v1.WalletService/Transact", app.grpc))
+        .header("content-type", "application/grpc")
+        .body(tonic::body::Body::new(StreamBody::new(frames)))
+        .unwrap();
+    let answers = http.request(stalled).await.unwrap();
+    at_rest(&taken).await;
+    let mut client = WalletServiceClient::with_origin(http, format!("http://{}", app.grpc).parse().unwrap());
+    client.charge(charge(i64::MAX, 100)).await.expect("the same connection serves on");
+    drop(answers);
 }
 
 #[tokio::test]

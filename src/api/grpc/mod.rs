@@ -3,6 +3,7 @@
 mod convert;
 mod deadline;
 mod health;
+mod reflection;
 mod service;
 mod status;
 mod transact;
@@ -22,9 +23,6 @@ use crate::engine::Engine;
 pub mod proto {
     tonic::include_proto!("wallet.v1");
 }
-
-/// The contract as it is reflected to clients that have no files.
-const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("wallet");
 
 /// What the gRPC door takes.
 #[derive(Clone, Copy, Debug)]
@@ -47,21 +45,13 @@ impl Default for GrpcOptions {
 /// Never: the descriptors are made with the program.
 pub async fn router(engine: Engine, options: GrpcOptions, shutdown: CancellationToken) -> Router {
     let health = health::service(engine.health(), shutdown.clone()).await;
+    let reflection = reflection::router(shutdown.clone());
     let wallet = WalletServiceServer::new(Service::new(engine, options, shutdown))
         .max_decoding_message_size(options.message_size_max);
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            // So that a client without files can also read the details of an error.
-            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-    };
     Routes::new(wallet)
         .add_service(health)
-        .add_service(reflection().build_v1().expect("the descriptors are valid"))
-        // The version that grpcurl spoke for years.
-        .add_service(reflection().build_v1alpha().expect("the descriptors are valid"))
         .into_axum_router()
+        .merge(reflection)
         .layer(middleware::map_response(status::shaped))
         .layer(CatchPanicLayer::custom(status::panicked))
         .layer(middleware::from_fn(trace::trace))

@@ -124,7 +124,7 @@ def errors_with_details(wallet):
 
 def stream(wallet):
     """Thousands of commands without waiting; one answer each, in order, refusals among them."""
-    count, user = 5000, 2
+    count, user = 20_000, 2
     wallet.CreateWallet(pb.CreateWalletRequest(user_id=user, opening_balance_minor=count), timeout=PATIENCE_S)
 
     def commands():
