@@ -8,7 +8,7 @@ use axum::http;
 use bytes::Bytes;
 use futures::future::join_all;
 use futures::{Stream, StreamExt, stream};
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -462,9 +462,8 @@ async fn a_flood_of_frames_of_one_command_each_is_no_attack() {
         .unwrap();
     let answers = http.request(stalled).await.unwrap();
     at_rest(&taken).await;
-    let mut client = WalletServiceClient::with_origin(http, format!("http://{}", app.grpc).parse().unwrap());
-    client.charge(charge(i64::MAX, 100)).await.expect("the same connection serves on");
-    drop(answers);
+    let first = answers.into_body().frame().await.expect("an answer");
+    assert!(first.expect("the connection lives").is_data());
 }
 
 #[tokio::test]
