@@ -1,0 +1,168 @@
+//! Callers of the REST API. As lean as can be: the load generator shares the machine with what it measures.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::load::Caller;
+use super::wallets::{Share, Wallets};
+
+/// An HTTP/1.1 connection, kept alive if the server lets it be.
+pub struct Connection {
+    addr: SocketAddr,
+    /// `None` when the server has closed it after its last answer.
+    stream: Option<TcpStream>,
+    request: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl Connection {
+    pub async fn open(addr: SocketAddr) -> Self {
+        let stream = Some(connect(addr).await);
+        Self { addr, stream, request: Vec::with_capacity(512), answer: Vec::with_capacity(1024) }
+    }
+
+    /// So many connections.
+    pub async fn open_all(addr: SocketAddr, count: usize) -> Vec<Self> {
+        let mut connections = Vec::with_capacity(count);
+        for _ in 0..count {
+            connections.push(Self::open(addr).await);
+        }
+        connections
+    }
+
+    /// The body that answers a read.
+    pub async fn get(&mut self, path: &str) -> &str {
+        self.request.clear();
+        write!(self.request, "GET {path} HTTP/1.1\r\nhost: wallet\r\n\r\n").expect("memory");
+        self.exchange().await
+    }
+
+    /// The balance that a charge left.
+    pub async fn charge(&mut self, user: i64, event: i64) -> i64 {
+        let Self { request, .. } = self;
+        // The length of the body goes before it: written first, with its place kept.
+        request.clear();
+        let head = "POST /api/v1/charge HTTP/1.1\r\nhost: wallet\r\ncontent-type: application/json\r\ncontent-length: ";
+        write!(request, "{head}000\r\n\r\n").expect("memory");
+        let body = request.len();
+        write!(request, r#"{{"UserId":{user},"EventId":{event},"Amount":0.01}}"#).expect("memory");
+        let length = request.len() - body;
+        write!(&mut request[head.len()..head.len() + 3], "{length:03}").expect("fewer than 1000 bytes");
+        balance(self.exchange().await)
+    }
+
+    /// Sends the request and reads its whole answer, which must be a success.
+    async fn exchange(&mut self) -> &str {
+        let Self { addr, stream, request, answer } = self;
+        let open = match stream {
+            Some(open) => open,
+            None => stream.insert(connect(*addr).await),
+        };
+        open.write_all(request).await.expect("it reads");
+        answer.clear();
+        let (body, keep) = loop {
+            assert_ne!(open.read_buf(answer).await.expect("it answers"), 0, "it hung up");
+            if let Some(found) = whole(answer) {
+                break found;
+            }
+        };
+        if !keep {
+            *stream = None;
+        }
+        let text = std::str::from_utf8(answer).expect("text");
+        assert!(text.starts_with("HTTP/1.1 20"), "{text}");
+        &text[body..]
+    }
+}
+
+async fn connect(addr: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(addr).await.expect("it accepts");
+    stream.set_nodelay(true).expect("a socket option");
+    stream
+}
+
+/// Where the body begins, if all of it is there, and whether the connection is kept.
+fn whole(answer: &[u8]) -> Option<(usize, bool)> {
+    let body = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let head = std::str::from_utf8(&answer[..body]).expect("text");
+    let (mut length, mut keep) = (None, true);
+    for (name, value) in head.lines().filter_map(|line| line.split_once(": ")) {
+        if name.eq_ignore_ascii_case("content-length") {
+            length = value.parse::<usize>().ok();
+        } else if name.eq_ignore_ascii_case("connection") {
+            keep = !value.eq_ignore_ascii_case("close");
+        }
+    }
+    (answer.len() >= body + length.expect("a length")).then_some((body, keep))
+}
+
+/// The `AccountBalance` of an answer, in minor units.
+fn balance(body: &str) -> i64 {
+    let parse = || {
+        let (_, number) = body.split_once(r#""AccountBalance":"#)?;
+        let (number, _) = number.split_once(['}', ','])?;
+        let (whole, decimals) = number.trim().split_once('.')?;
+        // Not every server writes the zeros at the end.
+        let minor: i64 = format!("{decimals:0<2}").parse().ok().filter(|_| decimals.len() <= 2)?;
+        Some(whole.parse::<i64>().ok()? * 100 + minor)
+    };
+    parse().unwrap_or_else(|| panic!("no balance: {body}"))
+}
+
+pub struct HealthCaller(pub Connection);
+
+impl Caller for HealthCaller {
+    async fn call(&mut self) {
+        let body = self.0.get("/api/v1/healthcheck").await;
+        assert!(body.starts_with(r#"{"success":true"#), "{body}");
+    }
+}
+
+pub struct ChargeCaller {
+    pub connection: Connection,
+    pub share: Share,
+}
+
+impl ChargeCaller {
+    /// A caller for each share, each on a connection of its own.
+    pub async fn all(addr: SocketAddr, shares: Vec<Share>) -> Vec<Self> {
+        let connections = Connection::open_all(addr, shares.len()).await;
+        shares.into_iter().zip(connections).map(|(share, connection)| Self { connection, share }).collect()
+    }
+}
+
+impl Caller for ChargeCaller {
+    async fn call(&mut self) {
+        let charge = self.share.charge();
+        let balance = self.connection.charge(charge.user, charge.event).await;
+        self.share.check(&charge, balance);
+    }
+}
+
+/// Reads wallets, which others may be charging.
+pub struct ReadCaller {
+    pub connection: Connection,
+    pub share: Share,
+}
+
+impl ReadCaller {
+    pub async fn all(addr: SocketAddr, wallets: &Arc<Wallets>, callers: usize) -> Vec<Self> {
+        let shares = Share::deal(wallets, callers, super::wallets::Ids::Rising);
+        let connections = Connection::open_all(addr, callers).await;
+        shares.into_iter().zip(connections).map(|(share, connection)| Self { connection, share }).collect()
+    }
+}
+
+impl Caller for ReadCaller {
+    async fn call(&mut self) {
+        let user = self.share.user();
+        let before = self.share.wallets.balance(user);
+        let found = balance(self.connection.get(&format!("/api/v1/users/{user}")).await);
+        let possible = self.share.wallets.readable(user, before);
+        assert!(possible.contains(&found), "user {user} has {found}, not one of {possible:?}");
+    }
+}

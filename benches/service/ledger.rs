@@ -1,0 +1,144 @@
+//! The engine and its store, with no door before them; and ledgers that have grown large.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use wallet::config::Settings;
+use wallet::engine::{Clock, Engine, SystemClock};
+use wallet::ledger::{Command, EventId, Outcome, UserId, WalletId};
+use wallet::store::{Location, Reader, Store, Writer};
+
+use super::load::{self, Caller, Sample, Window};
+use super::process;
+use super::wallets::{Charge, HOT, Ids, OPENING, Share, Wallets};
+
+/// Commands in one transaction of a ledger that is being filled.
+const FILL_BATCH: u64 = 4_096;
+
+/// A ledger on disk that nobody has open.
+pub struct Template {
+    pub path: PathBuf,
+    pub wallets: Arc<Wallets>,
+}
+
+impl Template {
+    /// A ledger in which every wallet is opened and nothing else happened.
+    pub async fn create(path: PathBuf) -> Self {
+        let template = Self { path, wallets: Arc::new(Wallets::new()) };
+        let open = |number: i64| {
+            let wallet_id = WalletId::from_bytes(i128::from(number).to_be_bytes());
+            Command::open(UserId::new(number).expect("an id"), wallet_id, OPENING).expect("an amount")
+        };
+        let openings: Vec<_> = (0..=HOT).map(open).collect();
+        template.with_writer(|writer| transact(writer, &openings)).await;
+        template
+    }
+
+    /// A copy that goes its own way.
+    pub fn copy(&self, path: PathBuf) -> Self {
+        fs::copy(&self.path, &path).expect("a file can be copied");
+        Self { path, wallets: Arc::new(Wallets::clone(&self.wallets)) }
+    }
+
+    /// Adds entries through the store's own writer, in large batches.
+    pub async fn fill(&self, entries: u64) {
+        let share = &mut Share::deal(&self.wallets, 1, Ids::Spaced)[0];
+        let fill = |writer: &mut dyn Writer| {
+            let mut left = entries;
+            while left > 0 {
+                let charges: Vec<_> = (0..left.min(FILL_BATCH)).map(|_| share.charge()).collect();
+                left -= charges.len() as u64;
+                let outcomes = transact(writer, &charges.iter().map(command).collect::<Vec<_>>());
+                charges.iter().zip(&outcomes).for_each(|(charge, outcome)| share.check(charge, balance(outcome)));
+            }
+        };
+        self.with_writer(fill).await;
+    }
+
+    /// Lends out the writer of this ledger, and lets go of the file.
+    async fn with_writer<T>(&self, work: impl FnOnce(&mut dyn Writer) -> T) -> T {
+        let Store { mut writer, reader } = open(&self.path).await;
+        let done = tokio::task::block_in_place(|| work(writer.as_mut()));
+        reader.close().await;
+        done
+    }
+}
+
+/// The engine over one ledger.
+pub struct Ledger {
+    engine: Engine,
+    reader: Arc<dyn Reader>,
+    ended: oneshot::Receiver<()>,
+    template: Template,
+}
+
+impl Ledger {
+    pub async fn start(template: Template, batch_size_max: Option<usize>) -> Self {
+        let settings = Settings::defaults();
+        let mut options = settings.engine();
+        options.batch_size_max = batch_size_max.unwrap_or(options.batch_size_max);
+        let store = open(&template.path).await;
+        let reader = Arc::clone(&store.reader);
+        let (engine, ended) = Engine::start(store, settings.currency, SystemClock, options);
+        Self { engine, reader, ended, template }
+    }
+
+    /// So many callers charge.
+    pub async fn charge(&self, callers: usize, ids: Ids, time: Duration) -> Sample {
+        let caller = |share| EngineCaller { engine: self.engine.clone(), share };
+        let callers = Share::deal(&self.template.wallets, callers, ids).into_iter().map(caller).collect();
+        load::closed(callers, Window::of(time)).await
+    }
+
+    /// Ends the engine, which leaves the file whole.
+    pub async fn stop(self) -> Template {
+        drop(self.engine);
+        self.reader.close().await;
+        let _ = self.ended.await;
+        self.template
+    }
+
+    /// Ends the engine, proves that the ledger is right, and removes it.
+    pub async fn finish(self) {
+        let Template { path, wallets } = self.stop().await;
+        tokio::task::block_in_place(|| process::verify(&path, &wallets));
+        fs::remove_file(path).expect("a file can be removed");
+    }
+}
+
+struct EngineCaller {
+    engine: Engine,
+    share: Share,
+}
+
+impl Caller for EngineCaller {
+    async fn call(&mut self) {
+        let charge = self.share.charge();
+        let outcome = self.engine.submit(command(&charge), None).await.expect("an outcome");
+        self.share.check(&charge, balance(&outcome));
+    }
+}
+
+async fn open(path: &Path) -> Store {
+    Location::Sqlite(path.to_owned()).open(Settings::defaults().currency).await.expect("a store")
+}
+
+fn transact(writer: &mut dyn Writer, commands: &[Command]) -> Vec<Outcome> {
+    let outcomes = writer.transact(commands, SystemClock.now()).expect("outcomes");
+    assert_eq!(outcomes.len(), commands.len());
+    outcomes
+}
+
+fn command(charge: &Charge) -> Command {
+    let (user_id, event_id) = (UserId::new(charge.user), EventId::new(charge.event));
+    Command::charge(user_id.expect("an id"), event_id.expect("an id"), 1).expect("an amount")
+}
+
+/// The balance that a charge left, which must have been done now and not before.
+fn balance(outcome: &Outcome) -> i64 {
+    let Outcome::Applied(receipt) = outcome else { panic!("{outcome:?}") };
+    receipt.entry.balance_after.minor()
+}

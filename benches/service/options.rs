@@ -1,0 +1,62 @@
+//! What to measure, and for how long.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+
+/// Measures the service on real files and real sockets, everything in rounds within one run.
+#[derive(Debug, Parser)]
+#[command(name = "service")]
+pub struct Options {
+    /// Only these rows of the table, by name; all of them if none is named
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    pub rows: Vec<String>,
+
+    /// Say which rows there are
+    #[arg(long)]
+    pub list: bool,
+
+    /// How often everything is measured
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub rounds: u16,
+
+    /// How long each measurement takes
+    #[arg(long, default_value_t = 1.5, value_name = "S")]
+    pub seconds: f64,
+
+    /// Entries in the large ledger
+    #[arg(long, default_value_t = 2_000_000, value_name = "N")]
+    pub entries: u64,
+
+    /// The large ledger in its full size of 20 million entries
+    #[arg(long, conflicts_with = "entries")]
+    pub full: bool,
+
+    /// Print JSON instead of tables
+    #[arg(long)]
+    pub json: bool,
+
+    /// Draw charts, into this folder; measures more than the table needs
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "docs/benchmarks")]
+    pub charts: Option<PathBuf>,
+
+    /// Where the databases lie: it should be the kind of disk that the service will have
+    #[arg(long, value_name = "DIR", default_value = env!("CARGO_TARGET_TMPDIR"))]
+    pub dir: PathBuf,
+
+    /// What cargo says when it wants something measured
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Options {
+    pub fn time(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+
+    /// The size of the large ledger.
+    pub const fn large(&self) -> u64 {
+        if self.full { 20_000_000 } else { self.entries }
+    }
+}

@@ -1,0 +1,137 @@
+//! What was measured, for people and for programs.
+
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+
+use super::load::Sample;
+use super::process::Usage;
+use super::rows::{Row, Series, Spread};
+use super::stage::Measure;
+use super::stated::Stated;
+
+pub struct Report<'a> {
+    pub rows: &'a [Row],
+    /// In the order in which it was measured.
+    pub plan: &'a [Measure],
+    pub series: &'a Series,
+    pub stated: &'a Stated,
+    pub skipped: &'a [String],
+}
+
+/// All rounds of one thing.
+pub struct Summary {
+    pub rate: Spread,
+    /// Of all rounds together, in milliseconds; `None` if it is not known.
+    pub latency: Option<Histogram<u64>>,
+    /// Cores that the service and this load generator kept busy, and bytes written an operation: medians.
+    usage: Option<(f64, f64, f64)>,
+}
+
+impl Summary {
+    pub fn of(samples: &[Sample]) -> Option<Self> {
+        let rate = Spread::of(samples.iter().map(Sample::rate))?;
+        let mut latency = Histogram::new(3).expect("three digits are allowed");
+        for sample in samples {
+            latency.add(&sample.latency).expect("it grows");
+        }
+        let median = |of: fn(&Sample, Usage) -> f64| {
+            let used = samples.iter().filter_map(|sample| Some(of(sample, sample.usage?)));
+            Spread::of(used).map(|spread| spread.median)
+        };
+        let written = median(|sample, usage| usage.written / sample.operations);
+        let cores = median(|_, usage| usage.service).zip(median(|_, usage| usage.load));
+        let usage = cores.zip(written).map(|((service, load), written)| (service, load, written));
+        Some(Self { rate, latency: Some(latency).filter(|latency| !latency.is_empty()), usage })
+    }
+
+    /// A percentile of the latency, in milliseconds.
+    pub fn percentile(&self, percentile: f64) -> Option<f64> {
+        Some(self.latency.as_ref()?.value_at_percentile(percentile) as f64 / 1e3)
+    }
+}
+
+impl Report<'_> {
+    fn summaries(&self) -> impl Iterator<Item = (Measure, Summary)> {
+        self.plan.iter().filter_map(|measure| Some((*measure, Summary::of(self.series.get(measure)?)?)))
+    }
+
+    pub fn print(&self) {
+        println!("| row | what | median | least | most | must | aim | reached |");
+        println!("|---|---|---|---|---|---|---|---|");
+        for row in self.rows {
+            let limit = |limit: Option<f64>| limit.map(number).unwrap_or_default();
+            let (name, title, must, aim) = (&row.name, row.title(), limit(row.must), limit(row.aim));
+            match row.spread(self.series) {
+                Some(Spread { least, median, most }) => {
+                    let (reached, median) = (row.reached(median), number(median));
+                    println!(
+                        "| {name} | {title} | {median} | {} | {} | {must} | {aim} | {reached} |",
+                        number(least),
+                        number(most)
+                    );
+                }
+                None => println!("| {name} | {title} | skipped | | | {must} | {aim} | |"),
+            }
+        }
+        println!("\n| measured | a second | least | most | p50 ms | p99 ms | service cores | load cores | written B |");
+        println!("|---|---|---|---|---|---|---|---|---|");
+        for (measure, summary) in self.summaries() {
+            let Spread { least, median, most } = summary.rate;
+            let [p50, p99] = [50.0, 99.0].map(|at| summary.percentile(at).map(number).unwrap_or_default());
+            let usage = summary.usage.map_or_else(
+                || " | | |".to_owned(),
+                |(service, load, written)| format!(" {service:.2} | {load:.2} | {written:.0} |"),
+            );
+            println!("| {measure} | {median:.0} | {least:.0} | {most:.0} | {p50} | {p99} |{usage}");
+        }
+        if !self.stated.0.is_empty() {
+            println!("\n| stated | |\n|---|---|");
+        }
+        for (name, value) in &self.stated.0 {
+            println!("| {name} | {} |", number(*value));
+        }
+        for skipped in self.skipped {
+            println!("\nskipped: {skipped}");
+        }
+    }
+
+    pub fn json(&self) -> Value {
+        let spread = |spread: Spread| json!({"median": spread.median, "least": spread.least, "most": spread.most});
+        let rows = self.rows.iter().map(|row| {
+            let value = row.spread(self.series);
+            json!({
+                "name": row.name, "title": row.title(), "value": value.map(spread), "must": row.must, "aim": row.aim,
+                "less_is_better": row.less, "reached": value.map(|value| row.reached(value.median)),
+            })
+        });
+        let measured = self.summaries().map(|(measure, summary)| {
+            let percentiles = [50.0, 90.0, 99.0, 99.9, 100.0].map(|at| summary.percentile(at));
+            json!({
+                "name": measure.to_string(), "per_second": spread(summary.rate),
+                "rounds": self.series[&measure].iter().map(Sample::rate).collect::<Vec<_>>(),
+                "latency_ms": {"p50": percentiles[0], "p90": percentiles[1], "p99": percentiles[2],
+                               "p99.9": percentiles[3], "max": percentiles[4]},
+                "service_cores": summary.usage.map(|usage| usage.0),
+                "load_cores": summary.usage.map(|usage| usage.1),
+                "written_bytes_per_operation": summary.usage.map(|usage| usage.2),
+            })
+        });
+        let stated: serde_json::Map<_, _> =
+            self.stated.0.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        json!({
+            "cores": std::thread::available_parallelism().map_or(0, usize::from),
+            "rows": rows.collect::<Vec<_>>(), "measured": measured.collect::<Vec<_>>(),
+            "stated": stated, "skipped": self.skipped,
+        })
+    }
+}
+
+/// Three digits that matter.
+fn number(value: f64) -> String {
+    match value.abs() {
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        1.0.. => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}

@@ -1,0 +1,39 @@
+//! What is stated beside the table: memory, disk, start-up, verification.
+
+use std::fs;
+
+use super::http::ChargeCaller;
+use super::ledger::Template;
+use super::load::{self, Window};
+use super::process::{Service, memory_mib};
+use super::wallets::{Ids, Share};
+
+/// Facts by name, each measured once.
+#[derive(Default)]
+pub struct Stated(pub Vec<(String, f64)>);
+
+impl Stated {
+    pub fn add(&mut self, name: impl Into<String>, value: f64) {
+        self.0.push((name.into(), value));
+    }
+
+    /// The memory that the service took under all that was measured.
+    pub fn loaded(&mut self, service: &Service) {
+        self.add("resident memory under load, at the most (MiB)", memory_mib(service.pid(), "VmHWM:"));
+    }
+
+    /// Starts the service over a large ledger, charges it, and verifies it.
+    pub async fn large(&mut self, size: u64, template: &Template, window: Window) {
+        let bytes = fs::metadata(&template.path).expect("it is there").len() as f64;
+        let name = |what: &str| format!("{what}, {size} entries there");
+        self.add("bytes on disk an entry", bytes / template.wallets.entries() as f64);
+        let service = Service::start(&template.path, &template.wallets);
+        self.add(name("start-up (ms)"), service.start_up.as_secs_f64() * 1e3);
+        self.add(name("resident memory idle (MiB)"), memory_mib(service.pid(), "VmRSS:"));
+        let shares = Share::deal(&service.wallets, 64, Ids::Rising);
+        load::closed(ChargeCaller::all(service.http, shares).await, window).await;
+        self.add(name("resident memory under load, at the most (MiB)"), memory_mib(service.pid(), "VmHWM:"));
+        let took = tokio::task::block_in_place(|| service.verify());
+        self.add(name("verify (s)"), took.as_secs_f64());
+    }
+}
