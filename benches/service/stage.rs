@@ -81,7 +81,7 @@ impl fmt::Display for Measure {
     }
 }
 
-/// What is running. Each thing is started when it is first needed.
+/// What is running.
 pub struct Stage {
     dir: TempDir,
     time: Duration,
@@ -94,7 +94,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Makes the ledgers that `measures` need.
+    /// Makes the ledgers and starts the peers that `measures` need.
     pub async fn new(dir: TempDir, time: Duration, measures: &[Measure]) -> Self {
         let empty = Template::create(dir.path().join("empty.db")).await;
         let mut sizes: Vec<u64> = measures.iter().filter_map(filled).collect();
@@ -113,7 +113,7 @@ impl Stage {
         for (size, template) in templates {
             filled.insert(size, Ledger::start(template, None).await);
         }
-        let peers = Peers::new(dir.path());
+        let peers = tokio::task::block_in_place(|| Peers::start(dir.path(), measures));
         Self { dir, time, empty, filled, bare: None, service: None, peers }
     }
 
@@ -135,9 +135,9 @@ impl Stage {
             Measure::Ledger { callers, entries: 0, ids } => self.charge_fresh(callers, ids, None).await,
             Measure::Ledger { callers, entries, ids } => self.filled[&entries].charge(callers, ids, time).await,
             Measure::OneByOne(callers) => self.charge_fresh(callers, Ids::Rising, Some(1)).await,
-            Measure::Postgres(clients) => return self.peers.postgres(clients, time).await,
-            Measure::Flask(callers) => return self.peers.flask(callers, "delete", time).await,
-            Measure::FlaskWal(callers) => return self.peers.flask(callers, "wal", time).await,
+            Measure::Postgres(_) | Measure::Flask(_) | Measure::FlaskWal(_) => {
+                return self.peers.measure(measure, time).await;
+            }
             _ => {
                 let path = self.path("service.db");
                 let service = self.service.get_or_insert_with(|| {

@@ -1,0 +1,148 @@
+//! PostgreSQL and pgbench: the same charge as a transaction of statements, each client with a connection of its own.
+
+use std::env;
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use tempfile::TempDir;
+
+use super::{free_port, output, wait_until};
+use crate::load::Sample;
+use crate::process::Process;
+use crate::wallets::{COUNT, OPENING};
+
+const SCHEMA: &str = include_str!("schema.sql");
+const CHARGE: &str = include_str!("charge.sql");
+
+/// The events of one run of pgbench end before those of the next begin.
+const EVENTS_A_RUN: i64 = 1 << 40;
+
+pub struct Postgres {
+    server: Process,
+    tools: Tools,
+    runs: i64,
+    transactions: i64,
+}
+
+/// How its programs are called.
+struct Tools {
+    bin: PathBuf,
+    dir: TempDir,
+    port: String,
+    /// Its programs refuse to be root's: then they are this user's.
+    user: Option<(u32, u32)>,
+}
+
+impl Tools {
+    fn find(dir: &Path) -> Result<Self, String> {
+        let bin = find_bin().ok_or("initdb is neither on the PATH nor under /usr/lib/postgresql")?;
+        let dir = TempDir::new_in(dir.parent().unwrap_or(dir)).map_err(|error| error.to_string())?;
+        let root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+        let user = if root { Some(unprivileged().ok_or("there is no user for it but root")?) } else { None };
+        if let Some((uid, gid)) = user {
+            chown(dir.path(), Some(uid), Some(gid)).map_err(|error| error.to_string())?;
+        }
+        Ok(Self { bin, dir, port: free_port().to_string(), user })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.bin.join(program));
+        command.current_dir(self.dir.path()).env("LC_ALL", "C");
+        if let Some((uid, gid)) = self.user {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
+
+    /// A program that speaks to the server.
+    fn client(&self, program: &str) -> Command {
+        let mut command = self.command(program);
+        command.args(["-h", "127.0.0.1", "-p", &self.port, "-U", "wallet"]);
+        command
+    }
+
+    fn query(&self, sql: &str) -> Result<String, String> {
+        output(self.client("psql").args(["-qtA", "-d", "postgres", "-c", sql]))
+    }
+}
+
+impl Postgres {
+    /// Starts a new cluster with the settings that it comes with.
+    pub fn start(dir: &Path) -> Result<Self, String> {
+        let tools = Tools::find(dir)?;
+        output(tools.command("initdb").args(["-D", "cluster", "-A", "trust", "-U", "wallet", "--no-sync"]))?;
+        let log = File::create(tools.dir.path().join("log")).map_err(|error| error.to_string())?;
+        let server = tools
+            .command("postgres")
+            .args(["-D", "cluster", "-h", "127.0.0.1", "-p", &tools.port, "-k", ""])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        let server = Process(server);
+        wait_until(|| tools.query("select 1").is_ok())?;
+        for (name, text) in [("schema.sql", SCHEMA), ("charge.sql", CHARGE)] {
+            fs::write(tools.dir.path().join(name), text).map_err(|error| error.to_string())?;
+        }
+        let variables = ["-v", &format!("users={COUNT}"), "-v", &format!("opening={OPENING}")];
+        let mut psql = tools.client("psql");
+        output(psql.args(["-q", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-f", "schema.sql"]).args(variables))?;
+        Ok(Self { server, tools, runs: 0, transactions: 0 })
+    }
+
+    /// So many clients charge. pgbench takes whole seconds.
+    pub fn charge(&mut self, clients: usize, time: Duration) -> Sample {
+        let seconds = time.as_secs_f64().ceil();
+        self.runs += 1;
+        let mut pgbench = self.tools.client("pgbench");
+        pgbench.args(["-n", "-M", "prepared", "-j", "2", "-f", "charge.sql", "-D", "n=0"]);
+        pgbench.args(["-c", &clients.to_string(), "-T", &seconds.to_string(), "-D", &format!("clients={clients}")]);
+        pgbench.args(["-D", &format!("users={COUNT}"), "-D", &format!("base={}", self.runs * EVENTS_A_RUN)]);
+        let said = output(pgbench.arg("postgres")).expect("pgbench charges");
+        let number = |name: &str| -> f64 {
+            let value = said.lines().find_map(|line| line.strip_prefix(name)).and_then(|rest| rest.split(' ').next());
+            value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name}: {said}"))
+        };
+        assert_eq!(number("number of failed transactions: "), 0.0, "{said}");
+        let transactions = number("number of transactions actually processed: ");
+        self.transactions += transactions as i64;
+        // What it says without the time that connecting took.
+        let operations = number("tps = ") * seconds;
+        Sample { operations, seconds, latency: Histogram::new(3).expect("three digits are allowed"), usage: None }
+    }
+
+    /// Ends it, when it holds all that it has answered.
+    pub fn finish(mut self) {
+        let charged = "select (select count(*) from entry), (select sum(balance) from wallet)";
+        let (entries, balances) = (self.transactions, COUNT * OPENING - self.transactions);
+        assert_eq!(self.tools.query(charged).expect("two numbers").trim(), format!("{entries}|{balances}"));
+        self.server.end();
+    }
+}
+
+/// The folder of its programs: on the `PATH`, or the newest that a package brought.
+fn find_bin() -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let whole = |dir: &PathBuf| ["initdb", "postgres", "psql", "pgbench"].iter().all(|name| dir.join(name).exists());
+    if let Some(dir) = env::split_paths(&path).find(whole) {
+        return Some(dir);
+    }
+    let packages = fs::read_dir("/usr/lib/postgresql").ok()?.filter_map(Result::ok);
+    let version = |dir: &PathBuf| dir.parent()?.file_name()?.to_str()?.parse::<u32>().ok();
+    packages.map(|package| package.path().join("bin")).filter(whole).max_by_key(version)
+}
+
+/// The user and group ids of somebody who is not root.
+fn unprivileged() -> Option<(u32, u32)> {
+    let users = fs::read_to_string("/etc/passwd").ok()?;
+    let ids = |name: &str| {
+        let user = users.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|user| user[0] == name)?;
+        Some((user.get(2)?.parse().ok()?, user.get(3)?.parse().ok()?))
+    };
+    ids("postgres").or_else(|| ids("nobody"))
+}
