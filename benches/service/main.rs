@@ -11,6 +11,7 @@
 #![allow(clippy::cast_precision_loss, reason = "figures are rounded anyway")]
 
 mod bare;
+mod charts;
 mod grpc;
 mod http;
 mod ledger;
@@ -22,13 +23,17 @@ mod report;
 mod rows;
 mod stage;
 mod stated;
+mod svg;
 mod wallets;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser as _;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
 use tempfile::TempDir;
 use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use self::load::{Sample, Window};
@@ -41,41 +46,49 @@ use self::stated::Stated;
 /// How much longer than it should a measurement may take before something is taken to hang.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-fn main() {
+fn main() -> ExitCode {
     // `cargo test --benches` asks for nothing to be measured.
     if !std::env::args().any(|arg| arg == "--bench") {
-        return;
+        return ExitCode::SUCCESS;
     }
     let options = Options::parse();
     let rows = chosen(&options);
     if options.list {
         rows.iter().for_each(|row| println!("{:20}{}", row.name, row.title()));
-        return;
+        return ExitCode::SUCCESS;
     }
     // Not as many as the environment says: that is meant for the service.
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let runtime = runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     runtime.expect("a runtime").block_on(async {
-        tokio::select! {
-            () = run(&options, &rows) => (),
-            // What is running is ended, and what lies on disk removed, as they are dropped.
-            _ = tokio::signal::ctrl_c() => std::panic::resume_unwind(Box::new("interrupted")),
-        }
-    });
+        let mut terminate = signal(SignalKind::terminate()).expect("a signal");
+        let mut interrupt = signal(SignalKind::interrupt()).expect("a signal");
+        let interrupted = tokio::select! {
+            () = run(&options, &rows) => false,
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => true,
+        };
+        // By now what was running is ended, and what lay on disk removed: both were dropped.
+        if interrupted { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    })
 }
 
 /// The rows that were asked for.
 fn chosen(options: &Options) -> Vec<Row> {
     let all = rows::all(options.large());
     for name in &options.rows {
-        assert!(all.iter().any(|row| row.name == *name), "there is no row {name}: --list says which there are");
+        if !all.iter().any(|row| row.name == *name) {
+            let unknown = format!("there is no row {name}: --list says which there are");
+            Options::command().error(ErrorKind::InvalidValue, unknown).exit();
+        }
     }
     let chosen = |row: &Row| options.rows.is_empty() || options.rows.contains(&row.name);
     all.into_iter().filter(chosen).collect()
 }
 
 async fn run(options: &Options, rows: &[Row]) {
-    let plan = rows::plan(rows, []);
+    let pictured = if options.charts.is_some() { charts::measures(options.large()) } else { Vec::new() };
+    let plan = rows::plan(rows, pictured);
     let dir = TempDir::new_in(&options.dir).expect("a temporary folder");
     let mut stage = Stage::new(dir, options.time(), &plan).await;
     let mut stated = Stated::default();
@@ -91,13 +104,16 @@ async fn run(options: &Options, rows: &[Row]) {
         }
     }
     if let Some(service) = &stage.service {
-        stated.loaded(service);
+        stated.service(service);
     }
     let skipped = stage.peers.skipped.clone();
     eprintln!("verifying every ledger");
     let (_dir, largest) = stage.finish().await;
     if let Some((size, template)) = largest {
         stated.large(size, &template, Window::of(options.time())).await;
+    }
+    if let Some(dir) = &options.charts {
+        charts::draw(dir, &series, options.large()).expect("the charts can be written");
     }
     let report = Report { rows, plan: &plan, series: &series, stated: &stated, skipped: &skipped };
     if options.json {

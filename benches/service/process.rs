@@ -46,6 +46,8 @@ pub struct Service {
     pub wallets: Arc<Wallets>,
     /// From the start of the program until it served.
     pub start_up: Duration,
+    /// Its memory when it had served nobody yet.
+    pub idle_mib: f64,
 }
 
 impl Service {
@@ -68,7 +70,16 @@ impl Service {
         // What it logs from now on must be read, or it would block on a full pipe; and if it warns, that is worth seeing.
         let warnings = logs.filter(|line| !line.contains(r#""level":"INFO""#));
         std::thread::spawn(move || warnings.for_each(|line| eprintln!("{line}")));
-        Self { process: Process(child), http, grpc, path: path.to_owned(), wallets: Arc::clone(wallets), start_up }
+        let idle_mib = memory_mib(child.id(), "VmRSS:");
+        Self {
+            process: Process(child),
+            http,
+            grpc,
+            path: path.to_owned(),
+            wallets: Arc::clone(wallets),
+            start_up,
+            idle_mib,
+        }
     }
 
     pub fn pid(&self) -> u32 {

@@ -56,7 +56,8 @@ impl Spread {
         let mut sorted: Vec<f64> = rounds.collect();
         sorted.sort_by(f64::total_cmp);
         let (least, most) = (*sorted.first()?, *sorted.last()?);
-        Some(Self { least, median: sorted[sorted.len() / 2], most })
+        let (low, high) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
+        Some(Self { least, median: f64::midpoint(low, high), most })
     }
 }
 

@@ -17,8 +17,9 @@ impl Stated {
         self.0.push((name.into(), value));
     }
 
-    /// The memory that the service took under all that was measured.
-    pub fn loaded(&mut self, service: &Service) {
+    /// The memory of the service that everything was measured on.
+    pub fn service(&mut self, service: &Service) {
+        self.add("resident memory idle (MiB)", service.idle_mib);
         self.add("resident memory under load, at the most (MiB)", memory_mib(service.pid(), "VmHWM:"));
     }
 
@@ -29,7 +30,7 @@ impl Stated {
         self.add("bytes on disk an entry", bytes / template.wallets.entries() as f64);
         let service = Service::start(&template.path, &template.wallets);
         self.add(name("start-up (ms)"), service.start_up.as_secs_f64() * 1e3);
-        self.add(name("resident memory idle (MiB)"), memory_mib(service.pid(), "VmRSS:"));
+        self.add(name("resident memory idle (MiB)"), service.idle_mib);
         let shares = Share::deal(&service.wallets, 64, Ids::Rising);
         load::closed(ChargeCaller::all(service.http, shares).await, window).await;
         self.add(name("resident memory under load, at the most (MiB)"), memory_mib(service.pid(), "VmHWM:"));

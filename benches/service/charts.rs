@@ -1,0 +1,128 @@
+//! Three pictures of what was measured.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::report::Summary;
+use super::rows::Series;
+use super::stage::Measure;
+use super::svg::{Chart, Line, short};
+use super::wallets::Ids;
+
+/// How many callers there may be, along the bottom of the first picture.
+const CALLERS: [usize; 5] = [1, 16, 64, 256, 1024];
+/// The percentiles along the bottom of the second.
+const PERCENTILES: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 100.0];
+
+type OfCallers = fn(usize) -> Option<Measure>;
+
+/// The lines of the first picture. Not everything takes any number of callers.
+const BY_CALLERS: [(&str, OfCallers); 7] = [
+    ("ledger only", |callers| Some(Measure::Ledger { callers, entries: 0, ids: Ids::Rising })),
+    ("Transact, one stream", |callers| Some(Measure::Transact(callers))),
+    ("gRPC charge", |callers| Some(Measure::Grpc(callers))),
+    ("REST charge", |callers| Some(Measure::Rest(callers)).filter(|_| callers <= 256)),
+    ("PostgreSQL, pgbench", |callers| Some(Measure::Postgres(callers)).filter(|_| callers <= 64)),
+    ("Flask + sqlite3", |callers| Some(Measure::Flask(callers)).filter(|_| callers <= 64)),
+    ("bare SQLite, one by one", |_| Some(Measure::Bare)),
+];
+
+/// The lines of the second.
+const BY_PERCENTILE: [(&str, Measure); 6] = [
+    ("bare SQLite commit", Measure::Bare),
+    ("REST, one caller", Measure::Rest(1)),
+    ("REST, half of the top rate", Measure::RestPaced(256)),
+    ("REST, 64 connections", Measure::Rest(64)),
+    ("gRPC, 256 in flight", Measure::Grpc(256)),
+    ("Transact, 1024 in flight", Measure::Transact(1024)),
+];
+
+/// The lines of the third.
+const BY_SIZE: [(&str, Ids); 2] = [("rising event ids", Ids::Rising), ("random event ids", Ids::Random)];
+
+const fn sizes(large: u64) -> [u64; 4] {
+    [0, large / 100, large / 10, large]
+}
+
+const fn of_size(entries: u64, ids: Ids) -> Measure {
+    Measure::Ledger { callers: 1024, entries, ids }
+}
+
+/// What the pictures show.
+pub fn measures(large: u64) -> Vec<Measure> {
+    let by_size = sizes(large).into_iter().flat_map(|size| BY_SIZE.map(|(_, ids)| of_size(size, ids)));
+    let by_callers = BY_CALLERS.iter().flat_map(|(_, of)| CALLERS.into_iter().filter_map(of));
+    by_size.chain(by_callers).chain(BY_PERCENTILE.map(|(_, measure)| measure)).collect()
+}
+
+/// Draws them into `dir`.
+pub fn draw(dir: &Path, series: &Series, large: u64) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    for (name, chart) in
+        [("callers", by_callers(series)), ("latency", latency(series)), ("size", by_size(series, large))]
+    {
+        fs::write(dir.join(name).with_extension("svg"), chart.draw())?;
+    }
+    Ok(())
+}
+
+fn summary(series: &Series, measure: Measure) -> Option<Summary> {
+    series.get(&measure).and_then(|samples| Summary::of(samples))
+}
+
+fn rate(series: &Series, measure: Measure) -> Option<f64> {
+    Some(summary(series, measure)?.rate.median)
+}
+
+/// Lines for which there is anything to show.
+fn lines(lines: impl IntoIterator<Item = Line>) -> Vec<Line> {
+    lines.into_iter().filter(|line| line.values.iter().any(Option::is_some)).collect()
+}
+
+fn by_callers(series: &Series) -> Chart<'static> {
+    let line = |(name, of): (&str, OfCallers)| {
+        let values = CALLERS.map(|callers| of(callers).and_then(|measure| rate(series, measure))).to_vec();
+        Line { name: name.to_owned(), values }
+    };
+    Chart {
+        title: "Charges a second by callers in flight",
+        x_label: "callers in flight",
+        y_label: "charges a second",
+        places: CALLERS.map(|callers| callers.to_string()).to_vec(),
+        lines: lines(BY_CALLERS.map(line)),
+        log: true,
+    }
+}
+
+fn latency(series: &Series) -> Chart<'static> {
+    let line = |(name, measure): (&str, Measure)| {
+        let summary = summary(series, measure);
+        let values = PERCENTILES.map(|at| summary.as_ref().and_then(|summary| summary.percentile(at))).to_vec();
+        Line { name: name.to_owned(), values }
+    };
+    let place = |at: f64| if at < 100.0 { format!("{at} %") } else { "slowest".to_owned() };
+    Chart {
+        title: "How long a charge takes",
+        x_label: "share of charges that took no longer",
+        y_label: "milliseconds",
+        places: PERCENTILES.map(place).to_vec(),
+        lines: lines(BY_PERCENTILE.map(line)),
+        log: true,
+    }
+}
+
+fn by_size(series: &Series, large: u64) -> Chart<'static> {
+    let line = |(name, ids): (&str, Ids)| {
+        let values = sizes(large).map(|size| rate(series, of_size(size, ids))).to_vec();
+        Line { name: name.to_owned(), values }
+    };
+    Chart {
+        title: "Charges a second by entries already there, ledger only, 1024 in flight",
+        x_label: "entries already there",
+        y_label: "charges a second",
+        places: sizes(large).map(|size| short(size as f64)).to_vec(),
+        lines: lines(BY_SIZE.map(line)),
+        log: false,
+    }
+}
