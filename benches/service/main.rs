@@ -54,7 +54,9 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let rows = chosen(&options);
     if options.list {
-        rows.iter().for_each(|row| println!("{:20}{}", row.name, row.title()));
+        for row in &rows {
+            println!("{:20}{}", row.name, row.title());
+        }
         return ExitCode::SUCCESS;
     }
     // Not as many as the environment says: that is meant for the service.

@@ -8,6 +8,7 @@ use clap::Parser;
 /// Measures the service on real files and real sockets, everything in rounds within one run.
 #[derive(Debug, Parser)]
 #[command(name = "service")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Options {
     /// Only these rows of the table, by name; all of them if none is named
     #[arg(long, value_delimiter = ',', value_name = "NAME")]

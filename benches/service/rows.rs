@@ -129,7 +129,7 @@ impl Row {
     }
 }
 
-/// What TigerBeetle does with so many in flight, as a multiple of bare SQLite's commits on its machine, and its p99 in
+/// What `TigerBeetle` does with so many in flight, as a multiple of bare SQLite's commits on its machine, and its p99 in
 /// milliseconds: one replica, one client that joins single transfers into batches.
 const TIGERBEETLE: [(usize, f64, f64); 5] =
     [(1, 0.39, 0.9), (16, 2.9, 3.1), (64, 8.0, 7.0), (256, 17.0, 26.0), (1024, 37.0, 29.0)];

@@ -5,8 +5,8 @@ use std::fs;
 use super::http::ChargeCaller;
 use super::ledger::Template;
 use super::load::{self, Window};
-use super::process::{Service, memory_mib};
-use super::wallets::{Ids, Share};
+use super::process::{Service, Usage, memory_mib};
+use super::wallets::{COUNT, Ids, Share};
 
 /// Facts by name, each measured once.
 #[derive(Default)]
@@ -19,8 +19,15 @@ impl Stated {
 
     /// The memory of the service that everything was measured on.
     pub fn service(&mut self, service: &Service) {
-        self.add("resident memory idle (MiB)", service.idle_mib);
-        self.add("resident memory under load, at the most (MiB)", memory_mib(service.pid(), "VmHWM:"));
+        self.add("resident memory idle (MiB; must stay under 64)", service.idle_mib);
+        self.add(
+            "resident memory under load, at the most (MiB; must stay under 256)",
+            memory_mib(service.pid(), "VmHWM:"),
+        );
+        let charges = service.wallets.entries() - COUNT - 1;
+        if charges > 0 {
+            self.add("bytes written an entry, all loads together", Usage::of(service.pid()).written / charges as f64);
+        }
     }
 
     /// Starts the service over a large ledger, charges it, and verifies it.

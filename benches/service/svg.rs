@@ -15,7 +15,7 @@ const COLOURS: [&str; 8] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00
 
 const STYLE: &str = "text { font: 13px system-ui, sans-serif; fill: #24292f }
 .title { font-size: 16px; font-weight: 600 }
-.grid { stroke: #8884; stroke-width: 1 }
+.grid { stroke: #888888; stroke-opacity: 0.3 }
 .line { fill: none; stroke-width: 2 }
 .page { fill: #ffffff }
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .page { fill: #0d1117 } }";
@@ -48,7 +48,8 @@ impl Scale {
         let most = values.clone().fold(f64::MIN_POSITIVE, f64::max);
         if !log {
             let step = round_up(most / 5.0);
-            return Self { ticks: (0..=5).map(|tick| f64::from(tick) * step).collect(), log };
+            let ticks = (0..=5).map(|tick| f64::from(tick) * step);
+            return Self { ticks: ticks.take_while(|tick| *tick < most + step).collect(), log };
         }
         let least = values.fold(most, f64::min);
         let decades = least.log10().floor()..=most.log10().ceil().max(least.log10().floor() + 1.0);

@@ -1,4 +1,4 @@
-//! PostgreSQL and pgbench: the same charge as a transaction of statements, each client with a connection of its own.
+//! `PostgreSQL` and `pgbench`: the same charge as a transaction of statements, each client with a connection of its own.
 
 use std::env;
 use std::fs::{self, File};
@@ -104,15 +104,13 @@ impl Postgres {
         pgbench.args(["-c", &clients.to_string(), "-T", &seconds.to_string(), "-D", &format!("clients={clients}")]);
         pgbench.args(["-D", &format!("users={COUNT}"), "-D", &format!("base={}", self.runs * EVENTS_A_RUN)]);
         let said = output(pgbench.arg("postgres")).expect("pgbench charges");
-        let number = |name: &str| -> f64 {
-            let value = said.lines().find_map(|line| line.strip_prefix(name)).and_then(|rest| rest.split(' ').next());
-            value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name}: {said}"))
-        };
-        assert_eq!(number("number of failed transactions: "), 0.0, "{said}");
-        let transactions = number("number of transactions actually processed: ");
-        self.transactions += transactions as i64;
+        let found = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)?.split(' ').next());
+        assert_eq!(found("number of failed transactions: "), Some("0"), "{said}");
+        let transactions = found("number of transactions actually processed: ");
+        self.transactions += transactions.and_then(|number| number.parse::<i64>().ok()).expect("a number");
         // What it says without the time that connecting took.
-        let operations = number("tps = ") * seconds;
+        let rate: f64 = found("tps = ").and_then(|rate| rate.parse().ok()).expect("a number");
+        let operations = rate * seconds;
         Sample { operations, seconds, latency: Histogram::new(3).expect("three digits are allowed"), usage: None }
     }
 
