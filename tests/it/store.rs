@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use tempfile::TempDir;
-use wallet::ledger::{Command, Commit, Currency, EntryId, EventId, Outcome, Timestamp, UserId, WalletId};
+use wallet::ledger::{
+    Balance, Command, Commit, Currency, EntryId, EventId, Outcome, Refusal, Timestamp, UserId, WalletId,
+};
 use wallet::store::{Store, StoreError, sqlite};
 
 fn eur() -> Currency {
@@ -162,6 +164,27 @@ async fn a_row_that_cannot_be_is_named_and_the_writer_works_on() {
     let error = store.writer.transact(&[charge(1, 1, 1)], at(2)).unwrap_err();
     assert_eq!(error.to_string(), "the database is corrupt: wallet.balance of row 1 is -5");
     assert!(matches!(store.writer.transact(&[charge(2, 1, 1)], at(2)).unwrap()[0], Outcome::Applied(_)));
+    close(store).await;
+}
+
+#[tokio::test]
+async fn what_another_program_writes_is_seen_at_once() {
+    let dir = TempDir::new().unwrap();
+    let mut store = with_history(&path(&dir), 2).await;
+    let other = rusqlite::Connection::open(path(&dir)).unwrap();
+    other.execute_batch("update wallet set balance = 7 where user_id = 2").unwrap();
+    let told = store.writer.transact(&[charge(2, 3, 8)], at(30)).unwrap();
+    let low = Refusal::BalanceTooLow { balance: Balance::from_minor(7).unwrap() };
+    assert_eq!(told, [Outcome::Refused(low)]);
+    // An entry with an event id above all that the writer has seen.
+    other
+        .execute_batch(
+            "insert into entry select 5, user_id, 4, kind, 99, 1, 6, 4, created_at from entry where entry_id = 4;
+             update wallet set balance = 6, sequence = 4, last_entry_id = 5 where user_id = 2",
+        )
+        .unwrap();
+    let told = store.writer.transact(&[charge(2, 99, 1)], at(30)).unwrap();
+    assert!(matches!(told[0], Outcome::Replayed { .. }), "{told:?}");
     close(store).await;
 }
 

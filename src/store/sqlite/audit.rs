@@ -4,8 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction};
 
-use super::row::{self, CommitRow, entry_columns};
-use super::writer::entry_row;
+use super::row::{self, commit_row, entry_columns, entry_row};
 use crate::ledger::{Audit, AuditReport, Commit, Entry, Finding, Kind};
 use crate::store::StoreError;
 
@@ -102,8 +101,7 @@ fn walk(tx: &Transaction<'_>, audit: &mut Audit) -> Result<(), Stop> {
 
 fn next_commit(found: Option<&Row<'_>>) -> Result<Option<Commit>, Stop> {
     let Some(found) = found else { return Ok(None) };
-    let columns: CommitRow = (found.get(0)?, found.get(1)?, found.get(2)?, found.get(3)?);
-    Ok(Some(row::commit(columns)?))
+    Ok(Some(row::commit(commit_row(found)?)?))
 }
 
 fn unreadable(path: &Path) -> impl Fn(rusqlite::Error) -> StoreError {

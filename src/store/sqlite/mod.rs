@@ -4,9 +4,11 @@
 //! database itself must never be opened by anything but SQLite: closing it would drop SQLite's own locks (POSIX).
 
 mod audit;
+mod memory;
 mod open;
 mod reader;
 mod row;
+mod wal;
 mod writer;
 
 use std::path::Path;

@@ -4,6 +4,7 @@ use crate::ledger::{
     Amount, Balance, Commit, CommitHash, Entry, EntryId, EventId, Kind, Standing, Timestamp, UserId, WalletId,
 };
 use crate::store::StoreError;
+use rusqlite::Row;
 
 /// The columns of an entry, in the order of [`EntryRow`]. A macro, so that statements stay `&'static str`.
 macro_rules! entry_columns {
@@ -18,6 +19,26 @@ pub(super) type EntryRow = (i64, i64, i64, i64, i64, i64, i64, Option<i64>, i64)
 
 /// A commit as it is stored: `commit_id, last_entry_id, hash, created_at`.
 pub(super) type CommitRow = (i64, i64, Vec<u8>, i64);
+
+/// Reads [`entry_columns`] in their order.
+pub(super) fn entry_row(row: &Row<'_>) -> rusqlite::Result<EntryRow> {
+    Ok((
+        row.get(0)?,
+        row.get(1)?,
+        row.get(2)?,
+        row.get(3)?,
+        row.get(4)?,
+        row.get(5)?,
+        row.get(6)?,
+        row.get(7)?,
+        row.get(8)?,
+    ))
+}
+
+/// Reads a commit's columns in the order of [`CommitRow`].
+pub(super) fn commit_row(row: &Row<'_>) -> rusqlite::Result<CommitRow> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+}
 
 /// The value of a column, or the corruption that it is.
 fn valid<T>(

@@ -1,15 +1,17 @@
 //! The one connection that writes.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    CachedStatement, Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
+};
 
+use super::memory::Memory;
 use super::open::FileLock;
-use super::row::{self, CommitRow, EntryRow, entry_columns};
-use crate::ledger::{Action, Book, Changes, Command, Commit, Entry, Outcome, Standing, Timestamp};
+use super::row::{self, entry_columns, entry_row};
+use super::wal::secure_wal;
+use crate::ledger::{Action, Book, Changes, Command, Commit, Entry, EventId, Outcome, Standing, Timestamp, UserId};
 use crate::store::{StoreError, Writer};
 
 /// How long one attempt waits for another process's lock. The engine tries again for as long as its commands may wait.
@@ -21,8 +23,6 @@ const WAL_AUTOCHECKPOINT: i64 = 20_000;
 /// What the connection caches, in KiB.
 const CACHE_KIB: i64 = 32 * 1024;
 
-const SELECT_HEAD: &str = "select commit_id, last_entry_id, hash, created_at from ledger_commit
-    order by commit_id desc limit 1";
 const SELECT_STANDING: &str = "select balance, sequence, last_entry_id from wallet where user_id = ?1";
 const SELECT_WALLET_ID: &str = "select wallet_id from user where user_id = ?1";
 const SELECT_ENTRIES: &str = concat!("select ", entry_columns!(), " from entry where event_id = ?1 and user_id = ?2");
@@ -39,30 +39,33 @@ const TOUCH_SETTING: &str = "update setting set value = value";
 
 pub(super) struct SqliteWriter {
     path: PathBuf,
-    /// `None` after a failure: what the connection believes is then not to be trusted, so the next batch opens another.
-    connection: Option<Connection>,
+    /// `None` after a failure: what the session believes is then not to be trusted, so the next batch opens another.
+    session: Option<Session>,
     _lock: FileLock,
+}
+
+/// A connection, and what is remembered of what it saw.
+struct Session {
+    connection: Connection,
+    memory: Option<Memory>,
 }
 
 impl SqliteWriter {
     pub(super) fn open(path: &Path, lock: FileLock) -> Result<Self, StoreError> {
-        let connection = Some(connect(path)?);
-        Ok(Self { path: path.to_owned(), connection, _lock: lock })
+        let session = Some(Session::open(path)?);
+        Ok(Self { path: path.to_owned(), session, _lock: lock })
     }
 
-    /// Runs `work` on the connection, which is kept only if that succeeds (or the lock was not to be had, which
-    /// changes nothing). A panic unwinds through here, and drops it too.
-    fn with_connection<T>(
-        &mut self,
-        work: impl FnOnce(&mut Connection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => connect(&self.path)?,
+    /// Runs `work` in the session, which is kept only if that succeeds (or the lock was not to be had, which changes
+    /// nothing). A panic unwinds through here, and drops it too.
+    fn in_session<T>(&mut self, work: impl FnOnce(&mut Session) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => Session::open(&self.path)?,
         };
-        let result = work(&mut connection);
+        let result = work(&mut session);
         if matches!(result, Ok(_) | Err(StoreError::Locked)) {
-            self.connection = Some(connection);
+            self.session = Some(session);
         }
         result
     }
@@ -70,127 +73,107 @@ impl SqliteWriter {
 
 impl Writer for SqliteWriter {
     fn transact(&mut self, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
-        self.with_connection(|connection| {
-            let tx = begin(connection)?;
-            let mut book = Book::new(select_head(&tx)?, now);
-            for command in batch {
-                lay_in(&tx, &mut book, command)?;
-            }
-            let outcomes = batch.iter().map(|command| book.decide(command)).collect();
-            let changes = book.changes();
-            if changes.commit.is_some() {
-                write(&tx, &changes)?;
-                tx.commit().map_err(failed)?;
-            }
-            Ok(outcomes)
-        })
+        self.in_session(|session| session.transact(batch, now))
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {
-        self.with_connection(|connection| {
-            let tx = begin(connection)?;
+        self.in_session(|session| {
+            let tx = begin(&mut session.connection)?;
             tx.prepare_cached(TOUCH_SETTING).and_then(|mut touch| touch.execute([])).map_err(failed)?;
             tx.commit().map_err(failed)
         })
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, StoreError> {
-    let open = || -> rusqlite::Result<Connection> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(LOCK_WAIT)?;
-        connection.set_prepared_statement_cache_capacity(32);
-        connection.pragma_update(None, "synchronous", "full")?;
-        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-        connection.pragma_update(None, "wal_autocheckpoint", WAL_AUTOCHECKPOINT)?;
-        Ok(connection)
-    };
-    let mut connection = open().map_err(failed)?;
-    let locked = begin(&mut connection)?;
-    secure_wal(path).map_err(StoreError::unavailable)?;
-    locked.rollback().map_err(failed)?;
-    Ok(connection)
+impl Session {
+    fn open(path: &Path) -> Result<Self, StoreError> {
+        let mut connection = connect(path).map_err(failed)?;
+        let locked = begin(&mut connection)?;
+        secure_wal(path).map_err(StoreError::unavailable)?;
+        locked.rollback().map_err(failed)?;
+        Ok(Self { connection, memory: None })
+    }
+
+    fn transact(&mut self, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
+        let tx = begin(&mut self.connection)?;
+        let mut memory = Memory::of(&tx, self.memory.take())?;
+        let mut book = Book::new(memory.head(), now);
+        lay_in(&tx, &memory, &mut book, batch)?;
+        let outcomes = batch.iter().map(|command| book.decide(command)).collect();
+        let changes = book.changes();
+        if changes.commit.is_some() {
+            write(&tx, &changes)?;
+            tx.commit().map_err(failed)?;
+            memory.learn(&changes);
+        }
+        self.memory = Some(memory);
+        Ok(outcomes)
+    }
 }
 
-/// Makes what is in the WAL durable, before anything is answered from it. The caller holds the write lock.
-///
-/// A process that was killed may have left commits there that were never synced. To sync them is not enough: a sync
-/// that failed once leaves Linux believing that the pages are written, and the next one succeeds without writing them
-/// (<https://wiki.postgresql.org/wiki/Fsync_Errors>). So they are written again.
-///
-/// SQLite keeps its locks in other files: to open and close this one drops none.
-fn secure_wal(database: &Path) -> io::Result<()> {
-    let mut path = database.as_os_str().to_owned();
-    path.push("-wal");
-    let mut wal = match File::options().read(true).write(true).open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        opened => opened?,
-    };
-    let mut chunk = vec![0; 1024 * 1024];
-    let mut at = 0;
-    loop {
-        let count = wal.read(&mut chunk)?;
-        if count == 0 {
-            return wal.sync_all();
-        }
-        wal.seek(SeekFrom::Start(at))?;
-        wal.write_all(&chunk[..count])?;
-        at = wal.stream_position()?;
-    }
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(LOCK_WAIT)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", WAL_AUTOCHECKPOINT)?;
+    Ok(connection)
 }
 
 fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
     connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)
 }
 
-fn select_head(tx: &Transaction<'_>) -> Result<Commit, StoreError> {
-    let read =
-        |row: &Row<'_>| -> rusqlite::Result<CommitRow> { Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)) };
-    let head = tx.prepare_cached(SELECT_HEAD).and_then(|mut select| select.query_row([], read).optional());
-    head.map_err(failed)?.map_or(Ok(Commit::GENESIS), row::commit)
-}
-
-/// Lays in everything that deciding `command` needs.
-fn lay_in(tx: &Transaction<'_>, book: &mut Book, command: &Command) -> Result<(), StoreError> {
-    let user_id = command.user_id;
-    if !book.has_wallet(user_id) {
-        book.lay_in_wallet(user_id, select_standing(tx, command)?);
-    }
-    let mut select = tx.prepare_cached(SELECT_ENTRIES).map_err(failed)?;
-    let mut rows = select.query(params![command.event_id.get(), user_id.get()]).map_err(failed)?;
-    while let Some(row) = rows.next().map_err(failed)? {
-        book.lay_in_entry(row::entry(entry_row(row).map_err(failed)?)?);
-    }
-    if matches!(command.action, Action::Open { .. }) {
-        let mut select = tx.prepare_cached(SELECT_WALLET_ID).map_err(failed)?;
-        let bytes: Option<Vec<u8>> = select.query_row([user_id.get()], |row| row.get(0)).optional().map_err(failed)?;
-        if let Some(bytes) = bytes {
-            book.lay_in_wallet_id(user_id, row::wallet_id(user_id.get(), &bytes)?);
+/// Lays in everything that deciding `batch` needs.
+fn lay_in(tx: &Transaction<'_>, memory: &Memory, book: &mut Book, batch: &[Command]) -> Result<(), StoreError> {
+    let mut select_standing = tx.prepare_cached(SELECT_STANDING).map_err(failed)?;
+    let mut select_entries = tx.prepare_cached(SELECT_ENTRIES).map_err(failed)?;
+    for Command { user_id, event_id, action } in batch.iter().copied() {
+        if !book.has_wallet(user_id) {
+            let standing = match memory.standing(user_id) {
+                Some(standing) => Some(standing),
+                None => standing_of(&mut select_standing, user_id)?,
+            };
+            book.lay_in_wallet(user_id, standing);
+        }
+        if !memory.is_new(event_id) {
+            lay_in_entries(&mut select_entries, book, user_id, event_id)?;
+        }
+        if matches!(action, Action::Open { .. }) {
+            lay_in_wallet_id(tx, book, user_id)?;
         }
     }
     Ok(())
 }
 
-fn select_standing(tx: &Transaction<'_>, command: &Command) -> Result<Option<Standing>, StoreError> {
-    let user_id = command.user_id.get();
-    let mut select = tx.prepare_cached(SELECT_STANDING).map_err(failed)?;
+fn standing_of(select: &mut CachedStatement<'_>, user_id: UserId) -> Result<Option<Standing>, StoreError> {
+    let user_id = user_id.get();
     let found = select.query_row([user_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional();
     found.map_err(failed)?.map(|columns| row::standing(user_id, columns)).transpose()
 }
 
-pub(super) fn entry_row(row: &Row<'_>) -> rusqlite::Result<EntryRow> {
-    Ok((
-        row.get(0)?,
-        row.get(1)?,
-        row.get(2)?,
-        row.get(3)?,
-        row.get(4)?,
-        row.get(5)?,
-        row.get(6)?,
-        row.get(7)?,
-        row.get(8)?,
-    ))
+fn lay_in_entries(
+    select: &mut CachedStatement<'_>,
+    book: &mut Book,
+    user_id: UserId,
+    event_id: EventId,
+) -> Result<(), StoreError> {
+    let mut rows = select.query(params![event_id.get(), user_id.get()]).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        book.lay_in_entry(row::entry(entry_row(row).map_err(failed)?)?);
+    }
+    Ok(())
+}
+
+fn lay_in_wallet_id(tx: &Transaction<'_>, book: &mut Book, user_id: UserId) -> Result<(), StoreError> {
+    let mut select = tx.prepare_cached(SELECT_WALLET_ID).map_err(failed)?;
+    let bytes: Option<Vec<u8>> = select.query_row([user_id.get()], |row| row.get(0)).optional().map_err(failed)?;
+    if let Some(bytes) = bytes {
+        book.lay_in_wallet_id(user_id, row::wallet_id(user_id.get(), &bytes)?);
+    }
+    Ok(())
 }
 
 fn write(tx: &Transaction<'_>, changes: &Changes) -> Result<(), StoreError> {
@@ -237,7 +220,7 @@ fn insert_entries(tx: &Transaction<'_>, entries: &[Entry]) -> rusqlite::Result<(
 }
 
 /// What SQLite says, in the store's words.
-fn failed(error: rusqlite::Error) -> StoreError {
+pub(super) fn failed(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked,
         // Every constraint is also a rule of the ledger: a row that breaks one stands on a row that is wrong.
