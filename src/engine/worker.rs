@@ -101,10 +101,7 @@ impl<C: Clock> Worker<C> {
             match self.transact(&batch) {
                 Ok(outcomes) => {
                     self.set_health(Health::Serving);
-                    for (submission, outcome) in batch.into_iter().zip(outcomes) {
-                        submission.answer(Ok(outcome));
-                    }
-                    return;
+                    return self.answer(batch, outcomes);
                 }
                 Err(Failure::Store(StoreError::Locked)) => batch = self.wait_for_lock(batch),
                 // What ails one command must not fail those that share its transaction.
@@ -129,6 +126,16 @@ impl<C: Clock> Worker<C> {
             .map_err(Failure::Store)?;
         assert_eq!(outcomes.len(), commands.len(), "a store answers each command of a batch");
         Ok(outcomes)
+    }
+
+    /// Answers a batch on the runtime: one wake-up from this thread, which is free for the next batch, and the callers'
+    /// tasks are woken where they run.
+    fn answer(&self, batch: Vec<Submission>, outcomes: Vec<Outcome>) {
+        self.runtime.spawn(async move {
+            for (submission, outcome) in batch.into_iter().zip(outcomes) {
+                submission.answer(Ok(outcome));
+            }
+        });
     }
 
     /// Lets go of the commands that have waited long enough for another process's lock.
