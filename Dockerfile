@@ -5,13 +5,14 @@ WORKDIR /build
 # Nobody profiles inside a container, and line tables would be most of the image. Function names stay for backtraces.
 ENV CARGO_PROFILE_RELEASE_DEBUG=none
 
-# The dependencies, in a layer of their own, which only a change of these two files builds again. Cargo wants every
+# The dependencies, in a layer of their own, which only a change of these files builds again. Cargo wants every
 # target that the manifest names to exist, so each is an empty one here. What was built of the empty package is
 # cleaned away: cargo tells old from new by time stamps, and the real sources may be older than this layer.
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src tests/it benches \
+RUN mkdir -p src tests/it benches/service \
  && touch src/lib.rs tests/it/main.rs \
- && for program in src/main.rs build.rs benches/service.rs; do echo 'fn main() {}' > "$program"; done \
+ && for program in src/main.rs build.rs benches/service/main.rs; do echo 'fn main() {}' > "$program"; done \
  && cargo build --release --locked --bin wallet \
  && cargo clean --release --locked --package wallet
 
