@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -16,14 +16,21 @@ use crate::ledger::{Command, Commit, Currency, Entry, EntryId, Outcome, Timestam
 use crate::store::{Reader, Store, StoreError};
 pub use clock::{Clock, SystemClock};
 pub use worker::panic_message;
-use worker::{Submission, Worker};
+use worker::{Reply, Submission, Worker};
+
+/// Commands that can be queued together, if the settings have room for them. Enough for what comes at once to cost one
+/// wake-up, few enough that a batch still holds those of several callers.
+const GROUP_SIZE_MAX: usize = 256;
 
 /// The handle to the one ledger of this process. Cheap to clone; every door has one.
 ///
 /// When the last clone is dropped, the worker answers what still waits and lets go of the store.
 #[derive(Clone)]
 pub struct Engine {
-    queue: mpsc::Sender<Submission>,
+    queue: mpsc::UnboundedSender<Submission>,
+    /// Room for commands that wait.
+    room: Arc<Semaphore>,
+    group_size_max: usize,
     reader: Arc<dyn Reader>,
     health: watch::Receiver<Health>,
     currency: Currency,
@@ -81,16 +88,16 @@ impl From<StoreError> for EngineError {
     }
 }
 
-/// A command's answer to come. Dropping it changes nothing about the command.
-pub struct Answer(oneshot::Receiver<Result<Outcome, EngineError>>);
+/// The answers to come of commands that were queued together. Dropping it changes nothing about the commands.
+pub struct Answers(oneshot::Receiver<Vec<Reply>>);
 
-impl Answer {
-    /// Waits until the command is decided and on disk, or failed.
+impl Answers {
+    /// Waits until the commands are decided and on disk, or failed: what became of each, in their order.
     ///
     /// # Errors
-    /// [`EngineError`].
-    pub async fn outcome(self) -> Result<Outcome, EngineError> {
-        self.0.await.unwrap_or(Err(EngineError::Stopped))
+    /// [`EngineError::Stopped`] if that is not known of any.
+    pub async fn outcomes(self) -> Result<Vec<Result<Outcome, EngineError>>, EngineError> {
+        self.0.await.map_err(|_| EngineError::Stopped)
     }
 }
 
@@ -123,7 +130,8 @@ impl Engine {
         clock: impl Clock,
         options: EngineOptions,
     ) -> (Self, oneshot::Receiver<()>) {
-        let (queue, submissions) = mpsc::channel(options.queue_capacity);
+        let (queue, submissions) = mpsc::unbounded_channel();
+        let room = Arc::new(Semaphore::new(options.queue_capacity));
         let (health_sender, health) = watch::channel(Health::Serving);
         let worker = Worker::new(store.writer, submissions, health_sender, clock, options);
         let (ended_sender, ended) = oneshot::channel();
@@ -133,7 +141,8 @@ impl Engine {
         };
         let thread = thread::Builder::new().name("ledger".to_owned()).spawn(work);
         thread.expect("a thread for the ledger can be started");
-        (Self { queue, reader: store.reader, health, currency }, ended)
+        let group_size_max = GROUP_SIZE_MAX.min(options.queue_capacity).min(options.batch_size_max);
+        (Self { queue, room, group_size_max, reader: store.reader, health, currency }, ended)
     }
 
     /// Queues a command and waits for its outcome. Dropping the future does not stop the command.
@@ -141,23 +150,34 @@ impl Engine {
     /// # Errors
     /// [`EngineError`]; [`EngineError::Busy`] at once when the queue is full.
     pub async fn submit(&self, command: Command, deadline: Option<Instant>) -> Result<Outcome, EngineError> {
-        let (submission, answer) = Submission::new(command, deadline);
-        self.queue.try_send(submission).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => EngineError::Busy,
-            mpsc::error::TrySendError::Closed(_) => EngineError::Stopped,
-        })?;
-        Answer(answer).outcome().await
+        let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| EngineError::Busy)?;
+        let (submission, answer) = Submission::one(command, deadline, room);
+        self.queue.send(submission).map_err(|_| EngineError::Stopped)?;
+        answer.await.unwrap_or(Err(EngineError::Stopped))
     }
 
-    /// Queues a command, waiting for room if there is none, and returns its answer to come: for streams, which slow
-    /// down rather than be refused. Commands queued one after the other are decided in that order.
+    /// Queues commands, waiting for room if there is none, and returns their answers to come: for streams, which slow
+    /// down rather than be refused. Commands are decided in the order in which they are queued; those queued together
+    /// share one transaction.
     ///
     /// # Errors
     /// [`EngineError::Stopped`].
-    pub async fn enqueue(&self, command: Command, deadline: Option<Instant>) -> Result<Answer, EngineError> {
-        let (submission, answer) = Submission::new(command, deadline);
-        self.queue.send(submission).await.map_err(|_| EngineError::Stopped)?;
-        Ok(Answer(answer))
+    ///
+    /// # Panics
+    /// If there are more than [`group_size_max`](Self::group_size_max).
+    pub async fn enqueue(&self, commands: Vec<Command>, deadline: Option<Instant>) -> Result<Answers, EngineError> {
+        assert!(commands.len() <= self.group_size_max, "{} commands are queued together", commands.len());
+        let size = u32::try_from(commands.len()).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(size).await.map_err(|_| EngineError::Stopped)?;
+        let (submission, answers) = Submission::many(commands, deadline, room);
+        self.queue.send(submission).map_err(|_| EngineError::Stopped)?;
+        Ok(Answers(answers))
+    }
+
+    /// How many commands can be queued together, at the most.
+    #[must_use]
+    pub const fn group_size_max(&self) -> usize {
+        self.group_size_max
     }
 
     /// The user's wallet as it stands, or as it stood at a moment; `None` if there is, or was, no such user.

@@ -4,9 +4,10 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{iter, slice};
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{self, Instant};
 
 use super::{Clock, EngineError, EngineOptions, Health};
@@ -16,31 +17,79 @@ use crate::store::{StoreError, Writer};
 /// How often a store that failed is tried again while nothing waits.
 const PROBE_INTERVAL: Duration = Duration::from_millis(200);
 
-type Reply = Result<Outcome, EngineError>;
+/// What becomes of one command.
+pub(super) type Reply = Result<Outcome, EngineError>;
 
-/// A command that waits, and who waits for it.
+/// Commands that wait, and who waits for them.
 pub(super) struct Submission {
-    command: Command,
+    work: Work,
     deadline: Option<Instant>,
     submitted_at: Instant,
-    reply: oneshot::Sender<Reply>,
+    /// The room that it takes, until it is answered.
+    _room: OwnedSemaphorePermit,
+}
+
+/// A caller's one command, or a stream's many: either is answered at once, so that its caller is woken once.
+enum Work {
+    One(Command, oneshot::Sender<Reply>),
+    Many(Vec<Command>, oneshot::Sender<Vec<Reply>>),
 }
 
 impl Submission {
-    pub(super) fn new(command: Command, deadline: Option<Instant>) -> (Self, oneshot::Receiver<Reply>) {
+    pub(super) fn one(
+        command: Command,
+        deadline: Option<Instant>,
+        room: OwnedSemaphorePermit,
+    ) -> (Self, oneshot::Receiver<Reply>) {
         let (reply, answer) = oneshot::channel();
-        (Self { command, deadline, submitted_at: Instant::now(), reply }, answer)
+        (Self::new(Work::One(command, reply), deadline, room), answer)
     }
 
-    /// A caller that hung up is not waiting for this.
-    fn answer(self, reply: Reply) {
-        let _ = self.reply.send(reply);
+    pub(super) fn many(
+        commands: Vec<Command>,
+        deadline: Option<Instant>,
+        room: OwnedSemaphorePermit,
+    ) -> (Self, oneshot::Receiver<Vec<Reply>>) {
+        let (reply, answers) = oneshot::channel();
+        (Self::new(Work::Many(commands, reply), deadline, room), answers)
+    }
+
+    fn new(work: Work, deadline: Option<Instant>, room: OwnedSemaphorePermit) -> Self {
+        Self { work, deadline, submitted_at: Instant::now(), _room: room }
+    }
+
+    fn commands(&self) -> &[Command] {
+        match &self.work {
+            Work::One(command, _) => slice::from_ref(command),
+            Work::Many(commands, _) => commands,
+        }
+    }
+
+    /// Takes as many replies as there are commands. A caller that hung up is not waiting for them.
+    fn answer(self, replies: &mut impl Iterator<Item = Reply>) {
+        match self.work {
+            Work::One(_, reply) => {
+                if let Some(outcome) = replies.next() {
+                    let _ = reply.send(outcome);
+                }
+            }
+            Work::Many(commands, reply) => {
+                let _ = reply.send(replies.take(commands.len()).collect());
+            }
+        }
+    }
+
+    /// Answers every command with the same error.
+    fn refuse(self, error: &EngineError) {
+        self.answer(&mut iter::repeat_with(|| Err(error.clone())));
     }
 }
 
 pub(super) struct Worker<C> {
     writer: Box<dyn Writer>,
-    queue: mpsc::Receiver<Submission>,
+    queue: mpsc::UnboundedReceiver<Submission>,
+    /// What was taken out of the queue, but had no place in the batch before.
+    carried: Option<Submission>,
     health: watch::Sender<Health>,
     clock: C,
     options: EngineOptions,
@@ -57,68 +106,116 @@ impl<C: Clock> Worker<C> {
     /// A worker for the runtime that this is called in.
     pub(super) fn new(
         writer: Box<dyn Writer>,
-        queue: mpsc::Receiver<Submission>,
+        queue: mpsc::UnboundedReceiver<Submission>,
         health: watch::Sender<Health>,
         clock: C,
         options: EngineOptions,
     ) -> Self {
-        Self { writer, queue, health, clock, options, runtime: Handle::current() }
+        Self { writer, queue, carried: None, health, clock, options, runtime: Handle::current() }
     }
 
     /// Works until every handle is dropped and everything that waited is answered.
     pub(super) fn run(mut self) {
-        let mut batch = Vec::with_capacity(self.options.batch_size_max);
-        while self.take(&mut batch) {
-            self.settle(std::mem::take(&mut batch));
+        while let Some(first) = self.next() {
+            let batch = self.gather(first);
+            self.settle(batch);
         }
     }
 
-    /// Waits for commands; false when there will never be any more. While the store is failing, tries it now and then.
-    fn take(&mut self, batch: &mut Vec<Submission>) -> bool {
-        let limit = self.options.batch_size_max;
+    /// Waits for a submission; `None` when there will never be one again. While the store is failing, tries it now and
+    /// then.
+    fn next(&mut self) -> Option<Submission> {
+        if let Some(carried) = self.carried.take() {
+            return Some(carried);
+        }
         while *self.health.borrow() == Health::NotServing {
-            let received = async { time::timeout(PROBE_INTERVAL, self.queue.recv_many(batch, limit)).await };
-            if let Ok(count) = self.runtime.block_on(received) {
-                return count > 0;
+            let received = async { time::timeout(PROBE_INTERVAL, self.queue.recv()).await };
+            if let Ok(submission) = self.runtime.block_on(received) {
+                return submission;
             }
             let probe = catch_unwind(AssertUnwindSafe(|| self.writer.probe()));
             if let Ok(Ok(())) = probe {
                 self.set_health(Health::Serving);
             }
         }
-        self.queue.blocking_recv_many(batch, limit) > 0
+        self.queue.blocking_recv()
     }
 
-    /// Answers every command of a batch, in as few transactions as it takes.
+    /// Adds to `first` what else waits, as far as one batch holds it.
+    fn gather(&mut self, first: Submission) -> Vec<Submission> {
+        let mut size = first.commands().len();
+        let mut batch = vec![first];
+        while size < self.options.batch_size_max
+            && let Ok(submission) = self.queue.try_recv()
+        {
+            size += submission.commands().len();
+            if size > self.options.batch_size_max {
+                self.carried = Some(submission);
+                break;
+            }
+            batch.push(submission);
+        }
+        batch
+    }
+
+    /// Answers every command of a batch.
     fn settle(&mut self, mut batch: Vec<Submission>) {
         loop {
-            batch = answer_if(batch, |submission| {
+            batch = refuse_if(batch, |submission| {
                 submission.deadline.is_some_and(|deadline| deadline <= Instant::now()).then_some(EngineError::Deadline)
             });
             if batch.is_empty() {
                 return;
             }
-            match self.transact(&batch) {
-                Ok(outcomes) => {
-                    self.set_health(Health::Serving);
-                    return self.answer(batch, outcomes);
-                }
+            let commands: Vec<Command> = batch.iter().flat_map(Submission::commands).copied().collect();
+            match self.transact(&commands) {
                 Err(Failure::Store(StoreError::Locked)) => batch = self.wait_for_lock(batch),
-                // What ails one command must not fail those that share its transaction.
-                Err(Failure::Panic | Failure::Store(StoreError::Corrupt { .. })) if batch.len() > 1 => {
-                    let rest = batch.split_off(batch.len() / 2);
-                    self.settle(batch);
-                    batch = rest;
+                result => {
+                    let replies = self.replies(&commands, result);
+                    return self.answer(batch, replies);
                 }
-                Err(failure) => return self.fail(batch, failure),
             }
         }
     }
 
-    fn transact(&mut self, batch: &[Submission]) -> Result<Vec<Outcome>, Failure> {
-        let commands: Vec<Command> = batch.iter().map(|submission| submission.command).collect();
+    /// What becomes of each command, given what became of their transaction.
+    fn replies(&mut self, commands: &[Command], result: Result<Vec<Outcome>, Failure>) -> Vec<Reply> {
+        match result {
+            Ok(outcomes) => {
+                self.set_health(Health::Serving);
+                outcomes.into_iter().map(Ok).collect()
+            }
+            // What ails one command must not fail those that share its transaction.
+            Err(Failure::Panic | Failure::Store(StoreError::Corrupt { .. })) if commands.len() > 1 => {
+                let (left, right) = commands.split_at(commands.len() / 2);
+                let mut replies = Vec::with_capacity(commands.len());
+                for half in [left, right] {
+                    let result = self.transact(half);
+                    replies.extend(self.replies(half, result));
+                }
+                replies
+            }
+            Err(failure) => {
+                let error = self.error(failure);
+                vec![Err(error); commands.len()]
+            }
+        }
+    }
+
+    /// Answers a batch on the runtime: one wake-up from this thread, which is free for the next batch, and the callers'
+    /// tasks are woken where they run.
+    fn answer(&self, batch: Vec<Submission>, replies: Vec<Reply>) {
+        self.runtime.spawn(async move {
+            let mut replies = replies.into_iter();
+            for submission in batch {
+                submission.answer(&mut replies);
+            }
+        });
+    }
+
+    fn transact(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, Failure> {
         let now = self.clock.now();
-        let outcomes = catch_unwind(AssertUnwindSafe(|| self.writer.transact(&commands, now)))
+        let outcomes = catch_unwind(AssertUnwindSafe(|| self.writer.transact(commands, now)))
             .map_err(|panic| {
                 tracing::error!(panic = panic_message(panic.as_ref()), "the ledger's worker panicked");
                 Failure::Panic
@@ -128,21 +225,11 @@ impl<C: Clock> Worker<C> {
         Ok(outcomes)
     }
 
-    /// Answers a batch on the runtime: one wake-up from this thread, which is free for the next batch, and the callers'
-    /// tasks are woken where they run.
-    fn answer(&self, batch: Vec<Submission>, outcomes: Vec<Outcome>) {
-        self.runtime.spawn(async move {
-            for (submission, outcome) in batch.into_iter().zip(outcomes) {
-                submission.answer(Ok(outcome));
-            }
-        });
-    }
-
     /// Lets go of the commands that have waited long enough for another process's lock.
     fn wait_for_lock(&self, batch: Vec<Submission>) -> Vec<Submission> {
         let waiting = batch.len();
         let locked = Arc::new(StoreError::Locked);
-        let batch = answer_if(batch, |submission| {
+        let batch = refuse_if(batch, |submission| {
             let waited = submission.submitted_at.elapsed();
             (waited >= self.options.lock_timeout).then(|| EngineError::Unavailable(Arc::clone(&locked)))
         });
@@ -152,21 +239,17 @@ impl<C: Clock> Worker<C> {
         batch
     }
 
-    fn fail(&self, batch: Vec<Submission>, failure: Failure) {
+    /// What a failure is to those who wait.
+    fn error(&self, failure: Failure) -> EngineError {
         let error = match failure {
             Failure::Panic => EngineError::Panicked,
-            Failure::Store(error) => {
-                let error = EngineError::from(error);
-                // With a corrupt row the ledger can still commit: only this command cannot be decided.
-                if matches!(error, EngineError::Unavailable(_)) {
-                    self.set_health(Health::NotServing);
-                }
-                error
-            }
+            Failure::Store(error) => EngineError::from(error),
         };
-        for submission in batch {
-            submission.answer(Err(error.clone()));
+        // With a corrupt row the ledger can still commit: only this command cannot be decided.
+        if matches!(error, EngineError::Unavailable(_)) {
+            self.set_health(Health::NotServing);
         }
+        error
     }
 
     fn set_health(&self, health: Health) {
@@ -181,12 +264,12 @@ impl<C: Clock> Worker<C> {
     }
 }
 
-/// Answers the submissions for which there is an error, and returns the others in their order.
-fn answer_if(batch: Vec<Submission>, error: impl Fn(&Submission) -> Option<EngineError>) -> Vec<Submission> {
+/// Refuses the submissions for which there is an error, and returns the others in their order.
+fn refuse_if(batch: Vec<Submission>, error: impl Fn(&Submission) -> Option<EngineError>) -> Vec<Submission> {
     let mut left = Vec::with_capacity(batch.len());
     for submission in batch {
         match error(&submission) {
-            Some(error) => submission.answer(Err(error)),
+            Some(error) => submission.refuse(&error),
             None => left.push(submission),
         }
     }

@@ -1,14 +1,16 @@
 //! The stream of commands: each answered once, in order.
 //!
-//! A task reads commands and queues them; the response stream waits for each answer in turn. Between them lies a
-//! bounded channel, so a client that does not read its answers is soon read no further: it slows only itself.
+//! A task reads what has come and queues it together; the response stream waits for the answers in turn. Between them
+//! lies room for so many commands and no more, so a client that does not read its answers is soon read no further: it
+//! slows only itself.
 
 use std::future;
+use std::sync::Arc;
 
-use futures::{Stream, StreamExt};
-use tokio::sync::mpsc;
+use futures::{Stream, StreamExt, stream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{self, Instant};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use tracing::Instrument;
@@ -17,17 +19,25 @@ use super::convert;
 use super::proto::{TransactRequest, TransactResponse};
 use super::status;
 use crate::api::code::{Problem, Reason};
-use crate::engine::{Answer, Engine};
+use crate::engine::{Answers, Engine};
 use crate::ledger::Command;
 
 /// What the response stream waits for next.
 enum Pending {
-    /// The outcome of a command that was queued.
-    Queued(Answer),
-    /// Nothing: the command was malformed or negative, and never queued.
-    Refused(Problem),
+    /// The outcomes of commands that came together.
+    Group(Group),
     /// Nothing: after all that came before, the stream ends with this.
     End(Status),
+}
+
+/// Commands that came together.
+struct Group {
+    /// Of each, in order: why it was refused at once, malformed or negative; or nothing, if it was queued.
+    refused: Vec<Option<Problem>>,
+    /// Of those that were queued, in order.
+    queued: Answers,
+    /// The room that they take until they are answered.
+    _room: OwnedSemaphorePermit,
 }
 
 /// The answers to the commands of `requests`, in their order. The stream ends when they do; with an error when
@@ -39,48 +49,68 @@ pub fn answers(
     in_flight_max: usize,
     shutdown: CancellationToken,
 ) -> impl Stream<Item = Result<TransactResponse, Status>> + Send {
-    let (sender, pending) = mpsc::channel(in_flight_max);
-    tokio::spawn(read(engine, requests, deadline, sender, shutdown).in_current_span());
-    ReceiverStream::new(pending).then(answer)
+    let (sender, pending) = mpsc::unbounded_channel();
+    let room = Arc::new(Semaphore::new(in_flight_max.max(engine.group_size_max())));
+    tokio::spawn(read(engine, requests, deadline, room, sender, shutdown).in_current_span());
+    UnboundedReceiverStream::new(pending).then(answer).flat_map(stream::iter)
 }
 
 async fn read(
     engine: Engine,
     requests: Streaming<TransactRequest>,
     deadline: Option<Instant>,
-    pending: mpsc::Sender<Pending>,
+    room: Arc<Semaphore>,
+    pending: mpsc::UnboundedSender<Pending>,
     shutdown: CancellationToken,
 ) {
     let end = tokio::select! {
-        end = queue(engine, requests, deadline, &pending) => end,
+        end = queue(engine, requests, deadline, room, &pending) => end,
         () = shutdown.cancelled() => Err(Problem::from(Reason::Unavailable).into()),
         () = passed(deadline) => Err(Problem::from(Reason::Deadline).into()),
         // The client is gone. What was queued is decided all the same.
         () = pending.closed() => Ok(()),
     };
     if let Err(status) = end {
-        // Room comes as the client reads; if it never does, its connection is cut off in the end, and this with it.
-        let _ = pending.send(Pending::End(status)).await;
+        // If the client is gone, nobody wants to know.
+        let _ = pending.send(Pending::End(status));
     }
 }
 
-/// Queues command after command, for as long as they come.
+/// Queues commands for as long as they come, those together that have come together.
 async fn queue(
     engine: Engine,
-    mut requests: Streaming<TransactRequest>,
+    requests: Streaming<TransactRequest>,
     deadline: Option<Instant>,
-    pending: &mpsc::Sender<Pending>,
+    room: Arc<Semaphore>,
+    pending: &mpsc::UnboundedSender<Pending>,
 ) -> Result<(), Status> {
-    loop {
-        // The place for the answer comes first: a command that is queued has one, wherever this is cancelled.
-        let Ok(place) = pending.reserve().await else { return Ok(()) };
-        let request = requests.message().await.map_err(|status| status::framework(&status))?;
-        let Some(request) = request else { return Ok(()) };
-        place.send(match Command::try_from(request) {
-            Ok(command) => Pending::Queued(engine.enqueue(command, deadline).await.map_err(Problem::from)?),
-            Err(problem) => Pending::Refused(problem),
-        });
+    let mut requests = requests.ready_chunks(engine.group_size_max());
+    while let Some(chunk) = requests.next().await {
+        let (commands, refused, end) = sort(chunk);
+        let size = u32::try_from(refused.len()).unwrap_or(u32::MAX);
+        let room = Arc::clone(&room).acquire_many_owned(size).await.expect("it is never closed");
+        let queued = engine.enqueue(commands, deadline).await.map_err(Problem::from)?;
+        // Nothing is awaited in between: what was queued will be answered, wherever this is cancelled.
+        let _ = pending.send(Pending::Group(Group { refused, queued, _room: room }));
+        end?;
     }
+    Ok(())
+}
+
+/// The commands of a chunk; why others were refused, with a place for each of both; and whether the stream broke.
+fn sort(chunk: Vec<Result<TransactRequest, Status>>) -> (Vec<Command>, Vec<Option<Problem>>, Result<(), Status>) {
+    let (mut commands, mut refused) = (Vec::with_capacity(chunk.len()), Vec::with_capacity(chunk.len()));
+    for request in chunk {
+        match request.map(Command::try_from) {
+            Ok(Ok(command)) => {
+                commands.push(command);
+                refused.push(None);
+            }
+            Ok(Err(problem)) => refused.push(Some(problem)),
+            Err(status) => return (commands, refused, Err(status::framework(&status))),
+        }
+    }
+    (commands, refused, Ok(()))
 }
 
 async fn passed(deadline: Option<Instant>) {
@@ -90,13 +120,27 @@ async fn passed(deadline: Option<Instant>) {
     }
 }
 
-async fn answer(pending: Pending) -> Result<TransactResponse, Status> {
-    let result = match pending {
-        Pending::Queued(answer) => {
-            answer.outcome().await.map_err(Problem::from).and_then(|outcome| convert::applied(&outcome))
-        }
-        Pending::Refused(problem) => Err(problem),
-        Pending::End(status) => return Err(status),
+async fn answer(pending: Pending) -> Vec<Result<TransactResponse, Status>> {
+    let Group { refused, queued, _room } = match pending {
+        Pending::Group(group) => group,
+        Pending::End(status) => return vec![Err(status)],
     };
-    Ok(result.into())
+    let outcomes = queued.outcomes().await;
+    let mut outcomes = match outcomes {
+        Ok(outcomes) => outcomes.into_iter(),
+        // Whoever stopped the engine left these commands to their fate.
+        Err(error) => vec![Err(error); refused.len()].into_iter(),
+    };
+    let answer = |refused: Option<Problem>| {
+        let result = match refused {
+            Some(problem) => Err(problem),
+            None => outcomes
+                .next()
+                .expect("each command that was queued has its outcome")
+                .map_err(Problem::from)
+                .and_then(|outcome| convert::applied(&outcome)),
+        };
+        Ok(result.into())
+    };
+    refused.into_iter().map(answer).collect()
 }
