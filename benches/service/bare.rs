@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::time::Instant;
 
-use super::ledger::Template;
+use super::ledger::{Template, grow_log};
 use super::load::{Sample, Window, micros};
 use super::process;
 use super::wallets::{Ids, Share};
@@ -25,6 +25,7 @@ impl Bare {
         for (name, value) in [("synchronous", "full"), ("cache_size", "-32768"), ("wal_autocheckpoint", "20000")] {
             connection.pragma_update(None, name, value).expect("a setting");
         }
+        grow_log(&template.path);
         let commit_id = connection.query_row("select max(commit_id) from ledger_commit", [], |row| row.get(0));
         let share = Share::deal(&template.wallets, 1, Ids::Rising).pop().expect("a share");
         Self { connection, commit_id: commit_id.expect("a commit"), template, share }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
 use super::bare::Bare;
 use super::grpc;
 use super::http;
-use super::ledger::{Ledger, Template};
+use super::ledger::{Ledger, Template, grow_log};
 use super::load::{self, Sample, Window};
 use super::peers::Peers;
 use super::process::Service;
@@ -87,7 +86,7 @@ pub struct Stage {
     time: Duration,
     empty: Template,
     /// Ledgers by the entries that they were filled with.
-    filled: BTreeMap<u64, Ledger>,
+    filled: BTreeMap<u64, Template>,
     bare: Option<Bare>,
     pub service: Option<Service>,
     pub peers: Peers,
@@ -100,18 +99,14 @@ impl Stage {
         let mut sizes: Vec<u64> = measures.iter().filter_map(filled).collect();
         sizes.sort_unstable();
         sizes.dedup();
-        let mut templates: Vec<(u64, Template)> = Vec::new();
+        let mut filled: BTreeMap<u64, Template> = BTreeMap::new();
         for size in sizes {
             // Each grows out of a copy of the one before.
-            let (there, before) = templates.last().map_or((0, &empty), |(there, template)| (*there, template));
+            let (there, before) = filled.last_key_value().map_or((0, &empty), |(there, template)| (*there, template));
             eprintln!("filling a ledger with {size} entries");
             let template = before.copy(dir.path().join(format!("{size}.db")));
             template.fill(size - there).await;
-            templates.push((size, template));
-        }
-        let mut filled = BTreeMap::new();
-        for (size, template) in templates {
-            filled.insert(size, Ledger::start(template, None).await);
+            filled.insert(size, template);
         }
         let peers = tokio::task::block_in_place(|| Peers::start(dir.path(), measures));
         Self { dir, time, empty, filled, bare: None, service: None, peers }
@@ -132,9 +127,8 @@ impl Stage {
                 });
                 tokio::task::block_in_place(|| bare.commit(time))
             }
-            Measure::Ledger { callers, entries: 0, ids } => self.charge_fresh(callers, ids, None).await,
-            Measure::Ledger { callers, entries, ids } => self.filled[&entries].charge(callers, ids, time).await,
-            Measure::OneByOne(callers) => self.charge_fresh(callers, Ids::Rising, Some(1)).await,
+            Measure::Ledger { callers, entries, ids } => self.charge(callers, entries, ids, None).await,
+            Measure::OneByOne(callers) => self.charge(callers, 0, Ids::Rising, Some(1)).await,
             Measure::Postgres(_) | Measure::Flask(_) | Measure::FlaskWal(_) => {
                 return self.peers.measure(measure, time).await;
             }
@@ -142,7 +136,9 @@ impl Stage {
                 let path = self.path("service.db");
                 let service = self.service.get_or_insert_with(|| {
                     let template = self.empty.copy(path);
-                    Service::start(&template.path, &template.wallets)
+                    let service = Service::start(&template.path, &template.wallets);
+                    grow_log(&template.path);
+                    service
                 });
                 measure_service(service, measure, top_rate, time).await
             }
@@ -150,38 +146,32 @@ impl Stage {
         Some(sample)
     }
 
-    /// Charges a ledger that is made for this, and removed afterwards.
-    async fn charge_fresh(&self, callers: usize, ids: Ids, batch_size_max: Option<usize>) -> Sample {
-        let ledger = Ledger::start(self.empty.copy(self.path("fresh.db")), batch_size_max).await;
-        // A new file grows with every write, which is slower than what it does ever after: that is not to be compared.
-        ledger.charge(callers, ids, self.time / 2).await;
+    /// Charges a ledger with so many entries; one without any is made for this, and removed afterwards.
+    async fn charge(&self, callers: usize, entries: u64, ids: Ids, batch_size_max: Option<usize>) -> Sample {
+        let template = self.filled.get(&entries).cloned();
+        let template = template.unwrap_or_else(|| self.empty.copy(self.path("fresh.db")));
+        let ledger = Ledger::start(&template, batch_size_max).await;
+        grow_log(&template.path);
         let sample = ledger.charge(callers, ids, self.time).await;
-        ledger.finish().await;
+        ledger.stop().await;
+        if entries == 0 {
+            tokio::task::block_in_place(|| template.finish());
+        }
         sample
     }
 
     /// Ends everything but the largest ledger, which is returned, and proves that every ledger is right.
-    pub async fn finish(self) -> (TempDir, Option<(u64, Template)>) {
+    pub fn finish(self) -> (TempDir, Option<(u64, Template)>) {
         let Self { dir, mut filled, bare, service, peers, .. } = self;
         let largest = filled.pop_last();
-        for ledger in filled.into_values() {
-            ledger.finish().await;
+        filled.into_values().for_each(Template::finish);
+        if let Some(bare) = bare {
+            bare.finish();
         }
-        let largest = match largest {
-            Some((size, ledger)) => Some((size, ledger.stop().await)),
-            None => None,
-        };
-        tokio::task::block_in_place(|| {
-            if let Some(bare) = bare {
-                bare.finish();
-            }
-            if let Some(service) = service {
-                let path = service.path.clone();
-                service.verify();
-                fs::remove_file(path).expect("a file can be removed");
-            }
-            peers.finish();
-        });
+        if let Some(service) = service {
+            service.verify();
+        }
+        peers.finish();
         (dir, largest)
     }
 }
