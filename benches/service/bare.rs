@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::time::Instant;
 
 use super::ledger::{Template, grow_log};
-use super::load::{Sample, Window, micros};
+use super::load::{Sample, Seen, Window};
 use super::process;
 use super::wallets::{Ids, Share};
 
@@ -34,14 +34,12 @@ impl Bare {
     /// One commit after the other, each with the rows that one charge writes.
     pub fn commit(&mut self, time: Duration) -> Sample {
         let window = Window::of(time);
-        let mut seen = Vec::new();
+        let mut seen = Seen::default();
         let mut started = Instant::now();
         while started < window.ends {
             self.charge().expect("it commits");
             let ended = Instant::now();
-            if window.holds(ended) {
-                seen.push(micros(ended - started));
-            }
+            seen.note(window, started, ended);
             started = ended;
         }
         Sample::new(window, vec![seen])

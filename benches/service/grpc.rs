@@ -15,7 +15,7 @@ use wallet::api::grpc::proto::transact_response::Outcome;
 use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
 use wallet::api::grpc::proto::{ChargeRequest, TransactRequest};
 
-use super::load::{Caller, Sample, Window, micros};
+use super::load::{Caller, Sample, Seen, Window};
 use super::wallets::{Charge, Share};
 
 /// How many connections unary calls share.
@@ -82,16 +82,14 @@ pub async fn transact(channel: Channel, mut share: Share, in_flight: usize, wind
     waiting.extend((0..in_flight).map(|_| send(&mut share)));
     let mut client = WalletServiceClient::new(channel);
     let mut answers = client.transact(ReceiverStream::new(commands)).await.expect("a stream").into_inner();
-    let mut seen = Vec::new();
+    let mut seen = Seen::default();
     while let Some((charge, started)) = waiting.pop_front() {
         let answer = answers.message().await.expect("an answer").expect("one for each command");
         let Some(Outcome::Applied(applied)) = answer.outcome else { panic!("{charge:?}: {answer:?}") };
         assert!(!applied.replayed && applied.user_id == charge.user, "{charge:?}: {applied:?}");
         share.check(&charge, applied.balance_minor);
         let now = Instant::now();
-        if window.holds(now) {
-            seen.push(micros(now - started));
-        }
+        seen.note(window, started, now);
         if now < window.ends {
             waiting.push_back(send(&mut share));
         }

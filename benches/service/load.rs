@@ -28,9 +28,25 @@ impl Window {
         let begins = Instant::now() + time / 4;
         Self { begins, ends: begins + time }
     }
+}
 
-    pub fn holds(&self, moment: Instant) -> bool {
-        (self.begins..self.ends).contains(&moment)
+/// What one caller saw.
+#[derive(Default)]
+pub struct Seen {
+    /// Calls that ended in the window.
+    operations: u64,
+    /// In microseconds; small, because a fast round sees hundreds of thousands.
+    latencies: Vec<u32>,
+}
+
+impl Seen {
+    /// Notes a call. Its latency counts if any part of it lay in the window: of a service that stalls until the window
+    /// has passed, nothing else would be seen.
+    pub fn note(&mut self, window: Window, started: Instant, ended: Instant) {
+        if started < window.ends && ended >= window.begins {
+            self.operations += u64::from(ended < window.ends);
+            self.latencies.push(u32::try_from((ended - started).as_micros()).unwrap_or(u32::MAX));
+        }
     }
 }
 
@@ -45,13 +61,14 @@ pub struct Sample {
 }
 
 impl Sample {
-    pub fn new(window: Window, callers: Vec<Vec<u32>>) -> Self {
+    pub fn new(window: Window, callers: Vec<Seen>) -> Self {
+        let operations = callers.iter().map(|seen| seen.operations).sum::<u64>() as f64;
         let mut latency = Histogram::new(3).expect("three digits are allowed");
-        for micros in callers.into_iter().flatten() {
+        for micros in callers.into_iter().flat_map(|seen| seen.latencies) {
             latency.record(u64::from(micros)).expect("it grows");
         }
         let seconds = (window.ends - window.begins).as_secs_f64();
-        Self { operations: latency.len() as f64, seconds, latency, usage: None }
+        Self { operations, seconds, latency, usage: None }
     }
 
     pub fn rate(&self) -> f64 {
@@ -59,24 +76,17 @@ impl Sample {
     }
 }
 
-/// A latency as callers note it: small, because a fast round sees hundreds of thousands.
-pub fn micros(latency: Duration) -> u32 {
-    u32::try_from(latency.as_micros()).unwrap_or(u32::MAX)
-}
-
 /// Each caller calls again as soon as it is answered.
 pub async fn closed<C: Caller>(callers: Vec<C>, window: Window) -> Sample {
     let mut running = JoinSet::new();
     for mut caller in callers {
         running.spawn(async move {
-            let mut seen = Vec::new();
+            let mut seen = Seen::default();
             let mut started = Instant::now();
             while started < window.ends {
                 caller.call().await;
                 let ended = Instant::now();
-                if window.holds(ended) {
-                    seen.push(micros(ended - started));
-                }
+                seen.note(window, started, ended);
                 started = ended;
             }
             seen
@@ -94,13 +104,11 @@ pub async fn paced<C: Caller>(callers: Vec<C>, rate: f64, window: Window) -> Sam
     for mut caller in callers {
         let due = Arc::clone(&due);
         running.spawn(async move {
-            let mut seen = Vec::new();
+            let mut seen = Seen::default();
             loop {
                 let Some(ticket) = due.lock().await.recv().await else { return seen };
                 caller.call().await;
-                if window.holds(ticket) {
-                    seen.push(micros(ticket.elapsed()));
-                }
+                seen.note(window, ticket, Instant::now());
             }
         });
     }

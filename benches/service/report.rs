@@ -38,7 +38,7 @@ impl Summary {
             let used = samples.iter().filter_map(|sample| Some(of(sample, sample.usage?)));
             Spread::of(used).map(|spread| spread.median)
         };
-        let written = median(|sample, usage| usage.written / sample.operations);
+        let written = median(|sample, usage| usage.written / sample.operations.max(1.0));
         let cores = median(|_, usage| usage.service).zip(median(|_, usage| usage.load));
         let usage = cores.zip(written).map(|((service, load), written)| (service, load, written));
         Some(Self { rate, latency: Some(latency).filter(|latency| !latency.is_empty()), usage })

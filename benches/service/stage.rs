@@ -200,7 +200,7 @@ async fn measure_service(service: &Service, measure: Measure, top_rate: f64, tim
         Measure::RestPaced(callers) => {
             let callers = http::ChargeCaller::all(service.http, shares(callers)).await;
             let window = Window::of(time);
-            load::metered(pid, window, load::paced(callers, top_rate / 2.0, window)).await
+            load::metered(pid, window, load::paced(callers, (top_rate / 2.0).max(1.0), window)).await
         }
         Measure::Reads(callers) => closed(pid, http::ReadCaller::all(service.http, wallets, callers).await, time).await,
         Measure::ReadsBesideCharges(callers) => {
