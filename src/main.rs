@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::fmt::Display;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -29,12 +31,9 @@ fn main() -> ExitCode {
     }
     let done = match command.unwrap_or(Task::Serve) {
         Task::Serve => serve(settings),
-        Task::Healthcheck => healthcheck::run(settings.http_addr).map(|answer| println!("{answer}")),
+        Task::Healthcheck => healthcheck::run(settings.http_addr).and_then(|answer| print(&answer)),
         Task::Verify => verify(&settings),
-        Task::Openapi => {
-            println!("{}", api::rest::openapi());
-            Ok(())
-        }
+        Task::Openapi => print(&api::rest::openapi()),
     };
     done.map_or_else(
         |error| {
@@ -64,6 +63,13 @@ async fn serve(settings: Settings) -> Result<()> {
 
 fn verify(settings: &Settings) -> Result<()> {
     let report = settings.database_url.audit()?.context("the ledger is not what its commands made it")?;
-    println!("{report}");
-    Ok(())
+    print(&report)
+}
+
+/// Writes to standard output, where a reader that has seen enough is no failure.
+fn print(text: &impl Display) -> Result<()> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write the answer"),
+    }
 }

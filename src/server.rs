@@ -46,7 +46,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Why the service could not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    #[error("cannot listen on {addr} for {door}: {source}")]
+    #[error("cannot listen on {addr} for {door}")]
     Bind { door: &'static str, addr: SocketAddr, source: io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -95,14 +95,14 @@ impl Server {
         let connections_max = usize::try_from(self.settings.connections_max).unwrap_or(usize::MAX);
         let rest = rest::router(self.engine.clone(), self.settings.rest());
         let grpc = grpc::router(self.engine.clone(), self.settings.grpc(), shutdown.clone()).await;
-        // From here on only the doors hold the engine: when the last connection ends, so does the worker.
-        drop(self.engine);
         tokio::join!(
             serve(self.http, rest, builder().http1_only(), connections_max, &shutdown),
             serve(self.grpc, grpc, builder().http2_only(), connections_max, &shutdown),
         );
         self.reader.close().await;
-        drop(self.reader);
+        // The worker ends with the last handle, and the writer is the last to let go of the database: it can leave
+        // everything in the one file.
+        drop(self.engine);
         if time::timeout(LEDGER_TIMEOUT, self.ledger_ended).await.is_err() {
             tracing::error!("the ledger's worker did not end in time");
         }
@@ -124,7 +124,8 @@ fn builder() -> Builder<TokioExecutor> {
         .header_read_timeout(HEAD_TIMEOUT)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEADER_BYTES_MAX)
-        .pipeline_flush(true);
+        // Who has sent all it wants to say may still want the answer.
+        .half_close(true);
     builder
         .http2()
         .timer(TokioTimer::new())

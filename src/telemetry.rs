@@ -13,7 +13,7 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), ParseError> {
     let filter = EnvFilter::builder().parse(filter)?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if format.is_json() {
-        subscriber.json().flatten_event(true).init();
+        subscriber.json().flatten_event(true).with_span_list(false).init();
     } else {
         subscriber.with_target(false).init();
     }

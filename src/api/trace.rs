@@ -23,7 +23,7 @@ pub async fn trace(request: Request, next: Next) -> Response {
     );
     let answered = async {
         let response = next.run(request).await;
-        tracing::debug!(status = response.status().as_u16(), "answered");
+        tracing::info!(status = response.status().as_u16(), "answered");
         response
     };
     let mut response = answered.instrument(span).await;

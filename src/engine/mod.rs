@@ -30,6 +30,8 @@ pub struct Engine {
     queue: mpsc::UnboundedSender<Submission>,
     /// Room for commands that wait.
     room: Arc<Semaphore>,
+    /// The part of it that streams may take: they send as fast as they can, and must leave some to everybody else.
+    stream_room: Arc<Semaphore>,
     group_size_max: usize,
     reader: Arc<dyn Reader>,
     health: watch::Receiver<Health>,
@@ -141,8 +143,10 @@ impl Engine {
         };
         let thread = thread::Builder::new().name("ledger".to_owned()).spawn(work);
         thread.expect("a thread for the ledger can be started");
-        let group_size_max = GROUP_SIZE_MAX.min(options.queue_capacity).min(options.batch_size_max);
-        (Self { queue, room, group_size_max, reader: store.reader, health, currency }, ended)
+        let streams_capacity = (options.queue_capacity / 2).max(1);
+        let stream_room = Arc::new(Semaphore::new(streams_capacity));
+        let group_size_max = GROUP_SIZE_MAX.min(streams_capacity).min(options.batch_size_max);
+        (Self { queue, room, stream_room, group_size_max, reader: store.reader, health, currency }, ended)
     }
 
     /// Queues a command and waits for its outcome. Dropping the future does not stop the command.
@@ -168,8 +172,10 @@ impl Engine {
     pub async fn enqueue(&self, commands: Vec<Command>, deadline: Option<Instant>) -> Result<Answers, EngineError> {
         assert!(commands.len() <= self.group_size_max, "{} commands are queued together", commands.len());
         let size = u32::try_from(commands.len()).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.room).acquire_many_owned(size).await.map_err(|_| EngineError::Stopped)?;
-        let (submission, answers) = Submission::many(commands, deadline, room);
+        let acquire = async |room: &Arc<Semaphore>| Arc::clone(room).acquire_many_owned(size).await;
+        let among_streams = acquire(&self.stream_room).await.map_err(|_| EngineError::Stopped)?;
+        let room = acquire(&self.room).await.map_err(|_| EngineError::Stopped)?;
+        let (submission, answers) = Submission::many(commands, deadline, [room, among_streams]);
         self.queue.send(submission).map_err(|_| EngineError::Stopped)?;
         Ok(Answers(answers))
     }

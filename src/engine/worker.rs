@@ -26,8 +26,11 @@ pub(super) struct Submission {
     deadline: Option<Instant>,
     submitted_at: Instant,
     /// The room that it takes, until it is answered.
-    _room: OwnedSemaphorePermit,
+    _room: Room,
 }
+
+/// Room in the queue, and for a stream's commands also in the streams' part of it.
+type Room = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 /// A caller's one command, or a stream's many: either is answered at once, so that its caller is woken once.
 enum Work {
@@ -42,19 +45,19 @@ impl Submission {
         room: OwnedSemaphorePermit,
     ) -> (Self, oneshot::Receiver<Reply>) {
         let (reply, answer) = oneshot::channel();
-        (Self::new(Work::One(command, reply), deadline, room), answer)
+        (Self::new(Work::One(command, reply), deadline, (room, None)), answer)
     }
 
     pub(super) fn many(
         commands: Vec<Command>,
         deadline: Option<Instant>,
-        room: OwnedSemaphorePermit,
+        [room, among_streams]: [OwnedSemaphorePermit; 2],
     ) -> (Self, oneshot::Receiver<Vec<Reply>>) {
         let (reply, answers) = oneshot::channel();
-        (Self::new(Work::Many(commands, reply), deadline, room), answers)
+        (Self::new(Work::Many(commands, reply), deadline, (room, Some(among_streams))), answers)
     }
 
-    fn new(work: Work, deadline: Option<Instant>, room: OwnedSemaphorePermit) -> Self {
+    fn new(work: Work, deadline: Option<Instant>, room: Room) -> Self {
         Self { work, deadline, submitted_at: Instant::now(), _room: room }
     }
 

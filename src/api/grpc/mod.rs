@@ -31,11 +31,14 @@ pub struct GrpcOptions {
     pub message_size_max: usize,
     /// Commands of one `Transact` stream that may be read but not yet answered; the stream is read no further then.
     pub stream_in_flight_max: usize,
+    /// `Transact` streams at the same time, on all connections. One more is refused: what clients that do not read
+    /// their answers make the service hold is bounded by the two together.
+    pub streams_max: usize,
 }
 
 impl Default for GrpcOptions {
     fn default() -> Self {
-        Self { message_size_max: 64 * 1024, stream_in_flight_max: 4 * 1024 }
+        Self { message_size_max: 64 * 1024, stream_in_flight_max: 2 * 1024, streams_max: 512 }
     }
 }
 
@@ -53,6 +56,7 @@ pub async fn router(engine: Engine, options: GrpcOptions, shutdown: Cancellation
         .into_axum_router()
         .merge(reflection)
         .layer(middleware::map_response(status::shaped))
+        .layer(middleware::from_fn(status::of_grpc_only))
         .layer(CatchPanicLayer::custom(status::panicked))
         .layer(middleware::from_fn(trace::trace))
 }

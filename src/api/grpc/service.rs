@@ -1,8 +1,10 @@
 //! One short method an rpc.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
+use tokio::sync::Semaphore;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
@@ -24,11 +26,13 @@ pub struct Service {
     engine: Engine,
     options: GrpcOptions,
     shutdown: CancellationToken,
+    /// Room for streams.
+    streams: Arc<Semaphore>,
 }
 
 impl Service {
-    pub const fn new(engine: Engine, options: GrpcOptions, shutdown: CancellationToken) -> Self {
-        Self { engine, options, shutdown }
+    pub fn new(engine: Engine, options: GrpcOptions, shutdown: CancellationToken) -> Self {
+        Self { engine, options, shutdown, streams: Arc::new(Semaphore::new(options.streams_max)) }
     }
 
     /// Submits the command that a request is.
@@ -112,9 +116,12 @@ impl WalletService for Service {
         request: Request<Streaming<TransactRequest>>,
     ) -> Result<Response<Self::TransactStream>, Status> {
         let deadline = deadline::of(request.metadata())?;
+        let place = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| Problem::from(Reason::Busy))?;
         let engine = self.engine.clone();
         let in_flight_max = self.options.stream_in_flight_max;
         let answers = transact::answers(engine, request.into_inner(), deadline, in_flight_max, self.shutdown.clone());
+        // The stream has its place for as long as its client may read answers.
+        let answers = answers.inspect(move |_| _ = &place);
         Ok(Response::new(Box::pin(answers)))
     }
 

@@ -4,7 +4,11 @@ use std::any::Any;
 use std::collections::HashMap;
 
 use axum::body::Body;
-use axum::response::Response;
+use axum::extract::Request;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -24,6 +28,15 @@ impl From<Problem> for Status {
             details.set_retry_info(Some(delay));
         }
         Self::with_error_details(reason.grpc(), sentence, details)
+    }
+}
+
+/// Answers what is no gRPC request as the specification of "gRPC over HTTP2" says, and does nothing about it.
+pub async fn of_grpc_only(request: Request, next: Next) -> Response {
+    let content_type = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    match content_type.strip_prefix(b"application/grpc") {
+        Some([] | [b'+' | b';', ..]) => next.run(request).await,
+        _ => StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response(),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use axum::body::Body;
 use axum::extract::{FromRef, FromRequest, Request};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -62,6 +62,10 @@ pub fn duplicate(error: &impl ToString) -> Option<Problem> {
 async fn read(headers: &HeaderMap, body: Body, options: RestOptions) -> Result<Bytes, Problem> {
     if !headers.get(CONTENT_TYPE).is_some_and(is_json) {
         return Err(Reason::UnsupportedMediaType.into());
+    }
+    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        let sentence = "Content-Encoding is not supported".to_owned();
+        return Err(Problem { sentence, ..Reason::UnsupportedMediaType.into() });
     }
     // What says that it is too large is not read at all.
     if headers.get(CONTENT_LENGTH).is_some_and(|length| exceeds(length, options.body_size_max)) {

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{self as swagger, SwaggerUi};
 
 use crate::api::trace;
 use crate::engine::Engine;
@@ -73,11 +73,17 @@ impl FromRef<SharedDoor> for RestOptions {
 pub fn router(engine: Engine, options: RestOptions) -> Router {
     let (router, _) = routes().split_for_parts();
     router
-        .merge(SwaggerUi::new(DOCS_PATH).url(OPENAPI_PATH, openapi::describe(routes())))
+        .merge(docs())
         .with_state(Arc::new(Door { engine, options }))
         .layer(middleware::map_response(error::shaped))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(middleware::from_fn(trace::trace))
+}
+
+/// The page, which asks no server but this one.
+fn docs() -> SwaggerUi {
+    let page = SwaggerUi::new(DOCS_PATH).config(swagger::Config::default().validator_url("none"));
+    page.url(OPENAPI_PATH, openapi::describe(routes()))
 }
 
 /// The OpenAPI 3.1 description of the API, as indented JSON.

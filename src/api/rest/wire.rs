@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use jiff::Timestamp as Moment;
+use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -253,13 +253,13 @@ pub struct ErrorAnswer {
 
 /// Writes a moment as RFC 3339 in UTC, always with microseconds.
 fn rfc3339(timestamp: Timestamp) -> String {
-    let moment = Moment::from_microsecond(timestamp.microseconds()).expect("the ledger's times are within 9999 years");
-    format!("{moment:.6}")
+    let moment = DateTime::from_timestamp_micros(timestamp.microseconds()).expect("the ledger's times are no fiction");
+    moment.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 /// Reads a moment as RFC 3339 has it; what is finer than a microsecond is cut off.
 pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
-    text.parse::<Moment>().ok().map(|moment| Timestamp::from_microseconds(moment.as_microsecond()))
+    DateTime::parse_from_rfc3339(text).ok().map(|moment| Timestamp::from_microseconds(moment.timestamp_micros()))
 }
 
 #[cfg(test)]
@@ -282,6 +282,7 @@ mod tests {
             (0, "1970-01-01T00:00:00.000000Z"),
             (1_767_323_045_000_006, "2026-01-02T03:04:05.000006Z"),
             (1_767_323_045_000_000, "2026-01-02T03:04:05.000000Z"),
+            (253_402_300_799_999_999, "9999-12-31T23:59:59.999999Z"),
         ] {
             let timestamp = Timestamp::from_microseconds(microseconds);
             assert_eq!(rfc3339(timestamp), text);
@@ -293,7 +294,13 @@ mod tests {
 
     #[test]
     fn what_is_no_moment_is_not_read() {
-        for text in ["", "now", "1767323045", "2026-01-02", "2026-01-02T03:04:05", "2026-02-30T00:00:00Z"] {
+        let date_time = "2026-01-02T03:04:05";
+        for zone in ["", "+01", "+0100", "+01:00:30", "+24:00", "+01:00[Europe/Paris]", ",5Z"] {
+            assert_eq!(parse_rfc3339(&format!("{date_time}{zone}")), None, "{zone}");
+        }
+        for text in
+            ["", "now", "1767323045", "2026-01-02", "20260102T030405Z", "2026-01-02T03Z", "2026-02-30T00:00:00Z"]
+        {
             assert_eq!(parse_rfc3339(text), None, "{text}");
         }
     }

@@ -30,6 +30,7 @@ const APPLICATION_ID: i32 = 0x574c_4554;
 /// [`StoreError::Unfit`] if another process serves it, or if it is no wallet's, a newer wallet's, or in another
 /// currency: it is left as it is. [`StoreError::Locked`] and [`StoreError::Unavailable`] as they say.
 pub async fn open(path: &Path, currency: Currency) -> Result<Store, StoreError> {
+    let path = &open::real(path);
     let lock = FileLock::take(path)?;
     open::prepare(path, currency).await?;
     let writer = SqliteWriter::open(path, lock)?;

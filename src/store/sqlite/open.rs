@@ -1,6 +1,7 @@
 //! Whether a file may be served, and making it ready.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,7 +30,11 @@ impl FileLock {
     /// Takes the lock beside the database at `path`.
     pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
         let shown = path.display();
-        let mut lock_path = real(path).into_os_string();
+        // Under another name its WAL would have another name, too.
+        if path.metadata().is_ok_and(|file| file.nlink() > 1) {
+            return Err(StoreError::Unfit(format!("the database {shown} has more than one name (hard links)")));
+        }
+        let mut lock_path = path.as_os_str().to_owned();
         lock_path.push("-lock");
         let file = File::options()
             .create(true)
@@ -50,7 +55,7 @@ impl FileLock {
 }
 
 /// The one name of a file that has many, whether it is there yet or not: all must meet in one lock.
-fn real(path: &Path) -> PathBuf {
+pub(super) fn real(path: &Path) -> PathBuf {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let missing = || Some(folder.canonicalize().ok()?.join(path.file_name()?));
     path.canonicalize().ok().or_else(missing).unwrap_or_else(|| path.to_owned())

@@ -33,9 +33,10 @@ impl SqliteReader {
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
-            // One is always open: the index of the WAL lives as long as a connection does, and it is what tells a
-            // writer that opens again after a failed sync how far commits reach.
-            .min_connections(1)
+            // All are open from the start, so that none is missing when file descriptors have become scarce. And while
+            // one is open the index of the WAL lives, which tells a writer that opens again after a failed sync how far
+            // commits reach.
+            .min_connections(CONNECTIONS_MAX)
             .idle_timeout(None)
             .max_lifetime(None)
             .acquire_timeout(WAIT_MAX)

@@ -56,15 +56,15 @@ impl SqliteWriter {
         Ok(Self { path: path.to_owned(), session, _lock: lock })
     }
 
-    /// Runs `work` in the session, which is kept only if that succeeds (or the lock was not to be had, which changes
-    /// nothing). A panic unwinds through here, and drops it too.
+    /// Runs `work` in the session, which is kept only if that succeeds, or if nothing was done: the lock was not to be
+    /// had, or a row that was read is corrupt. A panic unwinds through here, and drops it too.
     fn in_session<T>(&mut self, work: impl FnOnce(&mut Session) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut session = match self.session.take() {
             Some(session) => session,
             None => Session::open(&self.path)?,
         };
         let result = work(&mut session);
-        if matches!(result, Ok(_) | Err(StoreError::Locked)) {
+        if matches!(result, Ok(_) | Err(StoreError::Locked | StoreError::Corrupt { .. })) {
             self.session = Some(session);
         }
         result
