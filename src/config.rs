@@ -63,6 +63,10 @@ pub struct Settings {
     #[arg(long, env = "WALLET_LOCK_TIMEOUT_MS", default_value_t = 5_000, value_name = "MS", global = true)]
     pub lock_timeout_ms: u64,
 
+    /// How long one commit may take before health says that the ledger stands still, in milliseconds
+    #[arg(long, env = "WALLET_STALL_TIMEOUT_MS", default_value_t = 5_000, value_name = "MS", global = true)]
+    pub stall_timeout_ms: u64,
+
     /// How long a REST command may wait to be decided before it is refused, in milliseconds
     #[arg(long, env = "WALLET_COMMAND_TIMEOUT_MS", default_value_t = 10_000, value_name = "MS", global = true)]
     pub command_timeout_ms: u64,
@@ -128,6 +132,7 @@ impl Settings {
             queue_capacity: usize::try_from(self.queue_capacity).unwrap_or(usize::MAX),
             batch_size_max: usize::try_from(self.batch_size_max).unwrap_or(usize::MAX),
             lock_timeout: Duration::from_millis(self.lock_timeout_ms),
+            stall_timeout: Duration::from_millis(self.stall_timeout_ms),
         }
     }
 

@@ -9,7 +9,7 @@ use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use wallet::config::{CommandLine, EXIT_USAGE, Settings, Task};
-use wallet::server::Server;
+use wallet::server::{Server, raise_file_limit};
 use wallet::{api, healthcheck, telemetry};
 
 fn main() -> ExitCode {
@@ -46,6 +46,7 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn serve(settings: Settings) -> Result<()> {
+    raise_file_limit();
     let shutdown = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = shutdown.clone();
@@ -53,6 +54,7 @@ async fn serve(settings: Settings) -> Result<()> {
         tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
         tracing::info!("stopping");
         stop.cancel();
+        // Both signals stay caught: a second one must not cut off what the first lets finish, and that takes seconds.
     });
     let server = Server::start(settings).await?;
     tracing::info!(http = %server.http_addr(), grpc = %server.grpc_addr(), "serving");

@@ -1,6 +1,7 @@
 //! Group commit: everything that waits becomes one transaction, and is answered when that is on disk.
 
 mod clock;
+mod health;
 mod worker;
 
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use uuid::Uuid;
 use crate::ledger::{Command, Commit, Currency, Entry, EntryId, Outcome, Timestamp, UserId, Wallet, WalletId};
 use crate::store::{Reader, Store, StoreError};
 pub use clock::{Clock, SystemClock};
-pub use worker::panic_message;
+use health::Pulse;
+pub use health::{Health, HealthWatch, panic_message};
 use worker::{Reply, Submission, Worker};
 
 /// Commands that can be queued together, if the settings have room for them. Enough for what comes at once to cost one
@@ -34,7 +36,7 @@ pub struct Engine {
     stream_room: Arc<Semaphore>,
     group_size_max: usize,
     reader: Arc<dyn Reader>,
-    health: watch::Receiver<Health>,
+    health: HealthWatch,
     currency: Currency,
 }
 
@@ -47,13 +49,8 @@ pub struct EngineOptions {
     pub batch_size_max: usize,
     /// How long a command waits while another process holds the write lock.
     pub lock_timeout: Duration,
-}
-
-/// Whether the ledger can commit, as far as the last attempt tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
-    Serving,
-    NotServing,
+    /// How long one attempt on the store may take before it stands still, as far as [`Engine::health`] can tell.
+    pub stall_timeout: Duration,
 }
 
 /// Why a command or a read got no answer from the ledger.
@@ -135,7 +132,9 @@ impl Engine {
         let (queue, submissions) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(options.queue_capacity));
         let (health_sender, health) = watch::channel(Health::Serving);
-        let worker = Worker::new(store.writer, submissions, health_sender, clock, options);
+        let pulse = Arc::new(Pulse::new());
+        let health = HealthWatch::new(health, Arc::clone(&pulse), options.stall_timeout);
+        let worker = Worker::new(store.writer, submissions, health_sender, pulse, clock, options);
         let (ended_sender, ended) = oneshot::channel();
         let work = move || {
             worker.run();
@@ -229,10 +228,10 @@ impl Engine {
         self.currency
     }
 
-    /// Whether the ledger can commit; changes are told.
+    /// Whether the ledger can commit.
     #[must_use]
-    pub fn health(&self) -> watch::Receiver<Health> {
-        self.health.clone()
+    pub const fn health(&self) -> &HealthWatch {
+        &self.health
     }
 
     /// An id for a wallet that may be made.

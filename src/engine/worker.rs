@@ -1,7 +1,5 @@
 //! The one thread that writes: takes what waits, makes it one transaction, answers each.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use std::{iter, slice};
@@ -10,7 +8,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{self, Instant};
 
-use super::{Clock, EngineError, EngineOptions, Health};
+use super::health::{Health, Pulse};
+use super::{Clock, EngineError, EngineOptions};
 use crate::ledger::{Command, Outcome};
 use crate::store::{StoreError, Writer};
 
@@ -94,6 +93,7 @@ pub(super) struct Worker<C> {
     /// What was taken out of the queue, but had no place in the batch before.
     carried: Option<Submission>,
     health: watch::Sender<Health>,
+    pulse: Arc<Pulse>,
     clock: C,
     options: EngineOptions,
     runtime: Handle,
@@ -111,10 +111,11 @@ impl<C: Clock> Worker<C> {
         writer: Box<dyn Writer>,
         queue: mpsc::UnboundedReceiver<Submission>,
         health: watch::Sender<Health>,
+        pulse: Arc<Pulse>,
         clock: C,
         options: EngineOptions,
     ) -> Self {
-        Self { writer, queue, carried: None, health, clock, options, runtime: Handle::current() }
+        Self { writer, queue, carried: None, health, pulse, clock, options, runtime: Handle::current() }
     }
 
     /// Works until every handle is dropped and everything that waited is answered.
@@ -136,8 +137,7 @@ impl<C: Clock> Worker<C> {
             if let Ok(submission) = self.runtime.block_on(received) {
                 return submission;
             }
-            let probe = catch_unwind(AssertUnwindSafe(|| self.writer.probe()));
-            if let Ok(Ok(())) = probe {
+            if let Some(Ok(())) = self.pulse.attempt(|| self.writer.probe()) {
                 self.set_health(Health::Serving);
             }
         }
@@ -217,15 +217,12 @@ impl<C: Clock> Worker<C> {
     }
 
     fn transact(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, Failure> {
-        let now = self.clock.now();
-        let outcomes = catch_unwind(AssertUnwindSafe(|| self.writer.transact(commands, now)))
-            .map_err(|panic| {
-                tracing::error!(panic = panic_message(panic.as_ref()), "the ledger's worker panicked");
-                Failure::Panic
-            })?
-            .map_err(Failure::Store)?;
-        assert_eq!(outcomes.len(), commands.len(), "a store answers each command of a batch");
-        Ok(outcomes)
+        let attempt = || {
+            let outcomes = self.writer.transact(commands, self.clock.now())?;
+            assert_eq!(outcomes.len(), commands.len(), "a store answers each command of a batch");
+            Ok(outcomes)
+        };
+        self.pulse.attempt(attempt).ok_or(Failure::Panic)?.map_err(Failure::Store)
     }
 
     /// Lets go of the commands that have waited long enough for another process's lock.
@@ -277,9 +274,4 @@ fn refuse_if(batch: Vec<Submission>, error: impl Fn(&Submission) -> Option<Engin
         }
     }
     left
-}
-
-/// What a panic said, as far as it can be read.
-pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }

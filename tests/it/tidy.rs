@@ -13,6 +13,7 @@ const PLAN: &[(&str, &[&str])] = &[
     ("telemetry.rs", &["config"]),
     ("healthcheck.rs", &[]),
     ("server.rs", &["config", "api", "engine", "store", "ledger"]),
+    ("server", &["config", "api", "engine", "store", "ledger"]),
 ];
 
 /// What must not be named in a room, and why.

@@ -1,6 +1,5 @@
 //! `grpc.health.v1`, tied to whether the ledger can commit.
 
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic_health::ServingStatus;
@@ -9,20 +8,20 @@ use tonic_health::server::{HealthReporter, health_reporter};
 
 use super::proto::wallet_service_server::WalletServiceServer;
 use super::service::Service;
-use crate::engine::Health;
+use crate::engine::{Health, HealthWatch};
 
 /// The services whose health is told; the empty name is the whole server.
 const NAMES: [&str; 2] = ["", <WalletServiceServer<Service> as NamedService>::NAME];
 
 /// The health service, which follows `health` until `shutdown` is cancelled.
-pub async fn service(mut health: watch::Receiver<Health>, shutdown: CancellationToken) -> HealthServer<impl HealthApi> {
+pub async fn service(mut health: HealthWatch, shutdown: CancellationToken) -> HealthServer<impl HealthApi> {
     let (mut reporter, server) = health_reporter();
-    let now = *health.borrow_and_update();
-    tell(&reporter, now).await;
+    let mut known = health.now();
+    tell(&reporter, known).await;
     tokio::spawn(async move {
-        while let Some(Ok(())) = shutdown.run_until_cancelled(health.changed()).await {
-            let now = *health.borrow_and_update();
+        while let Some(Some(now)) = shutdown.run_until_cancelled(health.change(known)).await {
             tell(&reporter, now).await;
+            known = now;
         }
         // Whoever watches learns that this server goes, and then its stream ends, or it would hold up the shut-down.
         tell(&reporter, Health::NotServing).await;

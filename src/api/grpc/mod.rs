@@ -1,5 +1,6 @@
 //! The typed gRPC door: methods parse a request into a command, submit it, and render the outcome.
 
+mod arrival;
 mod convert;
 mod deadline;
 mod health;
@@ -8,9 +9,12 @@ mod service;
 mod status;
 mod transact;
 
+use std::time::Duration;
+
 use axum::{Router, middleware};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+use tower::util::MapRequestLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::proto::wallet_service_server::WalletServiceServer;
@@ -34,11 +38,18 @@ pub struct GrpcOptions {
     /// `Transact` streams at the same time, on all connections. One more is refused: what clients that do not read
     /// their answers make the service hold is bounded by the two together.
     pub streams_max: usize,
+    /// How long the one message of a call may take to arrive. A stream of commands may take its time.
+    pub message_timeout: Duration,
 }
 
 impl Default for GrpcOptions {
     fn default() -> Self {
-        Self { message_size_max: 64 * 1024, stream_in_flight_max: 2 * 1024, streams_max: 512 }
+        Self {
+            message_size_max: 64 * 1024,
+            stream_in_flight_max: 2 * 1024,
+            streams_max: 512,
+            message_timeout: Duration::from_secs(10),
+        }
     }
 }
 
@@ -47,13 +58,14 @@ impl Default for GrpcOptions {
 /// # Panics
 /// Never: the descriptors are made with the program.
 pub async fn router(engine: Engine, options: GrpcOptions, shutdown: CancellationToken) -> Router {
-    let health = health::service(engine.health(), shutdown.clone()).await;
+    let health = health::service(engine.health().clone(), shutdown.clone()).await;
     let reflection = reflection::router(shutdown.clone());
     let wallet = WalletServiceServer::new(Service::new(engine, options, shutdown))
         .max_decoding_message_size(options.message_size_max);
     Routes::new(wallet)
         .add_service(health)
         .into_axum_router()
+        .layer(MapRequestLayer::new(move |request| arrival::limited(request, options.message_timeout)))
         .merge(reflection)
         .layer(middleware::map_response(status::shaped))
         .layer(middleware::from_fn(status::of_grpc_only))

@@ -18,14 +18,13 @@ use crate::ledger::{EntryId, UserId};
 
 /// Ask whether the system is up
 ///
-/// It is when the ledger can write.
+/// It is when the ledger can commit: it did at the last attempt, and no attempt stands still.
 #[utoipa::path(
     get, path = "/api/v1/healthcheck", tag = "system", operation_id = "healthcheck",
     responses((status = 200, description = "The system is up.", body = HealthAnswer)),
 )]
 pub async fn healthcheck(State(door): State<SharedDoor>) -> Result<Response, Failure> {
-    let health = *door.engine.health().borrow();
-    match health {
+    match door.engine.health().now() {
         Health::Serving => Ok(wire::answer(StatusCode::OK, &HealthAnswer::UP)),
         Health::NotServing => Err(Failure::of_read(Reason::Unavailable)),
     }

@@ -1,0 +1,54 @@
+//! How long a request may take to arrive.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use hyper::body::{Frame, SizeHint};
+use tokio::time::{self, Sleep};
+use tonic::Status;
+
+use crate::api::code::{Problem, Reason};
+
+/// The one call whose requests come when they come.
+const STREAM: &str = "/wallet.v1.WalletService/Transact";
+
+/// A call's request, the body of which must arrive within `timeout`; one that is a stream is left as it is.
+pub fn limited(request: Request, timeout: Duration) -> Request {
+    if request.uri().path() == STREAM {
+        return request;
+    }
+    request.map(|body| Body::new(Limited { body, timeout, sleep: None }))
+}
+
+/// A body that fails when it keeps its reader waiting past a moment.
+struct Limited {
+    body: Body,
+    timeout: Duration,
+    /// Made at the first wait: most bodies are there at once, and need no timer.
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl HttpBody for Limited {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            return Poll::Ready(frame);
+        }
+        let timeout = self.timeout;
+        ready!(self.sleep.get_or_insert_with(|| Box::pin(time::sleep(timeout))).as_mut().poll(cx));
+        Poll::Ready(Some(Err(axum::Error::new(Status::from(Problem::from(Reason::RequestTimeout))))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
