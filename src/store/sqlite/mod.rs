@@ -7,6 +7,7 @@ mod audit;
 mod memory;
 mod open;
 mod reader;
+mod room;
 mod row;
 mod wal;
 mod writer;
@@ -30,6 +31,7 @@ const APPLICATION_ID: i32 = 0x574c_4554;
 /// [`StoreError::Unfit`] if another process serves it, or if it is no wallet's, a newer wallet's, or in another
 /// currency: it is left as it is. [`StoreError::Locked`] and [`StoreError::Unavailable`] as they say.
 pub async fn open(path: &Path, currency: Currency) -> Result<Store, StoreError> {
+    // SQLite keeps its WAL beside the file that a link leads to.
     let path = &open::real(path);
     let lock = FileLock::take(path)?;
     open::prepare(path, currency).await?;

@@ -1,6 +1,6 @@
 //! Whether a file may be served, and making it ready.
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,8 +34,7 @@ impl FileLock {
         if path.metadata().is_ok_and(|file| file.nlink() > 1) {
             return Err(StoreError::Unfit(format!("the database {shown} has more than one name (hard links)")));
         }
-        let mut lock_path = path.as_os_str().to_owned();
-        lock_path.push("-lock");
+        let lock_path = beside(path, "-lock");
         let file = File::options()
             .create(true)
             .truncate(false)
@@ -93,21 +92,45 @@ pub(super) async fn prepare(path: &Path, currency: Currency) -> Result<(), Store
 
 /// Whether there is nothing in the file yet. Looks at it without changing it.
 fn is_new(path: &Path) -> Result<bool, StoreError> {
+    let length = size(path);
+    let wal_length = size(&beside(path, "-wal"));
+    if length == 0 && wal_length > 0 {
+        // SQLite would take it for new, and delete the WAL.
+        return Err(StoreError::Unfit(format!("the database {} is empty, but its WAL is not", path.display())));
+    }
     if !path.exists() {
         return Ok(true);
     }
-    let look = || -> rusqlite::Result<(i64, i32)> {
+    let look = || -> rusqlite::Result<(i64, i32, u32)> {
         let connection = RawConnection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         connection.busy_timeout(LOCK_TIMEOUT)?;
         let tables = connection.query_row("select count(*) from sqlite_schema", [], |row| row.get(0))?;
         let application_id = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-        Ok((tables, application_id))
+        let page_size = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        Ok((tables, application_id, page_size))
     };
     match look().map_err(|error| refused_by_sqlite(path, &error))? {
-        (_, APPLICATION_ID) => Ok(false),
-        (0, 0) => Ok(true),
+        // SQLite misses whole pages, but reads one that is cut short as if it ended in zeros. With a WAL that is no
+        // loss: a checkpoint was cut short, and is done again.
+        (_, APPLICATION_ID, page_size) if wal_length == 0 && !length.is_multiple_of(page_size.into()) => {
+            Err(StoreError::Unfit(format!("the database {} is truncated: its last page is not whole", path.display())))
+        }
+        (_, APPLICATION_ID, _) => Ok(false),
+        (0, 0, _) => Ok(true),
         _ => Err(StoreError::Unfit(format!("{} is not a wallet's database", path.display()))),
     }
+}
+
+/// The size of a file; 0 if there is none.
+fn size(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+/// The file that SQLite, or this program, keeps beside the database.
+pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
 }
 
 /// Stores the currency at the first start, and holds every later one to it.

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use super::open::beside;
+
 /// Makes what is in the WAL durable, before anything is answered from it. The caller holds the write lock.
 ///
 /// A process that was killed may have left commits there that were never synced. To sync them is not enough: a sync
@@ -12,9 +14,7 @@ use std::path::Path;
 ///
 /// SQLite keeps its locks in other files: to open and close this one drops none.
 pub(super) fn secure_wal(database: &Path) -> io::Result<()> {
-    let mut path = database.as_os_str().to_owned();
-    path.push("-wal");
-    let mut wal = match File::options().read(true).write(true).open(&path) {
+    let mut wal = match File::options().read(true).write(true).open(beside(database, "-wal")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         opened => opened?,
     };

@@ -9,6 +9,7 @@ use rusqlite::{
 
 use super::memory::Memory;
 use super::open::FileLock;
+use super::room;
 use super::row::{self, entry_columns, entry_row};
 use super::wal::secure_wal;
 use crate::ledger::{Action, Book, Changes, Command, Commit, Entry, EventId, Outcome, Standing, Timestamp, UserId};
@@ -59,10 +60,7 @@ impl SqliteWriter {
     /// Runs `work` in the session, which is kept only if that succeeds, or if nothing was done: the lock was not to be
     /// had, or a row that was read is corrupt. A panic unwinds through here, and drops it too.
     fn in_session<T>(&mut self, work: impl FnOnce(&mut Session) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let mut session = match self.session.take() {
-            Some(session) => session,
-            None => Session::open(&self.path)?,
-        };
+        let mut session = self.session.take().map_or_else(|| Session::reopen(&self.path), Ok)?;
         let result = work(&mut session);
         if matches!(result, Ok(_) | Err(StoreError::Locked | StoreError::Corrupt { .. })) {
             self.session = Some(session);
@@ -92,6 +90,12 @@ impl Session {
         secure_wal(path).map_err(StoreError::unavailable)?;
         locked.rollback().map_err(failed)?;
         Ok(Self { connection, memory: None })
+    }
+
+    /// Opens the database again after a failure, if there is a chance that a batch can be committed.
+    fn reopen(path: &Path) -> Result<Self, StoreError> {
+        room::check(path).map_err(StoreError::unavailable)?;
+        Self::open(path)
     }
 
     fn transact(&mut self, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
