@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use wallet::config::Settings;
-use wallet::server::Server;
+use wallet::server::{Patience, Server};
 use wallet::store::Location;
 
 /// A running service. Dropped, it is told to stop and its database is deleted.
@@ -23,7 +23,7 @@ pub struct App {
     pub http: SocketAddr,
     pub grpc: SocketAddr,
     pub database: PathBuf,
-    client: Client<HttpConnector, Full<Bytes>>,
+    rest: Rest,
     shutdown: CancellationToken,
     served: JoinHandle<()>,
     dir: Option<TempDir>,
@@ -52,33 +52,20 @@ impl Reply {
     }
 }
 
-/// Settings for a test: any free ports, and a database in `dir`.
-pub fn settings(dir: &TempDir) -> Settings {
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let database_url = Location::Sqlite(dir.path().join("wallet.db"));
-    Settings { http_addr: any, grpc_addr: any, database_url, ..Settings::defaults() }
+/// A REST client.
+#[derive(Clone)]
+pub struct Rest {
+    addr: SocketAddr,
+    client: Client<HttpConnector, Full<Bytes>>,
 }
 
-impl App {
-    pub async fn spawn() -> Self {
-        Self::spawn_with(|_| ()).await
-    }
-
-    pub async fn spawn_with(change: impl FnOnce(&mut Settings)) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let mut settings = settings(&dir);
-        change(&mut settings);
-        let server = Server::start(settings).await.expect("the service starts");
-        let (http, grpc) = (server.http_addr(), server.grpc_addr());
-        let shutdown = CancellationToken::new();
-        let served = tokio::spawn(server.run(shutdown.clone()));
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        let database = dir.path().join("wallet.db");
-        Self { http, grpc, database, client, shutdown, served, dir: Some(dir) }
+impl Rest {
+    pub fn at(addr: SocketAddr) -> Self {
+        Self { addr, client: Client::builder(TokioExecutor::new()).build_http() }
     }
 
     pub async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
-        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.http));
+        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.addr));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -95,6 +82,47 @@ impl App {
 
     pub async fn get(&self, path: &str) -> Reply {
         self.request("GET", path, &[], "").await
+    }
+}
+
+/// Settings for a test: any free ports, and a database in `dir`.
+pub fn settings(dir: &TempDir) -> Settings {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let database_url = Location::Sqlite(dir.path().join("wallet.db"));
+    Settings { http_addr: any, grpc_addr: any, database_url, ..Settings::defaults() }
+}
+
+impl App {
+    pub async fn spawn() -> Self {
+        Self::spawn_with(|_| ()).await
+    }
+
+    pub async fn spawn_with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::spawn_patient(change, Patience::default()).await
+    }
+
+    pub async fn spawn_patient(change: impl FnOnce(&mut Settings), patience: Patience) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut settings = settings(&dir);
+        change(&mut settings);
+        let server = Server::start(settings).await.expect("the service starts").with_patience(patience);
+        let (http, grpc) = (server.http_addr(), server.grpc_addr());
+        let shutdown = CancellationToken::new();
+        let served = tokio::spawn(server.run(shutdown.clone()));
+        let database = dir.path().join("wallet.db");
+        Self { http, grpc, database, rest: Rest::at(http), shutdown, served, dir: Some(dir) }
+    }
+
+    pub async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
+        self.rest.request(method, path, headers, body).await
+    }
+
+    pub async fn post(&self, path: &str, json: &str) -> Reply {
+        self.rest.post(path, json).await
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.rest.get(path).await
     }
 
     /// Makes a user, with an opening balance as JSON has it.

@@ -12,6 +12,8 @@ mod parity;
 mod process;
 mod readme;
 mod rest;
+mod script;
 mod store;
+mod strace;
 mod tidy;
 mod tls;

@@ -22,6 +22,14 @@ pub fn programs<const N: usize>(test: &str, names: [&str; N]) -> Option<[PathBuf
     None
 }
 
+/// How often a test does what it does: more when the variable `name` says so, as in a long run.
+///
+/// # Panics
+/// If the variable holds no number.
+pub fn rounds(name: &str, default: i64) -> i64 {
+    env::var(name).map_or(default, |rounds| rounds.parse().expect("a number of rounds"))
+}
+
 /// Says aloud that a test is skipped, and why.
 ///
 /// # Panics

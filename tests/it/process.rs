@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 pub struct Process {
     pub http: SocketAddr,
     pub grpc: SocketAddr,
+    /// How long it took until it served.
+    pub started_in: Duration,
     child: Child,
 }
 
@@ -49,9 +51,16 @@ pub fn database_url(path: &Path) -> String {
 impl Process {
     /// Starts the program on any free ports, and returns when it serves.
     pub fn start(database: &Path) -> Self {
+        Self::start_with(wallet(), database, &[])
+    }
+
+    /// The same for a program that ends in being this one, with more flags.
+    pub fn start_with(mut program: Command, database: &Path, flags: &[&str]) -> Self {
         let url = database_url(database);
-        let mut child = wallet()
+        let begun = Instant::now();
+        let mut child = program
             .args(["serve", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--database-url", &url])
+            .args(flags)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
@@ -69,7 +78,7 @@ impl Process {
         };
         // What it logs from now on must be read, or it would block on a full pipe.
         std::thread::spawn(move || std::io::copy(&mut logs.by_ref(), &mut std::io::sink()));
-        Self { http, grpc, child }
+        Self { http, grpc, started_in: begun.elapsed(), child }
     }
 
     /// Kills it at once, as a crash would.
@@ -81,9 +90,30 @@ impl Process {
     /// Sends `SIGTERM` and waits until it has ended, or for too long.
     pub fn terminate(mut self) -> (ExitStatus, Duration) {
         let sent = Instant::now();
-        let killed = Command::new("kill").arg(self.child.id().to_string()).status().expect("kill runs");
-        assert!(killed.success());
-        (self.child.wait().expect("it ends"), sent.elapsed())
+        self.signal("TERM");
+        (self.wait(), sent.elapsed())
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal, by its name.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().expect("kill runs");
+        assert!(status.success(), "{name}");
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("it ends")
+    }
+
+    /// The memory that it holds, in MiB.
+    pub fn memory_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("KiB") / 1024
     }
 }
 
