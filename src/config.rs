@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::api::grpc::GrpcOptions;
 use crate::api::rest::RestOptions;
 use crate::engine::EngineOptions;
-use crate::ledger::Currency;
+use crate::ledger::{Checkpoint, Currency};
 use crate::store::Location;
 
 /// The exit code of a command line that cannot be followed (`EX_USAGE` of BSD's `sysexits.h`).
@@ -35,7 +35,11 @@ pub enum Task {
     /// Ask a running service whether it is up: exit code 0 if it is, 1 if not
     Healthcheck,
     /// Walk the whole ledger and recompute every balance, sequence and hash; works beside a running service
-    Verify,
+    Verify {
+        /// A checkpoint that was kept elsewhere: nothing before it may have been altered since
+        #[arg(long, value_name = "COMMIT:HASH")]
+        checkpoint: Option<Checkpoint>,
+    },
     /// Print the OpenAPI 3.1 description of the REST API
     Openapi,
 }

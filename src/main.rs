@@ -9,6 +9,7 @@ use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use wallet::config::{CommandLine, EXIT_USAGE, Settings, Task};
+use wallet::ledger::Checkpoint;
 use wallet::server::{Server, raise_file_limit};
 use wallet::{api, healthcheck, telemetry};
 
@@ -25,14 +26,17 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    if let Err(error) = telemetry::init(&settings.log, settings.log_format) {
-        eprintln!("error: invalid value '{}' for '--log <FILTER>': {error}", settings.log);
-        return ExitCode::from(EXIT_USAGE);
-    }
+    let _logs = match telemetry::init(&settings.log, settings.log_format) {
+        Ok(guard) => guard,
+        Err(error) => {
+            eprintln!("error: invalid value '{}' for '--log <FILTER>': {error}", settings.log);
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
     let done = match command.unwrap_or(Task::Serve) {
         Task::Serve => serve(settings),
         Task::Healthcheck => healthcheck::run(settings.http_addr).and_then(|answer| print(&answer)),
-        Task::Verify => verify(&settings),
+        Task::Verify { checkpoint } => verify(&settings, checkpoint),
         Task::Openapi => print(&api::rest::openapi()),
     };
     done.map_or_else(
@@ -63,8 +67,8 @@ async fn serve(settings: Settings) -> Result<()> {
     Ok(())
 }
 
-fn verify(settings: &Settings) -> Result<()> {
-    let report = settings.database_url.audit()?.context("the ledger is not what its commands made it")?;
+fn verify(settings: &Settings, checkpoint: Option<Checkpoint>) -> Result<()> {
+    let report = settings.database_url.audit(checkpoint)?.context("the ledger is not what its commands made it")?;
     print(&report)
 }
 

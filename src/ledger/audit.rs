@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use thiserror::Error;
-
-use super::{Amount, Balance, Commit, CommitHash, Entry, EntryId, Kind, Standing, UserId};
+use super::{Amount, Balance, Checkpoint, Commit, Entry, Finding, Kind, Standing, Timestamp, UserId};
 
 /// Walks a whole ledger in order and recomputes it.
 ///
@@ -17,9 +15,11 @@ use super::{Amount, Balance, Commit, CommitHash, Entry, EntryId, Kind, Standing,
 pub struct Audit {
     head: Commit,
     pending: Vec<Entry>,
-    /// Where each wallet should stand. A wallet that was checked is taken out.
-    standings: HashMap<UserId, Standing>,
-    wallets: u64,
+    /// Where each wallet should stand, and when it was opened. A wallet that was checked is taken out.
+    wallets: HashMap<UserId, (Standing, Timestamp)>,
+    wallets_right: u64,
+    /// What the walk must come by, if an earlier checkpoint is known.
+    checkpoint: Option<Checkpoint>,
 }
 
 /// What a whole and correct ledger holds.
@@ -42,60 +42,14 @@ impl fmt::Display for AuditReport {
     }
 }
 
-/// The first thing that is wrong with a ledger.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Finding {
-    /// Entries are numbered without gaps.
-    #[error("entry {found} stands where entry {expected} belongs")]
-    EntryOrder { expected: EntryId, found: EntryId },
-    /// Times never go back.
-    #[error("entry {entry_id} is older than the entry before it")]
-    Time { entry_id: EntryId },
-    /// A wallet's first entry opens it, and no other does.
-    #[error("entry {entry_id} of user {user_id}: the wallet's opening must be its first entry, and only that")]
-    Opening { entry_id: EntryId, user_id: UserId },
-    /// A wallet's entries are numbered without gaps.
-    #[error("entry {entry_id} of user {user_id}: sequence is {found}, must be {expected}")]
-    Sequence { entry_id: EntryId, user_id: UserId, expected: i64, found: i64 },
-    /// Each entry points to the one before.
-    #[error("entry {entry_id} of user {user_id}: previous entry is {found:?}, must be {expected:?}")]
-    Previous { entry_id: EntryId, user_id: UserId, expected: Option<EntryId>, found: Option<EntryId> },
-    /// Each balance is the one before, moved by the amount.
-    #[error(
-        "entry {entry_id} of user {user_id}: balance after is {} minor units, but {} {} by {} does not give that",
-        found.minor(), before.minor(), kind.name(), amount.minor()
-    )]
-    Balance { entry_id: EntryId, user_id: UserId, kind: Kind, before: Balance, amount: Amount, found: Balance },
-    /// A rollback gives back its charge, or bars an unknown one.
-    #[error("entry {entry_id} of user {user_id}: the rollback does not give back what its charge took")]
-    Rollback { entry_id: EntryId, user_id: UserId },
-    /// Commits are numbered without gaps.
-    #[error("commit {found} stands where commit {expected} belongs")]
-    CommitOrder { expected: i64, found: i64 },
-    /// A commit ends with the entry it says.
-    #[error("commit {commit_id}: its last entry is {found}, must be {expected}")]
-    CommitEntries { commit_id: i64, expected: EntryId, found: EntryId },
-    /// A commit's hash is that of its entries.
-    #[error("commit {commit_id}: hash is {found}, must be {expected}")]
-    CommitHash { commit_id: i64, expected: CommitHash, found: CommitHash },
-    /// Every entry belongs to a commit.
-    #[error("entry {entry_id} belongs to no commit")]
-    Uncommitted { entry_id: EntryId },
-    /// A stored wallet stands where its entries left it.
-    #[error("the wallet of user {user_id} stands at {found:?}, its entries leave it at {expected:?}")]
-    Standing { user_id: UserId, expected: Option<Standing>, found: Standing },
-    /// Every wallet that has entries is stored.
-    #[error("the wallet of user {user_id} has entries but is not stored")]
-    WalletMissing { user_id: UserId },
-}
-
-impl Default for Audit {
-    fn default() -> Self {
-        Self { head: Commit::GENESIS, pending: Vec::new(), standings: HashMap::new(), wallets: 0 }
-    }
-}
-
 impl Audit {
+    /// An audit that has seen nothing yet, and will hold the ledger to an earlier `checkpoint`, if one is known.
+    #[must_use]
+    pub fn new(checkpoint: Option<Checkpoint>) -> Self {
+        let (pending, wallets) = (Vec::new(), HashMap::new());
+        Self { head: Commit::GENESIS, pending, wallets, wallets_right: 0, checkpoint }
+    }
+
     /// Checks the next entry. For a rollback, `charge` is the stored charge of the same user and event, if any.
     ///
     /// # Errors
@@ -110,7 +64,8 @@ impl Audit {
         if entry.created_at < last.map_or(self.head.created_at, |last| last.created_at) {
             return Err(Finding::Time { entry_id });
         }
-        let standing = self.standings.get(&user_id);
+        let known = self.wallets.get(&user_id).copied();
+        let standing = known.map(|(standing, _)| standing);
         if (entry.kind == Kind::Open) != standing.is_none() {
             return Err(Finding::Opening { entry_id, user_id });
         }
@@ -130,7 +85,9 @@ impl Audit {
         if kind == Kind::Rollback && !gives_back(entry, charge) {
             return Err(Finding::Rollback { entry_id, user_id });
         }
-        self.standings.insert(user_id, Standing { balance, sequence: entry.sequence, last_entry_id: entry_id });
+        let standing = Standing { balance, sequence: entry.sequence, last_entry_id: entry_id };
+        let opened_at = known.map_or(entry.created_at, |(_, opened_at)| opened_at);
+        self.wallets.insert(user_id, (standing, opened_at));
         self.pending.push(*entry);
         Ok(())
     }
@@ -145,44 +102,57 @@ impl Audit {
         if commit_id != expected {
             return Err(Finding::CommitOrder { expected, found: commit_id });
         }
-        let expected = self.pending.last().map_or(self.head.last_entry_id.next(), |last| last.entry_id);
-        if last_entry_id != expected || self.pending.is_empty() {
-            return Err(Finding::CommitEntries { commit_id, expected, found: last_entry_id });
+        let Some(last) = self.pending.last() else { return Err(Finding::CommitEmpty { commit_id }) };
+        if last_entry_id != last.entry_id {
+            return Err(Finding::CommitEntries { commit_id, expected: last.entry_id, found: last_entry_id });
+        }
+        if commit.created_at != last.created_at {
+            return Err(Finding::CommitTime { commit_id });
         }
         let expected = self.head.hash.chain(&self.pending);
         if commit.hash != expected {
             return Err(Finding::CommitHash { commit_id, expected, found: commit.hash });
+        }
+        if let Some(checkpoint) = self.checkpoint.filter(|checkpoint| checkpoint.commit_id == commit_id) {
+            checkpoint.check(commit.hash)?;
         }
         self.pending.clear();
         self.head = *commit;
         Ok(())
     }
 
-    /// Checks a wallet as it is stored, after all entries.
+    /// Checks a wallet as it is stored, and when its user was made, after all entries.
     ///
     /// # Errors
-    /// [`Finding::Standing`].
-    pub fn wallet(&mut self, user_id: UserId, found: Standing) -> Result<(), Finding> {
-        let expected = self.standings.remove(&user_id);
-        if expected != Some(found) {
+    /// [`Finding::WalletWithoutEntries`], [`Finding::Standing`], [`Finding::UserTime`].
+    pub fn wallet(&mut self, user_id: UserId, found: Standing, created_at: Timestamp) -> Result<(), Finding> {
+        let known = self.wallets.remove(&user_id);
+        let (expected, opened_at) = known.ok_or(Finding::WalletWithoutEntries { user_id })?;
+        if expected != found {
             return Err(Finding::Standing { user_id, expected, found });
         }
-        self.wallets += 1;
+        if opened_at != created_at {
+            return Err(Finding::UserTime { user_id });
+        }
+        self.wallets_right += 1;
         Ok(())
     }
 
     /// Ends the walk.
     ///
     /// # Errors
-    /// [`Finding::Uncommitted`], [`Finding::WalletMissing`].
+    /// [`Finding::Uncommitted`], [`Finding::WalletMissing`], [`Finding::Checkpoint`].
     pub fn finish(self) -> Result<AuditReport, Finding> {
         if let Some(entry) = self.pending.first() {
             return Err(Finding::Uncommitted { entry_id: entry.entry_id });
         }
-        if let Some(&user_id) = self.standings.keys().min() {
+        if let Some(&user_id) = self.wallets.keys().min() {
             return Err(Finding::WalletMissing { user_id });
         }
-        Ok(AuditReport { head: self.head, wallets: self.wallets })
+        match self.checkpoint {
+            Some(checkpoint) if checkpoint.commit_id > self.head.commit_id => Err(checkpoint.missing()),
+            _ => Ok(AuditReport { head: self.head, wallets: self.wallets_right }),
+        }
     }
 }
 
@@ -195,7 +165,7 @@ fn gives_back(rollback: &Entry, charge: Option<&Entry>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Book, Changes, Command, EventId, Timestamp, WalletId};
+    use super::super::{Book, Changes, Command, CommitHash, EventId, WalletId};
     use super::*;
 
     fn user() -> UserId {
@@ -215,14 +185,14 @@ mod tests {
     }
 
     fn audit(changes: &Changes) -> Result<AuditReport, Finding> {
-        let mut audit = Audit::default();
+        let mut audit = Audit::new(None);
         for entry in &changes.entries {
             let charge = changes.entries.iter().find(|e| e.kind == Kind::Charge && e.event_id == entry.event_id);
             audit.entry(entry, charge)?;
         }
         audit.commit(&changes.commit.unwrap())?;
         for (user_id, _, standing) in &changes.opened {
-            audit.wallet(*user_id, *standing)?;
+            audit.wallet(*user_id, *standing, Timestamp::from_microseconds(3))?;
         }
         audit.finish()
     }
@@ -251,10 +221,13 @@ mod tests {
         assert!(matches!(found(|l| l.entries[1].kind = Kind::Open), Finding::Opening { .. }));
         assert!(matches!(found(|l| _ = l.entries.remove(0)), Finding::EntryOrder { .. }));
         assert!(matches!(found(|l| _ = l.entries.pop()), Finding::CommitEntries { .. }));
+        assert!(matches!(found(|l| l.entries.clear()), Finding::CommitEmpty { commit_id: 1 }));
         let late = Timestamp::from_microseconds(9);
         assert!(matches!(found(|l| l.entries[0].created_at = late), Finding::Time { .. }));
         let early = Timestamp::from_microseconds(4);
-        assert!(matches!(found(|l| l.entries[3].created_at = early), Finding::CommitHash { commit_id: 1, .. }));
+        assert!(matches!(found(|l| l.entries[3].created_at = early), Finding::CommitTime { commit_id: 1 }));
+        let time = |l: &mut Changes| l.commit.as_mut().unwrap().created_at = late;
+        assert!(matches!(found(time), Finding::CommitTime { commit_id: 1 }));
         let other = EventId::new(77).unwrap();
         assert!(matches!(found(|l| l.entries[1].event_id = other), Finding::Rollback { .. }));
         assert!(matches!(found(|l| l.entries[3].event_id = other), Finding::CommitHash { .. }));
@@ -265,9 +238,45 @@ mod tests {
     }
 
     #[test]
+    fn a_wallet_without_entries_or_with_another_time_is_found() {
+        let changes = ledger();
+        let (user_id, _, standing) = changes.opened[0];
+        let mut audit = Audit::new(None);
+        let nobody = UserId::new(2).unwrap();
+        let found = audit.wallet(nobody, standing, Timestamp::default());
+        assert_eq!(found, Err(Finding::WalletWithoutEntries { user_id: nobody }));
+        audit.entry(&changes.entries[0], None).unwrap();
+        let standing = Standing { last_entry_id: changes.entries[0].entry_id, sequence: 1, ..standing };
+        let standing = Standing { balance: changes.entries[0].balance_after, ..standing };
+        let found = audit.wallet(user_id, standing, Timestamp::from_microseconds(4));
+        assert_eq!(found, Err(Finding::UserTime { user_id }));
+    }
+
+    #[test]
+    fn an_earlier_checkpoint_must_be_met() {
+        let head = ledger().commit.unwrap();
+        let audit_against = |commit_id, hash| {
+            let changes = ledger();
+            let mut audit = Audit::new(Some(Checkpoint { commit_id, hash }));
+            changes.entries.iter().try_for_each(|entry| {
+                let charge = changes.entries.iter().find(|e| e.kind == Kind::Charge && e.event_id == entry.event_id);
+                audit.entry(entry, charge)
+            })?;
+            audit.commit(&head)?;
+            let (user_id, _, standing) = changes.opened[0];
+            audit.wallet(user_id, standing, Timestamp::from_microseconds(3))?;
+            audit.finish()
+        };
+        assert!(audit_against(1, head.hash).is_ok());
+        assert!(audit_against(0, CommitHash::GENESIS).is_ok());
+        assert!(matches!(audit_against(1, CommitHash::GENESIS), Err(Finding::Checkpoint { commit_id: 1, .. })));
+        assert!(matches!(audit_against(2, head.hash), Err(Finding::Checkpoint { commit_id: 2, .. })));
+    }
+
+    #[test]
     fn an_entry_after_the_last_commit_is_found() {
         let changes = ledger();
-        let mut audit = Audit::default();
+        let mut audit = Audit::new(None);
         audit.entry(&changes.entries[0], None).unwrap();
         assert!(matches!(audit.finish(), Err(Finding::Uncommitted { .. })));
     }

@@ -177,6 +177,19 @@ impl CommitHash {
     /// What the first commit follows: 32 zero bytes.
     pub const GENESIS: Self = Self([0; 32]);
 
+    /// The hash that these 64 hexadecimal digits are, in either case; `None` if they are none.
+    #[must_use]
+    pub fn from_hex(digits: &str) -> Option<Self> {
+        if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        let mut hash = [0; 32];
+        for (at, byte) in hash.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()?;
+        }
+        Some(Self(hash))
+    }
+
     /// The hash of the commit that wrote `entries` after the commit with this hash.
     ///
     /// SHA-256 over this hash's 32 bytes and each entry's canonical bytes, in ledger order.

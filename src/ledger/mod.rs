@@ -14,16 +14,20 @@
 
 mod audit;
 mod book;
+mod checkpoint;
 mod command;
 mod entry;
+mod finding;
 mod id;
 mod money;
 mod outcome;
 
-pub use audit::{Audit, AuditReport, Finding};
+pub use audit::{Audit, AuditReport};
 pub use book::{Book, Changes};
+pub use checkpoint::{Checkpoint, NotACheckpoint};
 pub use command::{Action, Command};
 pub use entry::{Commit, CommitHash, Entry, EntryKey, Kind, Standing, Timestamp, Wallet};
+pub use finding::Finding;
 pub use id::{EntryId, EventId, UserId, WalletId};
 pub use money::{Amount, Balance, Currency, DecimalError, UnknownCurrency, parse_decimal};
 pub use outcome::{Outcome, Receipt, Refusal};

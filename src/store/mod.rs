@@ -13,7 +13,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::ledger::{
-    AuditReport, Command, Commit, Currency, Entry, EntryId, Finding, Outcome, Timestamp, UserId, Wallet,
+    AuditReport, Checkpoint, Command, Commit, Currency, Entry, EntryId, Finding, Outcome, Timestamp, UserId, Wallet,
 };
 pub use error::StoreError;
 
@@ -108,13 +108,13 @@ impl Location {
         }
     }
 
-    /// Walks the whole ledger there; blocks until that is done.
+    /// Walks the whole ledger there; blocks until that is done. An earlier `checkpoint` must be met.
     ///
     /// # Errors
     /// As [`sqlite::audit`].
-    pub fn audit(&self) -> Result<Result<AuditReport, Finding>, StoreError> {
+    pub fn audit(&self, checkpoint: Option<Checkpoint>) -> Result<Result<AuditReport, Finding>, StoreError> {
         match self {
-            Self::Sqlite(path) => sqlite::audit(path),
+            Self::Sqlite(path) => sqlite::audit(path, checkpoint),
         }
     }
 }

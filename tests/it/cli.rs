@@ -1,7 +1,8 @@
 //! The command line: help, bad settings, what refuses to start, and how it stops.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use crate::process::{Process, database_url, run};
@@ -133,6 +134,86 @@ fn sigterm_ends_it_in_order_even_with_idle_connections() {
     let (status, took) = process.terminate();
     assert!(status.success(), "{status}");
     assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+#[test]
+fn after_sigterm_everything_is_in_the_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = dir.path().join("wallet.db");
+    let process = Process::start(&database);
+    // One that reads, so that both kinds of connection have been at the database.
+    assert!(exchange(process.http, "GET /api/v1/users/1", "").starts_with("HTTP/1.1 404 "));
+    assert!(process.terminate().0.success());
+    assert!(database.exists());
+    for beside in ["wallet.db-wal", "wallet.db-shm"] {
+        assert!(!dir.path().join(beside).exists(), "{beside}");
+    }
+}
+
+/// What a service answers to a request.
+fn exchange(addr: SocketAddr, request: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    let head = "host: a\r\nconnection: close\r\nx-request-id: round-7\r\ncontent-type: application/json";
+    write!(stream, "{request} HTTP/1.1\r\n{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn the_log_has_each_request_by_its_id_and_no_money() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(&dir.path().join("wallet.db"));
+    for (path, body, status) in [
+        ("users", r#"{"UserId":1,"AccountBalance":77.31}"#, 201),
+        ("charge", r#"{"UserId":1,"EventId":1,"Amount":88.42}"#, 400),
+        ("charge", r#"{"UserId":1,"EventId":1,"Amount":66.53}"#, 200),
+    ] {
+        let answer = exchange(process.http, &format!("POST /api/v1/{path}"), body);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+    let log = process.terminate_and_log();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let told = lines.iter().filter(|line| line["span"]["request_id"] == "round-7");
+    let statuses: Vec<_> = told.map(|line| line["status"].as_u64().unwrap_or_default()).collect();
+    assert_eq!(statuses, [201, 400, 200]);
+    for line in &lines {
+        assert_eq!(line["level"], "INFO", "what is refused is no error: {line}");
+    }
+    for amount in ["77.31", "7731", "88.42", "8842", "66.53", "6653", "10.78", "1078"] {
+        assert!(!log.contains(amount), "{amount} in {log}");
+    }
+}
+
+#[test]
+fn a_database_has_one_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = dir.path().join("wallet.db");
+    let process = Process::start(&database);
+    let hard_link = dir.path().join("hard.db");
+    fs::hard_link(&database, &hard_link).unwrap();
+    for path in [&hard_link, &database] {
+        let url = database_url(path);
+        let args = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--database-url", &url];
+        let (_, stderr, code) = run(&args);
+        assert_eq!(code, Some(1), "{stderr}");
+        assert!(stderr.contains("more than one name"), "{stderr}");
+    }
+    drop(process);
+}
+
+#[test]
+fn a_kept_checkpoint_is_compared() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = dir.path().join("wallet.db");
+    assert!(Process::start(&database).terminate().0.success());
+    let url = database_url(&database);
+    let verify = |checkpoint: &str| run(&["verify", "--database-url", &url, "--checkpoint", checkpoint]);
+    assert_eq!(verify(&format!("0:{}", "0".repeat(64))).2, Some(0));
+    let (_, stderr, code) = verify(&format!("7:{}", "0".repeat(64)));
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("commit 7: hash is not 0000"), "{stderr}");
+    assert_eq!(verify("7").2, Some(64));
 }
 
 #[test]

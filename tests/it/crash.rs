@@ -42,7 +42,7 @@ async fn whatever_was_acknowledged_survives_kill_9_and_happens_once() {
         slowest = slowest.max(process.started_in);
         callers = settle(&Doors::of(&process).await, callers).await;
         process.kill();
-        sqlite::audit(&database).unwrap().unwrap();
+        sqlite::audit(&database, None).unwrap().unwrap();
     }
     let process = Process::start(&database);
     let acknowledged = replay_all(&Doors::of(&process).await, &callers).await;

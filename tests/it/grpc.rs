@@ -466,6 +466,43 @@ async fn a_flood_of_frames_of_one_command_each_is_no_attack() {
     assert!(first.expect("the connection lives").is_data());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_leave_room_for_everybody_else() {
+    // So little room that a few streams would take all of it.
+    let (app, mut client) = app_with(|settings| settings.queue_capacity = 512).await;
+    let mut streams = Vec::new();
+    for _ in 0..6 {
+        let (requests, _) = endless_charges();
+        let mut stream = WalletServiceClient::new(app.channel().await);
+        streams.push(tokio::spawn(async move {
+            let mut answers = stream.transact(requests).await.unwrap().into_inner();
+            while let Ok(Some(_)) = answers.message().await {}
+        }));
+    }
+    for event in 0..200 {
+        client.charge(charge(i64::MAX - event, 1)).await.expect("there is room");
+    }
+    streams.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn what_is_no_grpc_is_not_done() {
+    let (app, client) = app().await;
+    let http = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<http_body_util::Full<Bytes>>();
+    let message = charge(1, 100).encode_to_vec();
+    let length = u32::try_from(message.len()).unwrap();
+    let body = Bytes::from([&[0][..], &length.to_be_bytes(), &message].concat());
+    for (content_type, status) in [("text/plain", 415), ("application/grpc-web", 415), ("application/grpc+proto", 200)]
+    {
+        let request = http::Request::post(format!("http://{}/wallet.v1.WalletService/Charge", app.grpc))
+            .header("content-type", content_type)
+            .body(http_body_util::Full::new(body.clone()))
+            .unwrap();
+        assert_eq!(http.request(request).await.unwrap().status(), status, "{content_type}");
+        assert_eq!(balance(&client).await, if status == 200 { 900 } else { 1_000 });
+    }
+}
+
 #[tokio::test]
 async fn at_shut_down_what_was_accepted_is_answered_and_the_stream_says_why_it_ends() {
     let (app, mut client) = app().await;
@@ -490,7 +527,7 @@ async fn at_shut_down_what_was_accepted_is_answered_and_the_stream_says_why_it_e
     assert_status(&end, Code::Unavailable, "UNAVAILABLE", &[]);
     let database = app.database.clone();
     let dir = app.stop().await;
-    let report = wallet::store::sqlite::audit(&database).unwrap().unwrap();
+    let report = wallet::store::sqlite::audit(&database, None).unwrap().unwrap();
     assert_eq!(report.head.last_entry_id.get(), answered + 1, "all that was decided was answered");
     drop(dir);
 }

@@ -112,7 +112,7 @@ async fn run(batches: &[Vec<Command>]) -> Vec<Told> {
     }
     store.reader.close().await;
     drop(store);
-    sqlite::audit(&path).unwrap().unwrap();
+    sqlite::audit(&path, None).unwrap().unwrap();
     answers
 }
 

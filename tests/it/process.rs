@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A running `wallet serve`, killed when dropped.
@@ -14,6 +15,7 @@ pub struct Process {
     /// How long it took until it served.
     pub started_in: Duration,
     child: Child,
+    log: Option<JoinHandle<String>>,
 }
 
 /// The program with no settings of this environment.
@@ -77,8 +79,11 @@ impl Process {
             }
         };
         // What it logs from now on must be read, or it would block on a full pipe.
-        std::thread::spawn(move || std::io::copy(&mut logs.by_ref(), &mut std::io::sink()));
-        Self { http, grpc, started_in: begun.elapsed(), child }
+        let log = std::thread::spawn(move || {
+            let _ = logs.read_to_string(&mut lines);
+            lines
+        });
+        Self { http, grpc, started_in: begun.elapsed(), child, log: Some(log) }
     }
 
     /// Kills it at once, as a crash would.
@@ -92,6 +97,13 @@ impl Process {
         let sent = Instant::now();
         self.signal("TERM");
         (self.wait(), sent.elapsed())
+    }
+
+    /// Ends it in order, and returns all that it logged.
+    pub fn terminate_and_log(mut self) -> String {
+        self.signal("TERM");
+        assert!(self.wait().success());
+        self.log.take().expect("it logs").join().expect("its log is text")
     }
 
     pub fn id(&self) -> u32 {

@@ -419,6 +419,38 @@ async fn a_caller_that_hangs_up_does_not_stop_its_command() {
 }
 
 #[tokio::test]
+async fn an_answer_is_not_held_back_by_what_comes_after_its_request() {
+    let app = app().await;
+    for rest in ["\r\n", "POST /api", "GET /api/v1/healthcheck HTTP/1.1\r\nhost:"] {
+        let mut stream = TcpStream::connect(app.http).await.unwrap();
+        let request = post_head(CHARGE.len(), CHARGE) + rest;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200", "{rest:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_has_said_all_still_gets_its_answer() {
+    let app = app().await;
+    let mut stream = TcpStream::connect(app.http).await.unwrap();
+    stream.write_all(post_head(CHARGE.len(), CHARGE).as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_encoded_is_not_supported() {
+    let app = app().await;
+    let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
+    let reply = app.request("POST", "/api/v1/charge", &headers, CHARGE).await;
+    assert_error(&reply, 415, "UNSUPPORTED_MEDIA_TYPE", "Content-Encoding is not supported");
+}
+
+#[tokio::test]
 async fn what_says_that_it_is_too_large_is_refused_unread() {
     let app = App::spawn().await;
     let answer = exchange(app.http, &post_head(1_000_000_000, "{")).await;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 use wallet::ledger::{
-    Balance, Command, Commit, Currency, EntryId, EventId, Outcome, Refusal, Timestamp, UserId, WalletId,
+    Balance, Checkpoint, Command, Commit, Currency, EntryId, EventId, Outcome, Refusal, Timestamp, UserId, WalletId,
 };
 use wallet::store::{Store, StoreError, sqlite};
 
@@ -247,19 +247,72 @@ async fn a_newer_versions_database_is_refused() {
 async fn an_altered_ledger_is_found_out() {
     let dir = TempDir::new().unwrap();
     close(with_history(&path(&dir), 3).await).await;
-    let report = sqlite::audit(&path(&dir)).unwrap().unwrap();
+    let report = sqlite::audit(&path(&dir), None).unwrap().unwrap();
     assert_eq!((report.wallets, report.head.commit_id, report.head.last_entry_id.get()), (2, 4, 5));
     for (sql, named) in [
-        ("update wallet set balance = 7 where user_id = 2", "the wallet of user 2"),
-        ("drop trigger entry_is_never_updated; update entry set created_at = 15 where entry_id = 3", "commit 2: hash"),
-        ("drop trigger entry_is_never_updated; update entry set amount = 9 where entry_id = 4", "entry 4 of user 2"),
-        ("drop trigger entry_is_never_deleted; delete from entry where entry_id = 5", "commit 4"),
-        ("delete from wallet where user_id = 1", "the wallet of user 1"),
+        ("update wallet set balance = 7 where user_id = 2", "the wallet of user 2 stands at 7 minor units"),
+        ("update wallet set sequence = 9 where user_id = 2", "the wallet of user 2 stands at"),
+        ("update wallet set last_entry_id = 1 where user_id = 2", "the wallet of user 2 stands at"),
+        ("insert into wallet values (9, 100000, 1, 1)", "user 9 has no wallet, or the wallet no user"),
+        ("insert into user values (9, zeroblob(16), 1)", "user 9 has no wallet, or the wallet no user"),
+        ("delete from wallet where user_id = 1", "user 1 has no wallet, or the wallet no user"),
+        (
+            "delete from wallet where user_id = 1; delete from user where user_id = 1",
+            "the wallet of user 1 has entries",
+        ),
+        ("update user set created_at = 0 where user_id = 1", "the time of user 1"),
+        ("update entry set created_at = 15 where entry_id = 3", "commit 2: its time"),
+        ("update entry set amount = 9 where entry_id = 4", "entry 4 of user 2"),
+        ("update entry set event_id = 77 where entry_id = 4", "commit 3: hash"),
+        ("update ledger_commit set created_at = 99 where commit_id = 3", "commit 3: its time"),
+        ("update ledger_commit set hash = zeroblob(32) where commit_id = 4", "commit 4: hash"),
+        ("delete from entry where entry_id = 5", "commit 4 has no entries"),
+        ("delete from ledger_commit where commit_id = 4", "entry 5 belongs to no commit"),
+        ("update setting set value = 'XXX'", "the currency"),
+        ("delete from setting", "the currency"),
+        ("create trigger more after insert on entry begin update wallet set balance = 9; end", "`more` is not as"),
+        ("create table more (x)", "`more` is not as"),
     ] {
         let copy = dir.path().join("copy.db");
         std::fs::copy(path(&dir), &copy).unwrap();
-        rusqlite::Connection::open(&copy).unwrap().execute_batch(sql).unwrap();
-        let finding = sqlite::audit(&copy).unwrap().unwrap_err().to_string();
+        tamper(&copy, sql);
+        let finding = sqlite::audit(&copy, None).unwrap().unwrap_err().to_string();
         assert!(finding.contains(named), "{sql}: {finding}");
     }
+    let copy = dir.path().join("copy.db");
+    std::fs::copy(path(&dir), &copy).unwrap();
+    rusqlite::Connection::open(&copy).unwrap().execute_batch("drop trigger entry_is_never_updated").unwrap();
+    let finding = sqlite::audit(&copy, None).unwrap().unwrap_err().to_string();
+    assert!(finding.contains("`entry_is_never_updated` is not as"), "{finding}");
+}
+
+/// Alters a ledger behind the back of its triggers, which are there again afterwards.
+fn tamper(path: &Path, sql: &str) {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    let mut select = connection.prepare("select name, sql from sqlite_schema where type = 'trigger'").unwrap();
+    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let triggers: Vec<(String, String)> = rows.collect::<Result<_, _>>().unwrap();
+    for (name, _) in &triggers {
+        connection.execute_batch(&format!("drop trigger {name}")).unwrap();
+    }
+    connection.execute_batch(sql).unwrap();
+    for (_, again) in &triggers {
+        connection.execute_batch(again).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_ledger_that_was_cut_back_does_not_meet_its_checkpoint() {
+    let dir = TempDir::new().unwrap();
+    let store = with_history(&path(&dir), 3).await;
+    let head = store.reader.head().await.unwrap();
+    close(store).await;
+    let checkpoint = Some(Checkpoint { commit_id: head.commit_id, hash: head.hash });
+    sqlite::audit(&path(&dir), checkpoint).unwrap().unwrap();
+    let cut = "delete from ledger_commit where commit_id = 4; delete from entry where entry_id = 5;
+        update wallet set balance = balance + 3, sequence = 3, last_entry_id = 4 where user_id = 2";
+    tamper(&path(&dir), cut);
+    sqlite::audit(&path(&dir), None).unwrap().expect("it is whole in itself");
+    let finding = sqlite::audit(&path(&dir), checkpoint).unwrap().unwrap_err();
+    assert!(finding.to_string().starts_with("commit 4: hash is not "), "{finding}");
 }

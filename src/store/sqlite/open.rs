@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions, Connection};
 use super::{APPLICATION_ID, StoreError};
 use crate::ledger::Currency;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Small pages write less for a commit that touches few rows of each; measured against 4096 bytes.
 const PAGE_SIZE: u32 = 1024;

@@ -1,0 +1,76 @@
+//! A head of the commit chain that somebody kept, to hold the ledger to it later.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use super::{CommitHash, Finding};
+
+/// A commit and the hash that it had. Its text is `COMMIT:HASH`.
+///
+/// ```
+/// use wallet::ledger::Checkpoint;
+///
+/// let text = "3:6870ad92761a5b023216f0e165b06752978a65e1d4b2bc687fcee1840749a93a";
+/// let checkpoint: Checkpoint = text.parse().unwrap();
+/// assert_eq!(checkpoint.commit_id, 3);
+/// assert_eq!(checkpoint.to_string(), text);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    pub commit_id: i64,
+    pub hash: CommitHash,
+}
+
+impl Checkpoint {
+    /// Whether the commit still has its hash.
+    pub(super) fn check(self, found: CommitHash) -> Result<(), Finding> {
+        if found == self.hash { Ok(()) } else { Err(self.missing()) }
+    }
+
+    /// What is wrong when it has not.
+    pub(super) const fn missing(self) -> Finding {
+        Finding::Checkpoint { commit_id: self.commit_id, expected: self.hash }
+    }
+}
+
+impl fmt::Display for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.commit_id, self.hash)
+    }
+}
+
+/// A text that is no checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("it must be a commit's number, a colon, and 64 hexadecimal digits")]
+pub struct NotACheckpoint;
+
+impl FromStr for Checkpoint {
+    type Err = NotACheckpoint;
+
+    fn from_str(text: &str) -> Result<Self, NotACheckpoint> {
+        let (commit_id, digits) = text.split_once(':').ok_or(NotACheckpoint)?;
+        let commit_id = commit_id.parse().ok().filter(|commit_id| *commit_id >= 0).ok_or(NotACheckpoint)?;
+        let hash = CommitHash::from_hex(digits).ok_or(NotACheckpoint)?;
+        Ok(Self { commit_id, hash })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_checkpoint_is_not_read() {
+        let digits = "0".repeat(64);
+        assert!(format!("0:{digits}").parse::<Checkpoint>().is_ok());
+        for text in
+            ["", "1", "1:", ":", "1:00", &format!("-1:{digits}"), &format!("x:{digits}"), &format!("1:{digits}0")]
+        {
+            assert_eq!(text.parse::<Checkpoint>(), Err(NotACheckpoint), "{text}");
+        }
+        assert_eq!(format!("1:{}", "é".repeat(32)).parse::<Checkpoint>(), Err(NotACheckpoint));
+        assert_eq!(format!("1:{}", "+1".repeat(32)).parse::<Checkpoint>(), Err(NotACheckpoint));
+    }
+}
