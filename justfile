@@ -6,6 +6,11 @@ default:
 check:
     .ci/check
 
+# The faults at length: fifty kills, twenty stops, everything else as CI has it; the counts are printed.
+torture:
+    WALLET_TEST_ALL=1 WALLET_CRASH_ROUNDS=50 WALLET_STOP_ROUNDS=20 \
+        cargo test --test it -- --nocapture crash:: disk:: overload:: rude:: stop:: stumble:: unfit::
+
 # Measure this machine.
 bench:
     cargo bench --bench service

@@ -185,7 +185,7 @@ fn refused(step: Step, status: &Status) -> Told {
 }
 
 /// A caller with a wallet of its own, which sends its script in order.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Caller {
     pub user: i64,
     way: Way,
@@ -210,6 +210,11 @@ pub async fn callers(doors: &Doors, count: i64) -> Vec<Caller> {
 }
 
 impl Caller {
+    /// The balance after everything that was answered.
+    pub fn acknowledged_balance(&self) -> i64 {
+        if self.acknowledged == 0 { OPENING } else { Step { user: self.user, number: self.acknowledged - 1 }.balance() }
+    }
+
     /// How many of its commands were sent and not answered.
     pub const fn unknown(&self) -> i64 {
         self.sent - self.acknowledged
@@ -220,7 +225,7 @@ impl Caller {
         match self.way {
             Way::Rest | Way::Unary => {
                 while self.step(doors).await {
-                    answered()
+                    answered();
                 }
             }
             Way::Stream => self.stream(doors, answered).await,
@@ -297,25 +302,28 @@ impl Caller {
                 assert!(replayed || number >= self.acknowledged, "{step:?} was acknowledged, and is lost");
             }
         }
-        let last = Step { user: self.user, number: self.sent - 1 };
-        let balance = if self.sent == 0 { OPENING } else { last.balance() };
+        let balance = Self { acknowledged: self.sent, ..*self }.acknowledged_balance();
         assert_eq!(doors.balance(self.user).await, balance, "user {}", self.user);
     }
 }
 
 /// Lets every caller play until one of its commands stays out, and does `then` when so many are answered.
 pub async fn load(doors: &Doors, callers: Vec<Caller>, answers: usize, then: impl FnOnce()) -> Vec<Caller> {
-    let answered = Arc::new(AtomicUsize::new(0));
+    let (answered, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let count = callers.len();
     let mut playing = JoinSet::new();
     for mut caller in callers {
-        let (doors, answered) = (doors.clone(), Arc::clone(&answered));
+        let (doors, answered, ended) = (doors.clone(), Arc::clone(&answered), Arc::clone(&ended));
         playing.spawn(async move {
-            let count = || drop(answered.fetch_add(1, Ordering::Relaxed));
+            let count = || {
+                answered.fetch_add(1, Ordering::Relaxed);
+            };
             caller.play(&doors, count).await;
+            ended.fetch_add(1, Ordering::Relaxed);
             caller
         });
     }
-    while answered.load(Ordering::Relaxed) < answers && !playing.is_empty() {
+    while answered.load(Ordering::Relaxed) < answers && ended.load(Ordering::Relaxed) < count {
         time::sleep(Duration::from_millis(1)).await;
     }
     tokio::task::block_in_place(then);

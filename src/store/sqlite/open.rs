@@ -1,6 +1,7 @@
 //! Whether a file may be served, and making it ready.
 
 use std::fs::{self, File, TryLockError};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -101,6 +102,9 @@ fn is_new(path: &Path) -> Result<bool, StoreError> {
     if !path.exists() {
         return Ok(true);
     }
+    if length > 0 && !begins_like_a_database(path) {
+        return Err(StoreError::Unfit(format!("{} is not a wallet's database", path.display())));
+    }
     let look = || -> rusqlite::Result<(i64, i32, u32)> {
         let connection = RawConnection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         connection.busy_timeout(LOCK_TIMEOUT)?;
@@ -119,6 +123,15 @@ fn is_new(path: &Path) -> Result<bool, StoreError> {
         (0, 0, _) => Ok(true),
         _ => Err(StoreError::Unfit(format!("{} is not a wallet's database", path.display()))),
     }
+}
+
+/// SQLite itself takes a file of a few bytes, or one full of zeros, for a new database, and writes over it.
+///
+/// The file is opened and closed here while this process has no connection to it, and with it no lock to lose.
+fn begins_like_a_database(path: &Path) -> bool {
+    let mut magic = [0; 16];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    read.is_ok() && magic == *b"SQLite format 3\0"
 }
 
 /// The size of a file; 0 if there is none.
@@ -147,7 +160,7 @@ async fn settle_currency(
     .bind(currency.code())
     .fetch_one(connection)
     .await
-    .map_err(StoreError::unavailable)?;
+    .map_err(|error| refused_by_sqlite(path, &error))?;
     if stored == currency.code() {
         return Ok(());
     }

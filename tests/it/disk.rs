@@ -1,0 +1,267 @@
+//! A disk that fails, and one that is full: what was acknowledged stays, the rest is told, and work resumes by itself.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use wallet::store::sqlite;
+
+use crate::app::Rest;
+use crate::optional;
+use crate::process::{Process, database_url, run, wallet};
+use crate::script::{Caller, Doors, callers, load, replay_all, settle};
+use crate::strace::Strace;
+
+const MIB: u64 = 1024 * 1024;
+
+/// The size of the WAL at which a checkpoint begins: so many pages, each with a header.
+const CHECKPOINT_AT: u64 = 20_000 * (1_024 + 24);
+
+/// What both doors say of the service's health.
+struct Health {
+    rest: Rest,
+    grpc: HealthClient<Channel>,
+}
+
+impl Health {
+    async fn of(process: &Process) -> Self {
+        let channel = Endpoint::from_shared(format!("http://{}", process.grpc)).unwrap().connect().await.unwrap();
+        Self { rest: Rest::at(process.http), grpc: HealthClient::new(channel) }
+    }
+
+    /// Whether it is up, by REST and by gRPC.
+    async fn now(&mut self) -> (bool, bool) {
+        let reply = self.rest.get("/api/v1/healthcheck").await;
+        if reply.status != 200 {
+            assert_eq!((reply.status, reply.header("wallet-reason")), (503, "UNAVAILABLE"));
+            assert!(!reply.header("retry-after").is_empty());
+        }
+        let request = HealthCheckRequest { service: "wallet.v1.WalletService".to_owned() };
+        let status = self.grpc.check(request).await.unwrap().into_inner().status();
+        (reply.status == 200, status == ServingStatus::Serving)
+    }
+
+    /// Waits until both doors say so.
+    async fn becomes(&mut self, up: bool) {
+        let begun = Instant::now();
+        while self.now().await != (up, up) {
+            assert!(begun.elapsed() < Duration::from_secs(20), "health does not become {up}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Both doors say that it is down, again and again, while callers try, and reads go on.
+    async fn stays_down(&mut self, doors: &Doors, mut trying: Vec<Caller>) -> Vec<Caller> {
+        for round in 0..15 {
+            assert_eq!(self.now().await, (false, false), "round {round}");
+            doors.balance(0).await;
+            if round % 3 == 2 {
+                trying = load(doors, trying, 0, || ()).await;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        trying
+    }
+}
+
+/// Everything was settled: a crash now changes nothing.
+async fn holds_after_a_crash(process: Process, database: &Path, callers: &[Caller], test: &str) {
+    process.kill();
+    let process = Process::start(database);
+    let acknowledged = replay_all(&Doors::of(&process).await, callers).await;
+    process.kill();
+    sqlite::audit(database).unwrap().unwrap();
+    println!("{test}: {acknowledged} commands acknowledged, none lost, none twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_cannot_sync_acknowledges_nothing_until_it_can() {
+    let test = "a sync that fails";
+    let dir = tempfile::tempdir().unwrap();
+    let database = dir.path().join("wallet.db");
+    let process = Process::start(&database);
+    let doors = Doors::of(&process).await;
+    let mut health = Health::of(&process).await;
+    let mut callers = callers(&doors, 9).await;
+    for _ in 0..3 {
+        let mut strace = None;
+        let inject = "fsync,fdatasync:error=EIO";
+        let attach = || {
+            strace = Strace::attach(test, &process, inject);
+            if strace.is_none() {
+                process.signal("KILL");
+            }
+        };
+        callers = load(&doors, callers, 300, attach).await;
+        let Some(strace) = strace else { return };
+        health.becomes(false).await;
+        callers = health.stays_down(&doors, callers).await;
+        tokio::task::block_in_place(|| drop(strace));
+        health.becomes(true).await;
+        callers = settle(&doors, callers).await;
+    }
+    holds_after_a_crash(process, &database, &callers, test).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_sync_that_fails_is_not_taken_for_a_success() {
+    let test = "one sync that fails";
+    let dir = tempfile::tempdir().unwrap();
+    let database = dir.path().join("wallet.db");
+    let process = Process::start(&database);
+    let doors = Doors::of(&process).await;
+    // One caller: so that after the failure, nothing but its retry is committed.
+    let mut callers = callers(&doors, 1).await;
+    for round in 0..5 {
+        let mut strace = None;
+        let inject = "fsync,fdatasync:error=EIO:when=1";
+        let attach = || {
+            strace = Strace::attach(test, &process, inject);
+            if strace.is_none() {
+                process.signal("KILL");
+            }
+        };
+        callers = load(&doors, callers, 20, attach).await;
+        if strace.is_none() {
+            return;
+        }
+        assert_eq!(callers[0].unknown(), 1, "round {round}: the command whose sync failed was not acknowledged");
+        assert_eq!(doors.balance(0).await, callers[0].acknowledged_balance(), "nor is it to be seen");
+        tokio::task::block_in_place(|| drop(strace));
+        callers = settle(&doors, callers).await;
+    }
+    holds_after_a_crash(process, &database, &callers, test).await;
+}
+
+/// A small disk of memory, unmounted when dropped.
+struct Disk {
+    dir: TempDir,
+    size: u64,
+}
+
+impl Disk {
+    /// `None`, said aloud, where this is not allowed.
+    fn mount(test: &str, mib: u64) -> Option<Self> {
+        let [mount, _] = optional::programs(test, ["mount", "umount"])?;
+        let dir = tempfile::tempdir().unwrap();
+        let size = format!("size={mib}m");
+        let mounted = Command::new(mount).args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path()).output().unwrap();
+        if mounted.status.success() {
+            return Some(Self { dir, size: mib * MIB });
+        }
+        optional::skip(test, &format!("needs to mount: {}", String::from_utf8_lossy(&mounted.stderr)));
+        None
+    }
+
+    fn database(&self) -> PathBuf {
+        self.dir.path().join("wallet.db")
+    }
+
+    /// Fills the disk but for so many bytes. It is never fuller than that, not even for a moment.
+    fn fill_but(&self, bytes: u64) {
+        let files = fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
+        let left = self.size.saturating_sub(files.sum::<u64>() + bytes);
+        let mut ballast = File::create(self.dir.path().join("ballast")).unwrap();
+        for _ in 0..left.div_ceil(4_096) {
+            if let Err(error) = ballast.write_all(&[0; 4_096]) {
+                assert_eq!(error.kind(), ErrorKind::StorageFull);
+                return;
+            }
+        }
+    }
+
+    fn make_room(&self) {
+        fs::remove_file(self.dir.path().join("ballast")).unwrap();
+    }
+
+    /// The size of a file on it; 0 if there is none.
+    fn size(&self, name: &str) -> u64 {
+        fs::metadata(self.dir.path().join(name)).map_or(0, |metadata| metadata.len())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.dir.path()).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_refuses_what_writes_and_serves_what_reads() {
+    let test = "a full disk";
+    let Some(disk) = Disk::mount(test, 16) else { return };
+    let process = Process::start(&disk.database());
+    let doors = Doors::of(&process).await;
+    let mut health = Health::of(&process).await;
+    let mut callers = callers(&doors, 9).await;
+    for _ in 0..2 {
+        disk.fill_but(MIB / 2);
+        callers = load(&doors, callers, 0, || ()).await;
+        health.becomes(false).await;
+        callers = health.stays_down(&doors, callers).await;
+        disk.make_room();
+        health.becomes(true).await;
+        callers = settle(&doors, callers).await;
+    }
+    holds_after_a_crash(process, &disk.database(), &callers, test).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_at_the_checkpoint_loses_nothing() {
+    let test = "a disk full at the checkpoint";
+    let Some(disk) = Disk::mount(test, 40) else { return };
+    // Small commits fill a WAL with few commands.
+    let process = Process::start_with(wallet(), &disk.database(), &["--batch-size-max", "1"]);
+    let doors = Doors::of(&process).await;
+    let mut health = Health::of(&process).await;
+    let mut callers = callers(&doors, 15).await;
+    // The WAL grows until a checkpoint moves it into the database, for which there is no room when it comes.
+    let playing = load(&doors, callers, usize::MAX, || ());
+    let filled = async {
+        while disk.size("wallet.db-wal") < 18 * MIB {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        disk.fill_but(CHECKPOINT_AT + MIB / 4 - disk.size("wallet.db-wal"));
+    };
+    let played;
+    (played, ()) = tokio::join!(playing, filled);
+    callers = played;
+    let (wal, database) = (disk.size("wallet.db-wal"), disk.size("wallet.db"));
+    assert!(database > 32 * 1024, "a checkpoint began: {database}");
+    println!("{test}: the WAL reached {} KiB, the database {} KiB", wal / 1024, database / 1024);
+    health.becomes(false).await;
+    callers = health.stays_down(&doors, callers).await;
+    disk.make_room();
+    health.becomes(true).await;
+    callers = settle(&doors, callers).await;
+    holds_after_a_crash(process, &disk.database(), &callers, test).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_at_the_start_is_named_and_nothing_is_touched() {
+    let test = "a disk full at the start";
+    let Some(disk) = Disk::mount(test, 16) else { return };
+    let database = disk.database();
+    let process = Process::start(&database);
+    let mut callers = callers(&Doors::of(&process).await, 3).await;
+    callers = load(&Doors::of(&process).await, callers, 30, || process.signal("TERM")).await;
+    assert!(process.terminate().0.success());
+    let before = fs::read(&database).unwrap();
+    disk.fill_but(0);
+    let url = database_url(&database);
+    let (_, stderr, code) = run(&["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--database-url", &url]);
+    assert_eq!((code, stderr.trim().lines().count()), (Some(1), 1), "{stderr}");
+    assert!(stderr.contains("wallet.db"), "{stderr}");
+    assert!(fs::read(&database).unwrap() == before, "the database is as it was");
+    disk.make_room();
+    let process = Process::start(&database);
+    callers = settle(&Doors::of(&process).await, callers).await;
+    holds_after_a_crash(process, &database, &callers, test).await;
+}

@@ -1,0 +1,102 @@
+//! Both doors over a real ledger whose writer a test can make stumble: in this process, for what no black box can be
+//! made to do.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use wallet::api::grpc::{self, GrpcOptions};
+use wallet::api::rest::{self, RestOptions};
+use wallet::config::Settings;
+use wallet::engine::{Clock, Engine, EngineOptions, HealthWatch};
+use wallet::ledger::{Command, Commit, Entry, EntryId, Outcome, Timestamp, UserId, Wallet};
+use wallet::store::{Reader, Store, StoreError, Writer, sqlite};
+
+/// To look up this user is a bug.
+pub const PANICS: i64 = 666;
+
+/// A service that stumbles.
+pub struct Faulty {
+    pub http: SocketAddr,
+    pub grpc: SocketAddr,
+    pub health: HealthWatch,
+    _shutdown: tokio_util::sync::DropGuard,
+    _dir: TempDir,
+}
+
+impl Faulty {
+    /// Starts it. `before` is called with every batch, where it would be written: it may panic, or block.
+    pub async fn spawn(before: impl FnMut(&[Command]) + Send + 'static, clock: impl Clock) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings::defaults();
+        let store = sqlite::open(&dir.path().join("wallet.db"), settings.currency).await.unwrap();
+        let writer = Box::new(Stumbling { writer: store.writer, before });
+        let store = Store { writer, reader: Arc::new(Buggy { reader: store.reader }) };
+        let options = EngineOptions { stall_timeout: Duration::from_millis(100), ..settings.engine() };
+        let (engine, _) = Engine::start(store, settings.currency, clock, options);
+        let health = engine.health().clone();
+        let shutdown = CancellationToken::new();
+        let timeout = Duration::from_millis(100);
+        let rest = rest::router(engine.clone(), RestOptions { body_timeout: timeout, ..RestOptions::default() });
+        let options = GrpcOptions { message_timeout: timeout, ..GrpcOptions::default() };
+        let grpc = grpc::router(engine, options, shutdown.clone()).await;
+        let (http, grpc) = (serve(rest).await, serve(grpc).await);
+        Self { http, grpc, health, _shutdown: shutdown.drop_guard(), _dir: dir }
+    }
+}
+
+async fn serve(router: axum::Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(axum::serve(listener, router).into_future());
+    addr
+}
+
+struct Stumbling<F> {
+    writer: Box<dyn Writer>,
+    before: F,
+}
+
+impl<F: FnMut(&[Command]) + Send> Writer for Stumbling<F> {
+    fn transact(&mut self, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
+        (self.before)(batch);
+        self.writer.transact(batch, now)
+    }
+
+    fn probe(&mut self) -> Result<(), StoreError> {
+        self.writer.probe()
+    }
+}
+
+struct Buggy {
+    reader: Arc<dyn Reader>,
+}
+
+#[async_trait]
+impl Reader for Buggy {
+    async fn wallet(&self, user_id: UserId, at: Option<Timestamp>) -> Result<Option<Wallet>, StoreError> {
+        assert_ne!(user_id.get(), PANICS, "a bug, planted by a test");
+        self.reader.wallet(user_id, at).await
+    }
+
+    async fn entries(
+        &self,
+        user: UserId,
+        before: Option<EntryId>,
+        limit: usize,
+    ) -> Result<Option<Vec<Entry>>, StoreError> {
+        self.reader.entries(user, before, limit).await
+    }
+
+    async fn head(&self) -> Result<Commit, StoreError> {
+        self.reader.head().await
+    }
+
+    async fn close(&self) {
+        self.reader.close().await;
+    }
+}

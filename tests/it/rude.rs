@@ -1,0 +1,228 @@
+//! Rude clients: honest callers are served throughout, and the rude ones are dropped on time.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Frame;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tonic::Code;
+use wallet::api::grpc::proto::WinRequest;
+use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
+use wallet::engine::SystemClock;
+use wallet::server::Patience;
+
+use crate::app::{App, Rest};
+use crate::faulty::Faulty;
+
+/// By when a rude client must have been dropped. The doors' patience is shorter; the rest is for a busy machine.
+const LIMIT: Duration = Duration::from_secs(15);
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// An HTTP/2 frame, by its type, flags, stream and payload (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
+
+/// A client's first bytes.
+fn greeting() -> Vec<u8> {
+    [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
+}
+
+fn greeted(frames: &[u8]) -> Vec<u8> {
+    [&greeting(), frames].concat()
+}
+
+/// The header block of a call: POST, http, its path (HPACK, RFC 7541: indexed fields, and literals without Huffman).
+fn call_headers() -> Vec<u8> {
+    let literal = |name: &[u8], text: &str| [name, &[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    // The names are numbers of the static table: :path is 4, :authority 1, content-type 31.
+    [
+        &[0x83, 0x86][..],
+        &literal(&[4], "/wallet.v1.WalletService/Charge"),
+        &literal(&[1], "x"),
+        &literal(&[0x0f, 31 - 15], "application/grpc"),
+    ]
+    .concat()
+}
+
+/// Sends `first`, then `more` again and again with a pause, until the service hangs up; how long that took, if it did.
+fn until_dropped(addr: SocketAddr, first: &[u8], more: &[u8], pause: Duration) -> Option<Duration> {
+    let begun = Instant::now();
+    let mut stream = TcpStream::connect(addr).ok()?;
+    stream.set_read_timeout(Some(Duration::from_millis(1))).ok()?;
+    stream.set_write_timeout(Some(LIMIT)).ok()?;
+    let mut gone = stream.write_all(first).is_err();
+    let mut buffer = vec![0; 64 * 1024];
+    while !gone {
+        if begun.elapsed() > LIMIT {
+            return None;
+        }
+        gone = !more.is_empty() && stream.write_all(more).is_err();
+        std::thread::sleep(pause);
+        gone |= match stream.read(&mut buffer) {
+            Ok(count) => count == 0,
+            Err(error) => !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut),
+        };
+    }
+    Some(begun.elapsed())
+}
+
+/// What a rude client does, the door, what it says first, what then again and again, and how slowly.
+type Rude = (&'static str, SocketAddr, Vec<u8>, Vec<u8>, Duration);
+
+/// What the slow ones do: patience ends with them.
+fn slowness(rest: SocketAddr, grpc: SocketAddr) -> Vec<Rude> {
+    let slowly = Duration::from_millis(50);
+    vec![
+        ("says nothing to REST", rest, vec![], vec![], slowly),
+        ("says nothing to gRPC", grpc, vec![], vec![], slowly),
+        ("sends headers slowly", rest, b"GET / HTTP/1.1\r\nx: ".to_vec(), b"y".to_vec(), slowly),
+        ("sends half a request line", rest, b"GET /api".to_vec(), vec![], slowly),
+        (
+            "is idle after a request",
+            rest,
+            b"GET /api/v1/healthcheck HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(),
+            vec![],
+            slowly,
+        ),
+        ("sends half a preface", grpc, PREFACE[..11].to_vec(), vec![], slowly),
+        ("sends a preface and no more", grpc, PREFACE.to_vec(), vec![], slowly),
+        ("sends half a frame", grpc, greeted(&frame(HEADERS, 0, 1, &[0; 100])[..30]), vec![], slowly),
+        ("answers no ping", grpc, greeting(), vec![], slowly),
+        ("opens a call and is gone", grpc, greeted(&frame(HEADERS, END_HEADERS, 1, &call_headers())), vec![], slowly),
+        ("speaks HTTP/1.1 to gRPC", grpc, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(), vec![], slowly),
+        ("speaks HTTP/2 to REST", rest, greeting(), vec![], slowly),
+    ]
+}
+
+/// What the loud ones do. No timeout is short enough to drop them: only the limits of the protocol do.
+fn loudness(rest: SocketAddr, grpc: SocketAddr) -> Vec<Rude> {
+    let (slowly, at_once) = (Duration::from_millis(50), Duration::ZERO);
+    let reset =
+        |id| [frame(HEADERS, END_HEADERS, id, &call_headers()), frame(RST_STREAM, 0, id, &[0, 0, 0, 8])].concat();
+    let resets: Vec<u8> = (0..50_000).flat_map(|number| reset(2 * number + 1)).collect();
+    let header_of_a_megabyte = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}", "y".repeat(1024 * 1024));
+    vec![
+        ("resets every call at once", grpc, greeted(&resets), vec![], at_once),
+        ("never ends its headers", grpc, greeted(&frame(HEADERS, 0, 1, &call_headers())), frame(CONTINUATION, 0, 1, &[0x40; 8_192]), at_once),
+        ("sends empty continuations", grpc, greeted(&frame(HEADERS, 0, 1, &call_headers())), frame(CONTINUATION, 0, 1, &[]).repeat(500), at_once),
+        ("sends a frame larger than allowed", grpc, greeted(&frame(DATA, 0, 1, &[0; 100_000])), vec![], at_once),
+        ("sends a header of a megabyte", rest, header_of_a_megabyte.into_bytes(), vec![], slowly),
+        ("sends a thousand headers", rest, ["GET / HTTP/1.1\r\n", &"x: y\r\n".repeat(1_000), "\r\n"].concat().into_bytes(), vec![], slowly),
+        ("promises a body of a terabyte", rest, b"POST /api/v1/charge HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1099511627776\r\n\r\n{".to_vec(), vec![], slowly),
+    ]
+}
+
+/// Plays through both doors until told to stop; how many calls were served, and how long the slowest took.
+async fn honest(app: Arc<App>, stop: Arc<AtomicBool>) -> (i64, Duration) {
+    let mut grpc = WalletServiceClient::new(app.channel().await);
+    let (mut number, mut slowest) = (0, Duration::ZERO);
+    while !stop.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        let body = format!(r#"{{"UserId":1,"EventId":{number},"Amount":0.01}}"#);
+        let reply = app.post("/api/v1/charge", &body).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let win = WinRequest { user_id: 1, winning_event_id: number, amount_minor: 1 };
+        assert_eq!(grpc.win(win).await.unwrap().into_inner().balance_minor, 1_000);
+        slowest = slowest.max(begun.elapsed());
+        number += 1;
+    }
+    (2 * number, slowest)
+}
+
+/// Lets three of each kind of rude client loose on a service, beside an honest one.
+async fn withstand(patience: Patience, kinds: fn(SocketAddr, SocketAddr) -> Vec<Rude>) {
+    let app = Arc::new(App::spawn_patient(|_| (), patience).await);
+    app.create_user(1, "10.00").await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let honest = tokio::spawn(honest(Arc::clone(&app), Arc::clone(&stop)));
+    let mut rude = Vec::new();
+    for (name, addr, first, more, pause) in kinds(app.http, app.grpc) {
+        for _ in 0..3 {
+            let (first, more) = (first.clone(), more.clone());
+            rude.push((name, tokio::task::spawn_blocking(move || until_dropped(addr, &first, &more, pause))));
+        }
+    }
+    let (clients, mut slowest) = (rude.len(), Duration::ZERO);
+    for (name, client) in rude {
+        let dropped = client.await.unwrap();
+        assert!(dropped.is_some(), "a client that {name} is not dropped");
+        slowest = slowest.max(dropped.unwrap());
+    }
+    stop.store(true, Ordering::Relaxed);
+    let (served, slow) = honest.await.unwrap();
+    println!("{clients} rude clients, the last dropped after {slowest:?}; {served} honest calls, {slow:?} at the most");
+    assert!(served > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_clients_are_dropped_and_honest_ones_served() {
+    let patience = Patience {
+        head_timeout: Duration::from_millis(500),
+        keep_alive_interval: Duration::from_millis(300),
+        keep_alive_timeout: Duration::from_millis(300),
+        ..Patience::default()
+    };
+    withstand(patience, slowness).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn loud_clients_are_dropped_and_honest_ones_served() {
+    withstand(Patience::default(), loudness).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rude_clients_calls_are_calls() {
+    let app = App::spawn().await;
+    let end_stream = 1;
+    let call = greeted(&frame(HEADERS, END_HEADERS | end_stream, 1, &call_headers()));
+    let answer = tokio::task::block_in_place(|| {
+        let mut stream = TcpStream::connect(app.grpc).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.write_all(&call).unwrap();
+        let (mut head, mut kinds) = ([0; 9], Vec::new());
+        while kinds.last() != Some(&HEADERS) {
+            stream.read_exact(&mut head).expect("a frame");
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            stream.read_exact(&mut vec![0; usize::try_from(length).unwrap()]).unwrap();
+            kinds.push(head[3]);
+        }
+        kinds
+    });
+    assert!(!answer.contains(&RST_STREAM), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_message_does_not_arrive_is_given_up() {
+    let faulty = Faulty::spawn(|_| (), SystemClock).await;
+    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<tonic::body::Body>();
+    // Five bytes say how long the message is, and that is all that ever comes.
+    let head = Ok::<_, tonic::Status>(Frame::data(Bytes::from_static(&[0, 0, 0, 0, 9, 8])));
+    let body = StreamBody::new(futures::stream::iter([head]).chain(futures::stream::pending()));
+    let request = axum::http::Request::post(format!("http://{}/wallet.v1.WalletService/Charge", faulty.grpc))
+        .header("content-type", "application/grpc")
+        .body(tonic::body::Body::new(body))
+        .unwrap();
+    let response = client.request(request).await.unwrap();
+    let status = tonic::Status::from_header_map(response.headers()).expect("a status");
+    assert_eq!((status.code(), status.message()), (Code::DeadlineExceeded, "Request took too long to arrive"));
+    let rest = Rest::at(faulty.http);
+    assert_eq!(rest.get("/api/v1/healthcheck").await.status, 200);
+    drop(response.into_body().collect().await);
+}

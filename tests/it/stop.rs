@@ -1,0 +1,50 @@
+//! Shut-down during everything: told to stop at any moment, once or twice, it finishes what it accepted.
+
+use std::time::Duration;
+
+use wallet::store::sqlite;
+
+use crate::optional;
+use crate::process::Process;
+use crate::script::{Doors, callers, load, replay_all, settle};
+
+/// The limit on how long the service may take to end.
+const LIMIT: Duration = Duration::from_secs(10);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn told_to_stop_at_any_moment_it_ends_in_order_and_loses_nothing() {
+    let rounds = optional::rounds("WALLET_STOP_ROUNDS", 6);
+    let dir = tempfile::tempdir().unwrap();
+    let database = dir.path().join("wallet.db");
+    let process = Process::start(&database);
+    let mut callers = callers(&Doors::of(&process).await, 15).await;
+    assert!(process.terminate().0.success());
+
+    let mut slowest = Duration::ZERO;
+    for round in 0..rounds {
+        let mut process = Process::start(&database);
+        // Seeded, so that a round that fails fails again; the machine adds what chance it likes.
+        let answers = usize::try_from(round * 7_919 % 613).unwrap();
+        let begun = std::time::Instant::now();
+        let stop = || {
+            process.signal("TERM");
+            if round % 2 == 1 {
+                // An impatient operator: what the first signal lets finish is finished all the same.
+                std::thread::sleep(Duration::from_millis(u64::try_from(round).unwrap() % 5));
+                process.signal(if round % 4 == 1 { "TERM" } else { "INT" });
+            }
+        };
+        callers = load(&Doors::of(&process).await, callers, answers, stop).await;
+        let status = tokio::task::block_in_place(|| process.wait());
+        slowest = slowest.max(begun.elapsed());
+        assert!(status.success(), "round {round}: {status}");
+        sqlite::audit(&database).unwrap().unwrap();
+        let process = Process::start(&database);
+        callers = settle(&Doors::of(&process).await, callers).await;
+        assert!(process.terminate().0.success());
+    }
+    let process = Process::start(&database);
+    let acknowledged = replay_all(&Doors::of(&process).await, &callers).await;
+    println!("{rounds} stops, {acknowledged} commands acknowledged: none lost, none twice; {slowest:?} at the most");
+    assert!(slowest < LIMIT, "{slowest:?}");
+}
