@@ -17,6 +17,7 @@ mod readme;
 mod rest;
 mod rude;
 mod script;
+mod step;
 mod stop;
 mod store;
 mod strace;

@@ -22,15 +22,10 @@ use tonic_types::StatusExt as _;
 use wallet::api::grpc::proto::transact_request::Command;
 use wallet::api::grpc::proto::transact_response::Outcome;
 use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
-use wallet::api::grpc::proto::{
-    ChargeRequest, CreateWalletRequest, DepositRequest, GetWalletRequest, RollbackRequest, TransactRequest,
-    TransactResponse, WinRequest, WithdrawRequest,
-};
+use wallet::api::grpc::proto::{CreateWalletRequest, GetWalletRequest, TransactRequest, TransactResponse};
 
 use crate::process::Process;
-
-/// What each caller's wallet begins with: enough for every script.
-const OPENING: i64 = 1_000_000;
+use crate::step::{OPENING, Step};
 
 /// Commands that a stream sends ahead of their answers.
 const WINDOW: usize = 16;
@@ -41,50 +36,6 @@ enum Way {
     Rest,
     Unary,
     Stream,
-}
-
-/// One command of a caller's script.
-#[derive(Clone, Copy, Debug)]
-struct Step {
-    user: i64,
-    number: i64,
-}
-
-impl Step {
-    /// A charge, a win, a deposit, a withdrawal, the rollback of that charge; and again.
-    fn command(self) -> Command {
-        let Self { user: user_id, number } = self;
-        match number % 5 {
-            0 => Command::Charge(ChargeRequest { user_id, event_id: number, amount_minor: 1 }),
-            1 => Command::Win(WinRequest { user_id, winning_event_id: number, amount_minor: 2 }),
-            2 => Command::Deposit(DepositRequest { user_id, transaction_id: number, amount_minor: 3 }),
-            3 => Command::Withdraw(WithdrawRequest { user_id, transaction_id: number, amount_minor: 1 }),
-            _ => Command::Rollback(RollbackRequest { user_id, event_id: number - 4 }),
-        }
-    }
-
-    fn rest(self) -> (&'static str, String) {
-        let Self { user, number } = self;
-        let with = |id: &str, amount: &str| format!(r#"{{"UserId":{user},"{id}":{number},"Amount":{amount}}}"#);
-        match number % 5 {
-            0 => ("charge", with("EventId", "0.01")),
-            1 => ("win", with("WinningEventId", "0.02")),
-            2 => ("deposit", with("TransactionId", "0.03")),
-            3 => ("withdraw", with("TransactionId", "0.01")),
-            _ => ("rollback", format!(r#"{{"UserId":{user},"EventId":{}}}"#, number - 4)),
-        }
-    }
-
-    /// The balance that it leaves: of everything before it, and itself, done once.
-    fn balance(self) -> i64 {
-        let Self { number, .. } = self;
-        OPENING + number / 5 * 4 + [-1, 1, 4, 3, 4][usize::try_from(number % 5).unwrap()]
-    }
-
-    /// Whether it is a charge that a later step gave back: sent again after that, it is refused.
-    fn is_rolled_back_by(self, sent: i64) -> bool {
-        self.number % 5 == 0 && self.number + 4 < sent
-    }
 }
 
 /// What a caller is told, in neither door's words.
