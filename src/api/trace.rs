@@ -13,8 +13,13 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_LEN_MAX: usize = 128;
 
 /// Runs the request in a span with its id, and echoes the id.
+///
+/// That it was answered is logged: where its caller sent an id, which somebody will look for, at info. A line of log
+/// costs as much as the rest of a request, so one whose id was made here has it only at debug, and beside every error.
 pub async fn trace(request: Request, next: Next) -> Response {
-    let id = request_id(request.headers());
+    let given = given_id(request.headers());
+    let asked_for = given.is_some();
+    let id = given.unwrap_or_else(new_id);
     let span = tracing::info_span!(
         "request",
         request_id = id.to_str().unwrap_or_default(),
@@ -23,7 +28,12 @@ pub async fn trace(request: Request, next: Next) -> Response {
     );
     let answered = async {
         let response = next.run(request).await;
-        tracing::info!(status = response.status().as_u16(), "answered");
+        let status = response.status().as_u16();
+        if asked_for {
+            tracing::info!(status, "answered");
+        } else {
+            tracing::debug!(status, "answered");
+        }
         response
     };
     let mut response = answered.instrument(span).await;
@@ -31,48 +41,50 @@ pub async fn trace(request: Request, next: Next) -> Response {
     response
 }
 
-/// The caller's id if it is one that can be logged and echoed as it is, or a new one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let given = headers.get(REQUEST_ID).filter(|id| {
+/// The caller's id, if it is one that can be logged and echoed as it is.
+fn given_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let fits = |id: &&HeaderValue| {
         let bytes = id.as_bytes();
         (1..=REQUEST_ID_LEN_MAX).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
-    });
-    given.cloned().unwrap_or_else(|| {
-        let mut buffer = Uuid::encode_buffer();
-        let id = Uuid::now_v7().hyphenated().encode_lower(&mut buffer);
-        HeaderValue::from_str(id).expect("a UUID is visible ASCII")
-    })
+    };
+    headers.get(REQUEST_ID).filter(fits).cloned()
+}
+
+fn new_id() -> HeaderValue {
+    let mut buffer = Uuid::encode_buffer();
+    let id = Uuid::now_v7().hyphenated().encode_lower(&mut buffer);
+    HeaderValue::from_str(id).expect("a UUID is visible ASCII")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn answered(id: &[u8]) -> HeaderValue {
+    fn given(id: &[u8]) -> Option<HeaderValue> {
         let mut headers = HeaderMap::new();
         headers.insert(REQUEST_ID, HeaderValue::from_bytes(id).unwrap());
-        request_id(&headers)
+        given_id(&headers)
     }
 
     #[test]
     fn a_callers_id_is_taken() {
         for id in ["a", "018f-{x}", &"~".repeat(128)] {
-            assert_eq!(answered(id.as_bytes()), id);
+            assert_eq!(given(id.as_bytes()).unwrap(), id);
         }
     }
 
     #[test]
-    fn an_id_that_does_not_belong_in_a_log_is_replaced() {
+    fn an_id_that_does_not_belong_in_a_log_is_not() {
         for id in [b"".as_slice(), b"two words", b"tab\there", "gr\u{fc}n".as_bytes(), &[b'a'; 129]] {
-            assert_ne!(answered(id), HeaderValue::from_bytes(id).unwrap());
-            assert_eq!(answered(id).len(), 36);
+            assert_eq!(given(id), None);
         }
+        assert_eq!(given_id(&HeaderMap::new()), None);
     }
 
     #[test]
-    fn an_id_is_made_when_there_is_none() {
-        let one = request_id(&HeaderMap::new());
+    fn an_id_that_is_made_is_unique() {
+        let one = new_id();
         assert_eq!(Uuid::parse_str(one.to_str().unwrap()).unwrap().get_version_num(), 7);
-        assert_ne!(one, request_id(&HeaderMap::new()));
+        assert_ne!(one, new_id());
     }
 }

@@ -77,7 +77,7 @@ async fn holds_after_a_crash(process: Process, database: &Path, callers: &[Calle
     let process = Process::start(database);
     let acknowledged = replay_all(&Doors::of(&process).await, callers).await;
     process.kill();
-    sqlite::audit(database).unwrap().unwrap();
+    sqlite::audit(database, None).unwrap().unwrap();
     println!("{test}: {acknowledged} commands acknowledged, none lost, none twice");
 }
 

@@ -38,7 +38,7 @@ async fn told_to_stop_at_any_moment_it_ends_in_order_and_loses_nothing() {
         let status = tokio::task::block_in_place(|| process.wait());
         slowest = slowest.max(begun.elapsed());
         assert!(status.success(), "round {round}: {status}");
-        sqlite::audit(&database).unwrap().unwrap();
+        sqlite::audit(&database, None).unwrap().unwrap();
         let process = Process::start(&database);
         callers = settle(&Doors::of(&process).await, callers).await;
         assert!(process.terminate().0.success());

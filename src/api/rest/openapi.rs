@@ -104,7 +104,10 @@ fn complete(operation: &mut Operation, call: Call, path: &str) {
     }
     for response in operation.responses.responses.values_mut() {
         if let RefOr::T(response) = response {
-            let id = text("The request's id, as it was sent or as it was made; it stands in the log.", &[]);
+            let id = text(
+                "The request's id, as it was sent or as it was made. The log has it: of one that was sent, in any case.",
+                &[],
+            );
             response.headers.insert(canonical(REQUEST_ID.as_str()), id.into());
         }
     }
