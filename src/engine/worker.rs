@@ -193,7 +193,7 @@ impl<C: Clock> Worker<C> {
                 let (left, right) = commands.split_at(commands.len() / 2);
                 let mut replies = Vec::with_capacity(commands.len());
                 for half in [left, right] {
-                    let result = self.transact(half);
+                    let result = self.transact_patiently(half);
                     replies.extend(self.replies(half, result));
                 }
                 replies
@@ -229,6 +229,17 @@ impl<C: Clock> Worker<C> {
             Ok(outcomes)
         };
         self.pulse.attempt(attempt).ok_or(Failure::Panic)?.map_err(Failure::Store)
+    }
+
+    /// Waits for another process's lock as long as a command may, counted from now.
+    fn transact_patiently(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, Failure> {
+        let began = Instant::now();
+        loop {
+            match self.transact(commands) {
+                Err(Failure::Store(StoreError::Locked)) if began.elapsed() < self.options.lock_timeout => (),
+                result => return result,
+            }
+        }
     }
 
     /// Lets go of the commands that have waited long enough for another process's lock.
