@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -129,23 +130,36 @@ impl Engine {
         clock: impl Clock,
         options: EngineOptions,
     ) -> (Self, oneshot::Receiver<()>) {
+        let (engine, work) = Self::with_work(store, currency, clock, options);
+        let (ended_sender, ended) = oneshot::channel();
+        let runtime = Handle::current();
+        let work = move || {
+            runtime.block_on(work);
+            drop(ended_sender);
+        };
+        let thread = thread::Builder::new().name("ledger".to_owned()).spawn(work);
+        thread.expect("a thread for the ledger can be started");
+        (engine, ended)
+    }
+
+    /// An engine, and the work of its worker, which whoever asks must drive: [`start`](Self::start) gives it a thread,
+    /// because it blocks while the store does, and a simulation its own, so that a seed decides what happens when.
+    pub fn with_work(
+        store: Store,
+        currency: Currency,
+        clock: impl Clock,
+        options: EngineOptions,
+    ) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, submissions) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(options.queue_capacity));
         let (health_sender, health) = watch::channel(Health::Serving);
         let pulse = Arc::new(Pulse::new());
         let health = HealthWatch::new(health, Arc::clone(&pulse), options.stall_timeout);
         let worker = Worker::new(store.writer, submissions, health_sender, pulse, clock, options);
-        let (ended_sender, ended) = oneshot::channel();
-        let work = move || {
-            worker.run();
-            drop(ended_sender);
-        };
-        let thread = thread::Builder::new().name("ledger".to_owned()).spawn(work);
-        thread.expect("a thread for the ledger can be started");
         let streams_capacity = (options.queue_capacity / 2).max(1);
         let stream_room = Arc::new(Semaphore::new(streams_capacity));
         let group_size_max = GROUP_SIZE_MAX.min(streams_capacity).min(options.batch_size_max);
-        (Self { queue, room, stream_room, group_size_max, reader: store.reader, health, currency }, ended)
+        (Self { queue, room, stream_room, group_size_max, reader: store.reader, health, currency }, worker.run())
     }
 
     /// Queues a command and waits for its outcome. Dropping the future does not stop the command.

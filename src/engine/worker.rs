@@ -118,9 +118,9 @@ impl<C: Clock> Worker<C> {
         Self { writer, queue, carried: None, health, pulse, clock, options, runtime: Handle::current() }
     }
 
-    /// Works until every handle is dropped and everything that waited is answered.
-    pub(super) fn run(mut self) {
-        while let Some(first) = self.next() {
+    /// Works until every handle is dropped and everything that waited is answered. It blocks while the store does.
+    pub(super) async fn run(mut self) {
+        while let Some(first) = self.next().await {
             let batch = self.gather(first);
             self.settle(batch);
         }
@@ -128,20 +128,19 @@ impl<C: Clock> Worker<C> {
 
     /// Waits for a submission; `None` when there will never be one again. While the store is failing, tries it now and
     /// then.
-    fn next(&mut self) -> Option<Submission> {
+    async fn next(&mut self) -> Option<Submission> {
         if let Some(carried) = self.carried.take() {
             return Some(carried);
         }
         while *self.health.borrow() == Health::NotServing {
-            let received = async { time::timeout(PROBE_INTERVAL, self.queue.recv()).await };
-            if let Ok(submission) = self.runtime.block_on(received) {
+            if let Ok(submission) = time::timeout(PROBE_INTERVAL, self.queue.recv()).await {
                 return submission;
             }
             if let Some(Ok(())) = self.pulse.attempt(|| self.writer.probe()) {
                 self.set_health(Health::Serving);
             }
         }
-        self.queue.blocking_recv()
+        self.queue.recv().await
     }
 
     /// Adds to `first` what else waits, as far as one batch holds it.

@@ -1,82 +1,11 @@
 //! Long random command sequences, in random batches, against a naive oracle and the real store.
 
-use std::collections::HashMap;
-
 use proptest::prelude::*;
 use tempfile::TempDir;
-use wallet::ledger::{Action, Balance, Command, EventId, Kind, Outcome, Refusal, Timestamp, UserId, WalletId};
+use wallet::ledger::{Balance, Command, EventId, Timestamp, UserId, WalletId};
 use wallet::store::sqlite;
 
-/// The ledger as a newcomer would write it: maps, and one command at a time.
-#[derive(Default)]
-struct Oracle {
-    balances: HashMap<UserId, i64>,
-    /// By what each command is known: the amount, the balance it left, and whether there was something to do.
-    done: HashMap<(UserId, Kind, EventId), (i64, i64, bool)>,
-}
-
-/// What a caller is told, without what the oracle cannot know.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Told {
-    Applied { balance: i64, applied: bool },
-    Replayed { balance: i64, applied: bool, current: i64 },
-    Refused(Refusal),
-}
-
-impl Oracle {
-    fn decide(&mut self, command: &Command) -> Told {
-        let Command { user_id, event_id, action } = *command;
-        let kind = action.kind();
-        let charge = self.done.get(&(user_id, Kind::Charge, event_id)).copied();
-        let (amount, delta, applied) = match action {
-            Action::Open { opening, .. } => (opening.minor(), i128::from(opening.minor()), true),
-            Action::Win(amount) | Action::Deposit(amount) => (amount.minor(), i128::from(amount.minor()), true),
-            Action::Charge(amount) | Action::Withdraw(amount) => (amount.minor(), -i128::from(amount.minor()), true),
-            Action::Rollback => charge.map_or((0, 0, false), |(amount, ..)| (amount, i128::from(amount), true)),
-        };
-        let balance = match (self.balances.get(&user_id), kind) {
-            (None, Kind::Open) => 0,
-            (None, _) => return Told::Refused(Refusal::UnknownUser),
-            (Some(balance), _) => *balance,
-        };
-        if kind == Kind::Charge && self.done.contains_key(&(user_id, Kind::Rollback, event_id)) {
-            return Told::Refused(Refusal::RolledBack);
-        }
-        if let Some((recorded, balance_after, _)) = self.done.get(&(user_id, kind, event_id)).copied() {
-            return if recorded == amount {
-                Told::Replayed { balance: balance_after, applied, current: balance }
-            } else {
-                let recorded = wallet::ledger::Amount::from_minor(recorded).unwrap();
-                Told::Refused(Refusal::EventConflict { recorded })
-            };
-        }
-        let after = i128::from(balance) + delta;
-        if after < 0 {
-            return Told::Refused(Refusal::BalanceTooLow { balance: Balance::from_minor(balance).unwrap() });
-        }
-        if after > i128::from(Balance::MAX.minor()) {
-            return Told::Refused(Refusal::BalanceLimit);
-        }
-        let after = i64::try_from(after).unwrap();
-        self.balances.insert(user_id, after);
-        self.done.insert((user_id, kind, event_id), (amount, after, applied));
-        Told::Applied { balance: after, applied }
-    }
-}
-
-fn told(outcome: &Outcome) -> Told {
-    match *outcome {
-        Outcome::Applied(receipt) => {
-            Told::Applied { balance: receipt.entry.balance_after.minor(), applied: receipt.applied }
-        }
-        Outcome::Replayed { receipt, current_balance } => Told::Replayed {
-            balance: receipt.entry.balance_after.minor(),
-            applied: receipt.applied,
-            current: current_balance.minor(),
-        },
-        Outcome::Refused(refusal) => Told::Refused(refusal),
-    }
-}
+use crate::oracle::{Oracle, Told, told};
 
 /// Few users, few events, few amounts: so that most commands meet another.
 fn command() -> impl Strategy<Value = Command> {

@@ -1,0 +1,305 @@
+//! The engine in a simulated world: one thread, time that a seed moves, a store that fails as the seed has it.
+//!
+//! Whatever happens in it follows from the seed, so a failure can be run again: `WALLET_SEED=17 cargo test simulation`.
+
+mod ledger;
+mod verdict;
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+use tokio::time::{self, Instant};
+use wallet::engine::{Engine, EngineError, EngineOptions, Health};
+use wallet::ledger::{Command, EventId, Outcome, Receipt, UserId, WalletId};
+use wallet::store::StoreError;
+
+use self::world::{Bug, Shared, Troubles};
+use crate::linear::Operation;
+use crate::oracle::{Answer, Call, told};
+use crate::seed::{Seeded, rounds, seeds};
+
+const USERS: i64 = 3;
+const CALLERS: i64 = 6;
+const CALLS: i64 = 8;
+
+/// How long commands wait for another process's lock.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(400);
+
+/// Longer than any life lasts in which nothing hangs.
+const LIFETIME: Duration = Duration::from_secs(3_600);
+
+/// What the callers saw, and what must be so for it to be true.
+#[derive(Debug, Default)]
+struct Record {
+    moment: u64,
+    /// `None` for a command that was told not to have been done.
+    operations: Vec<Option<Operation<Call, Answer>>>,
+    receipts: Vec<(Command, Receipt)>,
+    violations: Vec<String>,
+}
+
+impl Record {
+    fn moment(&mut self) -> u64 {
+        self.moment += 1;
+        self.moment
+    }
+
+    fn begin(&mut self, call: Call) -> usize {
+        let called = self.moment();
+        self.operations.push(Some(Operation { call, called, answered: None }));
+        self.operations.len() - 1
+    }
+
+    fn answer(&mut self, index: usize, answer: Answer) {
+        let moment = self.moment();
+        self.operations[index].as_mut().expect("it is answered once").answered = Some((moment, answer));
+    }
+}
+
+/// One caller's way to the engine.
+#[derive(Clone)]
+struct Caller {
+    engine: Engine,
+    world: Shared,
+    record: Arc<Mutex<Record>>,
+}
+
+impl Caller {
+    fn record(&self) -> std::sync::MutexGuard<'_, Record> {
+        self.record.lock().expect("nothing panics while it holds the record")
+    }
+
+    /// Makes calls as chance has it, until there were enough.
+    async fn play(self, mut seeded: Seeded) {
+        for _ in 0..CALLS {
+            time::sleep(Duration::from_millis(seeded.of(0..40).unsigned_abs())).await;
+            let user_id = UserId::new(seeded.of(0..USERS)).expect("a number from 0");
+            if seeded.percent(15) {
+                self.look(user_id).await;
+                continue;
+            }
+            if seeded.percent(10) {
+                let count = seeded.of(1..4).min(i64::try_from(self.engine.group_size_max()).unwrap_or(i64::MAX));
+                self.stream((0..count).map(|_| command(&mut seeded, user_id)).collect()).await;
+                continue;
+            }
+            let command = command(&mut seeded, user_id);
+            let deadline = seeded.percent(20).then(|| Instant::now() + Duration::from_millis(30));
+            let patience = Duration::from_millis(if seeded.percent(10) { 20 } else { 60_000 });
+            // A caller that hangs up learns nothing.
+            let _ = time::timeout(patience, self.send(command, deadline)).await;
+        }
+    }
+
+    async fn look(&self, user_id: UserId) {
+        let index = self.record().begin(Call::Wallet(user_id));
+        let wallet = self.engine.wallet(user_id, None).await;
+        if self.world.lock().alive {
+            let balance = wallet.expect("reads do not fail").map(|wallet| wallet.balance.minor());
+            self.record().answer(index, Answer::Balance(balance));
+        }
+    }
+
+    async fn send(&self, command: Command, deadline: Option<Instant>) {
+        let (index, sent) = (self.record().begin(Call::Command(command)), Instant::now());
+        let outcome = self.engine.submit(command, deadline).await;
+        self.saw(index, &command, sent, outcome);
+    }
+
+    /// Sends commands together, as a stream does.
+    async fn stream(&self, commands: Vec<Command>) {
+        let sent = Instant::now();
+        let indexes: Vec<usize> = commands.iter().map(|command| self.record().begin(Call::Command(*command))).collect();
+        let Ok(answers) = self.engine.enqueue(commands.clone(), None).await else { return };
+        let Ok(outcomes) = answers.outcomes().await else { return };
+        assert_eq!(outcomes.len(), commands.len(), "each command is answered");
+        for ((index, command), outcome) in indexes.into_iter().zip(&commands).zip(outcomes) {
+            self.saw(index, command, sent, outcome);
+        }
+    }
+
+    fn saw(&self, index: usize, command: &Command, sent: Instant, outcome: Result<Outcome, EngineError>) {
+        let (alive, Troubles { corrupt, cursed, .. }) = {
+            let world = self.world.lock();
+            (world.alive, world.troubles.clone())
+        };
+        // What a process had not sent when it was killed, nobody saw.
+        if !alive {
+            return;
+        }
+        let mut record = self.record();
+        match outcome {
+            Ok(outcome) => {
+                record.answer(index, Answer::Told(told(&outcome)));
+                if let Outcome::Applied(receipt) | Outcome::Replayed { receipt, .. } = outcome {
+                    record.receipts.push((*command, receipt));
+                }
+            }
+            Err(EngineError::Busy | EngineError::Deadline) => record.operations[index] = None,
+            Err(EngineError::Corrupt(_)) if Some(command.user_id) == corrupt => record.operations[index] = None,
+            Err(EngineError::Panicked) if Some(command.event_id) == cursed => record.operations[index] = None,
+            Err(EngineError::Unavailable(error)) if matches!(*error, StoreError::Locked) => {
+                record.operations[index] = None;
+                if sent.elapsed() < LOCK_TIMEOUT {
+                    record.violations.push(format!("{command:?} was not let wait for the lock"));
+                }
+            }
+            Err(EngineError::Unavailable(_)) => (),
+            Err(error) => record.violations.push(format!("{error} for {command:?}, whom nothing ailed")),
+        }
+    }
+}
+
+/// Few users, few events, few amounts: so that most commands meet another.
+fn command(seeded: &mut Seeded, user_id: UserId) -> Command {
+    let (event, amount) = (EventId::new(seeded.of(0..8)).expect("a number from 0"), seeded.of(0..4) * 10);
+    let wallet_id = WalletId::from_bytes([u8::try_from(user_id.get()).expect("a small number"); 16]);
+    match seeded.of(0..12) {
+        0 | 1 => Command::open(user_id, wallet_id, 60),
+        2..=6 => Command::charge(user_id, event, amount),
+        7 => Command::win(user_id, event, amount),
+        8 => Command::deposit(user_id, event, amount),
+        9 => Command::withdraw(user_id, event, amount),
+        _ => Ok(Command::rollback(user_id, event)),
+    }
+    .expect("no amount is negative")
+}
+
+fn troubles(seeded: &mut Seeded) -> Troubles {
+    let mut some = |most: i64| if seeded.percent(50) { seeded.of(0..most) } else { 0 };
+    let (fail_percent, crash_percent, lock_percent, slow_percent) = (some(30), some(10), some(20), some(60));
+    let corrupt = if seeded.percent(15) { UserId::new(seeded.of(0..USERS)) } else { None };
+    let cursed = if seeded.percent(15) { EventId::new(seeded.of(0..8)) } else { None };
+    Troubles { fail_percent, crash_percent, lock_percent, slow_percent, corrupt, cursed }
+}
+
+/// The life of one process: callers play until they have done or it is killed, which `play` starts.
+fn live(world: &Shared, record: &Arc<Mutex<Record>>, troubles: Troubles, play: impl FnOnce(Caller, &mut JoinSet<()>)) {
+    let options = {
+        let seeded = &mut world.lock().seeded;
+        let mut some = |range| usize::try_from(seeded.of(range)).expect("a number from 1");
+        EngineOptions {
+            queue_capacity: some(3..16),
+            batch_size_max: some(1..9),
+            lock_timeout: LOCK_TIMEOUT,
+            stall_timeout: Duration::from_secs(5),
+        }
+    };
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    let hung = |what: &str| record.lock().expect("a record").violations.push(format!("{what} never came to an end"));
+    runtime.block_on(async {
+        let store = world.live(troubles);
+        let (engine, work) = Engine::with_work(store, "EUR".parse().expect("a code"), world.clone(), options);
+        let worker = tokio::spawn(work);
+        let mut callers = JoinSet::new();
+        let caller = Caller { engine: engine.clone(), world: world.clone(), record: Arc::clone(record) };
+        play(caller, &mut callers);
+        let played = async { while callers.join_next().await.is_some() {} };
+        tokio::select! {
+            biased;
+            () = world.died() => return,
+            done = time::timeout(LIFETIME, played) => if done.is_err() { return hung("a call") },
+        }
+        // A store that fails no more is soon told to serve again.
+        world.lock().troubles = Troubles::default();
+        let mut health = engine.health().clone();
+        let served =
+            async move { health.now() == Health::Serving || health.change(Health::NotServing).await.is_some() };
+        if !time::timeout(LIFETIME, served).await.unwrap_or(false) {
+            return hung("a failure");
+        }
+        drop(engine);
+        if time::timeout(LIFETIME, worker).await.is_err() {
+            hung("the worker");
+        }
+    });
+}
+
+/// What a run saw, for its counts, and to tell two runs apart.
+#[derive(Debug, PartialEq, Eq)]
+struct Report {
+    calls: usize,
+    answers: usize,
+    entries: usize,
+    faults: BTreeMap<&'static str, u64>,
+    head: String,
+}
+
+/// Runs one seed, and then holds what was seen against the oracle and against what recovery finds.
+fn run(seed: u64, bug: Option<Bug>) -> Result<Report, String> {
+    let world = Shared::new(seed, bug);
+    let record = Arc::new(Mutex::new(Record::default()));
+    let lives = world.lock().seeded.of(1..4);
+    for _ in 0..lives {
+        let troubles = troubles(&mut world.lock().seeded);
+        live(&world, &record, troubles, |caller, callers| {
+            for _ in 0..CALLERS {
+                let seeded = Seeded::new(caller.world.lock().seeded.next());
+                callers.spawn(caller.clone().play(seeded));
+            }
+        });
+    }
+    recover(&world, &record);
+    let record = std::mem::take(&mut *record.lock().expect("a record"));
+    let world = world.lock();
+    verdict::of(&record, &world).map_err(|why| format!("{why}\n{record:#?}\n{:#?}", world.entries()))?;
+    let operations = record.operations.iter().flatten();
+    Ok(Report {
+        calls: record.operations.len(),
+        answers: operations.filter(|operation| operation.answered.is_some()).count(),
+        entries: world.entries().len(),
+        faults: world.faults.clone(),
+        head: world.audit().map_err(|finding| finding.to_string())?.head.hash.to_string(),
+    })
+}
+
+/// A last process in which nothing fails: everything is sent again that was told to be done or may have been, and
+/// every wallet is looked up.
+fn recover(world: &Shared, record: &Arc<Mutex<Record>>) {
+    let operations = record.lock().expect("a record").operations.clone();
+    live(world, record, Troubles::default(), |caller, callers| {
+        callers.spawn(async move {
+            for operation in operations.into_iter().flatten() {
+                if let Call::Command(command) = operation.call {
+                    caller.send(command, None).await;
+                }
+            }
+            for user_id in (0..USERS).filter_map(UserId::new) {
+                caller.look(user_id).await;
+            }
+        });
+    });
+}
+
+#[test]
+fn whatever_the_store_does_nothing_is_lost_nothing_done_twice_and_every_answer_is_true() {
+    let (mut calls, mut answers, mut entries, mut count) = (0, 0, 0, 0_u64);
+    let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in seeds(rounds(2_000, 50_000)) {
+        let report = run(seed, None).unwrap_or_else(|why| panic!("run it again with WALLET_SEED={seed}: {why}"));
+        (calls, answers, entries, count) =
+            (calls + report.calls, answers + report.answers, entries + report.entries, count + 1);
+        report.faults.into_iter().for_each(|(fault, times)| *faults.entry(fault).or_default() += times);
+    }
+    println!("{count} seeds: {calls} calls, {answers} answers, {entries} entries, {faults:?}");
+}
+
+#[test]
+fn a_seed_tells_all_that_happens() {
+    for seed in 0..20 {
+        assert_eq!(run(seed, None), run(seed, None), "seed {seed}");
+    }
+}
+
+#[test]
+fn planted_bugs_are_found() {
+    for bug in [Bug::LosesTheLastCommit, Bug::ForgetsEvents, Bug::ReadsTheCommitBefore, Bug::SwapsAnswers] {
+        let found = (0..200).filter(|seed| run(*seed, Some(bug)).is_err()).count();
+        println!("{bug:?}: found by {found} of 200 seeds");
+        assert!(found >= 10, "{bug:?} was found by {found} of 200 seeds");
+    }
+}
