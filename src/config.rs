@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -28,7 +29,7 @@ pub struct CommandLine {
 }
 
 /// What the program is asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Task {
     /// Serve both APIs until told to stop (the default)
     Serve,
@@ -39,6 +40,16 @@ pub enum Task {
         /// A checkpoint that was kept elsewhere: nothing before it may have been altered since
         #[arg(long, value_name = "COMMIT:HASH")]
         checkpoint: Option<Checkpoint>,
+    },
+    /// Copy the ledger to a new file, verified; works beside a running service
+    Backup {
+        /// The file to make; one that is there already is never overwritten
+        file: PathBuf,
+    },
+    /// Make the database from a backup, verified; refuses if there is a database already
+    Restore {
+        /// The backup
+        file: PathBuf,
     },
     /// Print the OpenAPI 3.1 description of the REST API
     Openapi,

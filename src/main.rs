@@ -9,16 +9,17 @@ use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use wallet::config::{CommandLine, EXIT_USAGE, Settings, Task};
-use wallet::ledger::Checkpoint;
 use wallet::server::{Server, raise_file_limit};
-use wallet::{api, healthcheck, telemetry};
+use wallet::{api, healthcheck, safekeeping, telemetry};
 
 fn main() -> ExitCode {
     let CommandLine { command, settings } = match CommandLine::try_parse() {
         Ok(command_line) => command_line,
         Err(error) if error.use_stderr() => {
-            // One line says what is wrong; the rest of clap's text is what `--help` has.
-            eprintln!("{}", error.to_string().lines().next().unwrap_or_default());
+            // One line says what is wrong; what follows in clap's text is what `--help` has.
+            let text = error.to_string();
+            let wrong: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+            eprintln!("{}", wrong.join(" "));
             return ExitCode::from(EXIT_USAGE);
         }
         Err(help) => {
@@ -36,7 +37,11 @@ fn main() -> ExitCode {
     let done = match command.unwrap_or(Task::Serve) {
         Task::Serve => serve(settings),
         Task::Healthcheck => healthcheck::run(settings.http_addr).and_then(|answer| print(&answer)),
-        Task::Verify { checkpoint } => verify(&settings, checkpoint),
+        Task::Verify { checkpoint } => {
+            safekeeping::verify(&settings.database_url, checkpoint).and_then(|report| print(&report))
+        }
+        Task::Backup { file } => safekeeping::backup(&settings.database_url, &file).and_then(|report| print(&report)),
+        Task::Restore { file } => safekeeping::restore(&settings.database_url, &file).and_then(|report| print(&report)),
         Task::Openapi => print(&api::rest::openapi()),
     };
     done.map_or_else(
@@ -65,11 +70,6 @@ async fn serve(settings: Settings) -> Result<()> {
     server.run(shutdown).await;
     tracing::info!("stopped");
     Ok(())
-}
-
-fn verify(settings: &Settings, checkpoint: Option<Checkpoint>) -> Result<()> {
-    let report = settings.database_url.audit(checkpoint)?.context("the ledger is not what its commands made it")?;
-    print(&report)
 }
 
 /// Writes to standard output, where a reader that has seen enough is no failure.

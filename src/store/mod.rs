@@ -6,7 +6,7 @@
 mod error;
 pub mod sqlite;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -117,4 +117,41 @@ impl Location {
             Self::Sqlite(path) => sqlite::audit(path, checkpoint),
         }
     }
+
+    /// Copies the ledger there to a new file, as one moment saw it, while it may be served; blocks until that is done.
+    ///
+    /// # Errors
+    /// As [`sqlite::backup`].
+    pub fn backup(
+        &self,
+        file: &Path,
+        progress: &mut dyn FnMut(CopyStep),
+    ) -> Result<Result<AuditReport, Finding>, StoreError> {
+        match self {
+            Self::Sqlite(path) => sqlite::backup(path, file, progress),
+        }
+    }
+
+    /// Makes the ledger there from a backup; blocks until that is done.
+    ///
+    /// # Errors
+    /// As [`sqlite::restore`].
+    pub fn restore(
+        &self,
+        file: &Path,
+        progress: &mut dyn FnMut(CopyStep),
+    ) -> Result<Result<AuditReport, Finding>, StoreError> {
+        match self {
+            Self::Sqlite(path) => sqlite::restore(file, path, progress),
+        }
+    }
+}
+
+/// How far a copy of a ledger is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyStep {
+    /// So many pages of the database are copied.
+    Copying { done: u32, of: u32 },
+    /// Everything is copied, and is now walked and recomputed.
+    Verifying,
 }

@@ -14,7 +14,7 @@ fn help_explains_every_setting() {
     for setting in ["HTTP_ADDR", "GRPC_ADDR", "DATABASE_URL", "CURRENCY", "LOCK_TIMEOUT_MS", "QUEUE_CAPACITY", "LOG"] {
         assert!(help.contains(&format!("WALLET_{setting}")), "{setting} in {help}");
     }
-    for command in ["serve", "healthcheck", "verify", "openapi"] {
+    for command in ["serve", "healthcheck", "verify", "backup", "restore", "openapi"] {
         assert!(help.contains(command), "{command} in {help}");
     }
 }
@@ -27,6 +27,7 @@ fn bad_settings_are_one_clear_line_and_code_64() {
         (&["--queue-capacity", "0"], "--queue-capacity"),
         (&["--log", "=nonsense="], "--log"),
         (&["sing"], "sing"),
+        (&["backup"], "<FILE>"),
     ] {
         let (_, stderr, code) = run(args);
         assert_eq!(code, Some(64), "{args:?}: {stderr}");

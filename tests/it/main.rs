@@ -1,6 +1,7 @@
 //! The service from outside, in one binary.
 
 mod app;
+mod backup;
 mod cli;
 mod clients;
 mod crash;

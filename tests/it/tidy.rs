@@ -12,6 +12,7 @@ const PLAN: &[(&str, &[&str])] = &[
     ("config.rs", &["api", "engine", "store", "ledger"]),
     ("telemetry.rs", &["config"]),
     ("healthcheck.rs", &[]),
+    ("safekeeping.rs", &["store", "ledger"]),
     ("server.rs", &["config", "api", "engine", "store", "ledger"]),
     ("server", &["config", "api", "engine", "store", "ledger"]),
 ];

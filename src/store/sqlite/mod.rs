@@ -4,6 +4,7 @@
 //! database itself must never be opened by anything but SQLite: closing it would drop SQLite's own locks (POSIX).
 
 mod audit;
+mod backup;
 mod memory;
 mod open;
 mod reader;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use super::{Store, StoreError};
 use crate::ledger::Currency;
 pub use audit::audit;
+pub use backup::{backup, restore};
 use open::FileLock;
 use reader::SqliteReader;
 use writer::SqliteWriter;

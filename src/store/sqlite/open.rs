@@ -105,22 +105,21 @@ fn is_new(path: &Path) -> Result<bool, StoreError> {
     if length > 0 && !begins_like_a_database(path) {
         return Err(StoreError::Unfit(format!("{} is not a wallet's database", path.display())));
     }
-    let look = || -> rusqlite::Result<(i64, i32, u32)> {
+    let look = || -> rusqlite::Result<(i64, bool, u32)> {
         let connection = RawConnection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         connection.busy_timeout(LOCK_TIMEOUT)?;
         let tables = connection.query_row("select count(*) from sqlite_schema", [], |row| row.get(0))?;
-        let application_id = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
         let page_size = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
-        Ok((tables, application_id, page_size))
+        Ok((tables, is_wallets(&connection)?, page_size))
     };
     match look().map_err(|error| refused_by_sqlite(path, &error))? {
         // SQLite misses whole pages, but reads one that is cut short as if it ended in zeros. With a WAL that is no
         // loss: a checkpoint was cut short, and is done again.
-        (_, APPLICATION_ID, page_size) if wal_length == 0 && !length.is_multiple_of(page_size.into()) => {
+        (_, true, page_size) if wal_length == 0 && !length.is_multiple_of(page_size.into()) => {
             Err(StoreError::Unfit(format!("the database {} is truncated: its last page is not whole", path.display())))
         }
-        (_, APPLICATION_ID, _) => Ok(false),
-        (0, 0, _) => Ok(true),
+        (_, true, _) => Ok(false),
+        (0, false, _) => Ok(true),
         _ => Err(StoreError::Unfit(format!("{} is not a wallet's database", path.display()))),
     }
 }
@@ -132,6 +131,12 @@ fn begins_like_a_database(path: &Path) -> bool {
     let mut magic = [0; 16];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
     read.is_ok() && magic == *b"SQLite format 3\0"
+}
+
+/// Whether a database is marked as a wallet's.
+pub(super) fn is_wallets(connection: &RawConnection) -> rusqlite::Result<bool> {
+    let application_id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    Ok(application_id == APPLICATION_ID)
 }
 
 /// The size of a file; 0 if there is none.

@@ -1,0 +1,128 @@
+//! Copies of a ledger: taken while it is served, verified, and complete or not there at all.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags};
+
+use super::audit::audit;
+use super::open::{FileLock, beside, is_wallets, real};
+use crate::ledger::{AuditReport, Finding};
+use crate::store::{CopyStep, StoreError};
+
+/// Pages that are copied between two words about how far it is.
+const PAGES_A_STEP: i32 = 4_096;
+
+/// Copies the ledger at `source`, as one moment saw it, to the new file `target`.
+///
+/// It blocks. The service goes on meanwhile, but its WAL grows until the copy is made.
+///
+/// # Errors
+/// [`StoreError`] if there is such a file already, or the copy cannot be made; else the first [`Finding`] in it. Then
+/// there is no file `target`.
+pub fn backup(
+    source: &Path,
+    target: &Path,
+    progress: &mut dyn FnMut(CopyStep),
+) -> Result<Result<AuditReport, Finding>, StoreError> {
+    refuse_existing(target)?;
+    copy_verified(source, target, progress)
+}
+
+/// Makes the ledger at `target` from the backup `source`.
+///
+/// # Errors
+/// As [`backup`]; and [`StoreError::Unfit`] if a process serves `target`.
+pub fn restore(
+    source: &Path,
+    target: &Path,
+    progress: &mut dyn FnMut(CopyStep),
+) -> Result<Result<AuditReport, Finding>, StoreError> {
+    // As the service does: SQLite keeps its WAL beside the file that a link leads to.
+    let target = &real(target);
+    let _lock = FileLock::take(target)?;
+    refuse_existing(target)?;
+    copy_verified(source, target, progress)
+}
+
+/// Refuses to touch a database, or what SQLite would take for a part of the one that is to be made.
+fn refuse_existing(target: &Path) -> Result<(), StoreError> {
+    for path in ["", "-wal", "-journal"].map(|suffix| beside(target, suffix)) {
+        if path.symlink_metadata().is_ok() {
+            return Err(StoreError::Unfit(format!("{} is there already, and is never overwritten", path.display())));
+        }
+    }
+    Ok(())
+}
+
+/// A copy under another name, which only becomes `target` when it is whole, proven, and on disk.
+fn copy_verified(
+    source: &Path,
+    target: &Path,
+    progress: &mut dyn FnMut(CopyStep),
+) -> Result<Result<AuditReport, Finding>, StoreError> {
+    let partial = Partial(beside(target, &format!(".{}.partial", std::process::id())));
+    let failed = |error: io::Error| StoreError::Unfit(format!("cannot write {}: {error}", target.display()));
+    let new = File::create_new(&partial.0).map_err(failed)?;
+    drop(new);
+    copy(source, &partial.0, progress)?;
+    File::open(&partial.0).and_then(|file| file.sync_all()).map_err(failed)?;
+    progress(CopyStep::Verifying);
+    let report = match audit(&partial.0, None)? {
+        Ok(report) => report,
+        finding @ Err(_) => return Ok(finding),
+    };
+    refuse_existing(target)?;
+    fs::rename(&partial.0, target).and_then(|()| sync_folder(target)).map_err(failed)?;
+    Ok(Ok(report))
+}
+
+/// Removed when dropped, unless it has become what it was to be.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_file(beside(&self.0, "-journal"));
+    }
+}
+
+fn copy(source: &Path, target: &Path, progress: &mut dyn FnMut(CopyStep)) -> Result<(), StoreError> {
+    let unreadable = |error: rusqlite::Error| StoreError::Unfit(format!("cannot read {}: {error}", source.display()));
+    let unwritable = |error: rusqlite::Error| StoreError::Unfit(format!("cannot write {}: {error}", target.display()));
+    let mut from = Connection::open_with_flags(source, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(unreadable)?;
+    // Within a transaction the copy reads one moment of the ledger. Without it, it would begin again at each commit.
+    let moment = from.transaction().map_err(unreadable)?;
+    if !is_wallets(&moment).map_err(unreadable)? {
+        return Err(StoreError::Unfit(format!("{} is not a wallet's database", source.display())));
+    }
+    let mut to = Connection::open(target).map_err(unwritable)?;
+    // Until it has its name the copy is worth nothing: one sync at the end is enough.
+    to.execute_batch("pragma synchronous = off; pragma journal_mode = memory").map_err(unwritable)?;
+    let backup = Backup::new(&moment, &mut to).map_err(unwritable)?;
+    loop {
+        let step = backup.step(PAGES_A_STEP).map_err(unwritable)?;
+        let pages = backup.progress();
+        progress(CopyStep::Copying {
+            done: pages.pagecount.abs_diff(pages.remaining),
+            of: pages.pagecount.unsigned_abs(),
+        });
+        match step {
+            StepResult::Done => break,
+            StepResult::More => (),
+            other => return Err(StoreError::Unfit(format!("cannot copy {}: {other:?}", source.display()))),
+        }
+    }
+    drop(backup);
+    // In WAL mode, which a copy takes over, a ledger is up to three files. A backup is one.
+    to.execute_batch("pragma journal_mode = delete").map_err(unwritable)?;
+    to.close().map_err(|(_, error)| unwritable(error))
+}
+
+/// A file's name is on disk when its folder is.
+fn sync_folder(file: &Path) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
