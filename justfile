@@ -6,10 +6,11 @@ default:
 check:
     .ci/check
 
-# The faults at length: fifty kills, twenty stops, everything else as CI has it; the counts are printed.
+# The faults at length: fifty kills, twenty stops, many times the seeds and histories that CI has; the counts are printed.
 torture:
-    WALLET_TEST_ALL=1 WALLET_CRASH_ROUNDS=50 WALLET_STOP_ROUNDS=20 \
-        cargo test --test it -- --nocapture crash:: disk:: overload:: rude:: stop:: stumble:: unfit::
+    WALLET_TEST_ALL=1 WALLET_CRASH_ROUNDS=50 WALLET_STOP_ROUNDS=20 WALLET_TORTURE=1 \
+        cargo test --test it -- --nocapture crash:: disk:: overload:: rude:: stop:: stumble:: unfit:: \
+        simulation:: linearizability::
 
 # Measure this machine.
 bench:

@@ -10,6 +10,7 @@ mod doors;
 mod faulty;
 mod grpc;
 mod linear;
+mod linearizability;
 mod model;
 mod openapi;
 mod optional;

@@ -1,0 +1,129 @@
+//! Histories of concurrent callers at both doors of a process that is killed under them, held against the oracle: each
+//! must be explained by some order of one call at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use tokio::task::JoinSet;
+use wallet::ledger::{Command, EventId, UserId, WalletId};
+use wallet::store::sqlite;
+
+use crate::doors::{AtTheDoors, Door, Doors, Seen};
+use crate::linear::{self, Operation};
+use crate::oracle::Call;
+use crate::process::Process;
+use crate::seed::{Seeded, rounds};
+
+/// So few wallets for so many callers that most calls meet others.
+const WALLETS: i64 = 4;
+const CALLERS: usize = 16;
+const KILLS: u64 = 3;
+/// The answers of all callers together after which the process is killed.
+const ANSWERS: usize = 350;
+
+type Seen1 = Operation<Call, Seen>;
+
+/// One of many, who makes one call after another, through one door and the other.
+struct Caller {
+    seeded: Seeded,
+    /// What got no answer, and is to be sent again.
+    again: Option<Call>,
+    history: Vec<Seen1>,
+    moment: Arc<AtomicU64>,
+}
+
+impl Caller {
+    async fn ask(&mut self, doors: &Doors, door: Door, call: Call) -> bool {
+        let called = self.moment.fetch_add(1, Ordering::SeqCst);
+        let seen = doors.ask(door, &call).await;
+        let answered = seen.map(|seen| (self.moment.fetch_add(1, Ordering::SeqCst), seen));
+        let is_answered = answered.is_some();
+        self.history.push(Operation { call, called, answered });
+        self.again = (!is_answered).then_some(call);
+        is_answered
+    }
+
+    /// Makes calls until one gets no answer.
+    async fn play(mut self, doors: Doors, answers: Arc<AtomicUsize>) -> Self {
+        loop {
+            let door = if self.seeded.percent(50) { Door::Rest } else { Door::Grpc };
+            let call = self.again.take().unwrap_or_else(|| call(&mut self.seeded));
+            if !self.ask(&doors, door, call).await {
+                return self;
+            }
+            answers.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Few events and large amounts, so that replays, conflicts, roll-backs and empty wallets are all met.
+fn call(seeded: &mut Seeded) -> Call {
+    let user_id = UserId::new(seeded.of(0..WALLETS)).unwrap();
+    let (event, amount) = (EventId::new(seeded.of(0..200)).unwrap(), seeded.of(0..3) * 100);
+    let command = match seeded.of(0..20) {
+        0..=4 => return Call::Wallet(user_id),
+        5..=11 => Command::charge(user_id, event, amount),
+        12..=14 => Command::win(user_id, event, amount),
+        15 => Command::deposit(user_id, event, amount),
+        16 => Command::withdraw(user_id, event, amount),
+        _ => Ok(Command::rollback(user_id, event)),
+    };
+    Call::Command(command.unwrap())
+}
+
+/// The history of one database, through so many kills.
+async fn history(seed: u64) -> Vec<Seen1> {
+    let dir = tempfile::tempdir().unwrap();
+    let database = dir.path().join("wallet.db");
+    let moment = Arc::new(AtomicU64::new(0));
+    let caller = |seed| Caller { seeded: Seeded::new(seed), again: None, history: Vec::new(), moment: moment.clone() };
+    let mut first = caller(seed);
+    let process = Process::start(&database);
+    let doors = Doors::of(&process).await;
+    for user_id in (0..WALLETS).filter_map(UserId::new) {
+        let open = Command::open(user_id, WalletId::from_bytes([0; 16]), 1_000).unwrap();
+        assert!(first.ask(&doors, Door::Rest, Call::Command(open)).await);
+    }
+    process.kill();
+    let mut callers: Vec<Caller> = (0..CALLERS).map(|_| caller(first.seeded.next())).collect();
+    for _ in 0..KILLS {
+        let process = Process::start(&database);
+        let (doors, answers) = (Doors::of(&process).await, Arc::new(AtomicUsize::new(0)));
+        let mut playing: JoinSet<Caller> =
+            callers.drain(..).map(|caller| caller.play(doors.clone(), Arc::clone(&answers))).collect();
+        while answers.load(Ordering::Relaxed) < ANSWERS {
+            tokio::task::yield_now().await;
+        }
+        process.kill();
+        while let Some(caller) = playing.join_next().await {
+            callers.push(caller.unwrap());
+        }
+    }
+    let process = Process::start(&database);
+    let doors = Doors::of(&process).await;
+    for caller in &mut callers {
+        let call = caller.again.take().unwrap();
+        assert!(caller.ask(&doors, Door::Grpc, call).await);
+    }
+    for user_id in (0..WALLETS).filter_map(UserId::new) {
+        assert!(first.ask(&doors, Door::Rest, Call::Wallet(user_id)).await);
+    }
+    process.kill();
+    sqlite::audit(&database).unwrap().unwrap();
+    callers.into_iter().chain([first]).flat_map(|caller| caller.history).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_callers_saw_of_a_process_that_was_killed_has_an_order_that_explains_it() {
+    let rounds = rounds(3, 30);
+    let (mut calls, mut answers, mut replays) = (0, 0, 0);
+    for seed in 0..rounds {
+        let history = history(seed).await;
+        linear::check::<AtTheDoors, _>(&history, Call::user_id).unwrap_or_else(|why| panic!("{why}"));
+        let seen = || history.iter().filter_map(|operation| operation.answered.as_ref()).map(|(_, seen)| seen);
+        calls += history.len();
+        answers += seen().count();
+        replays += seen().filter(|seen| matches!(seen, Seen::Done { replayed: true, .. })).count();
+    }
+    println!("{rounds} histories of {KILLS} kills each: {calls} calls, {answers} answers, {replays} replays");
+}
