@@ -11,6 +11,7 @@ mod faulty;
 mod grpc;
 mod linear;
 mod linearizability;
+mod litestream;
 mod model;
 mod openapi;
 mod optional;
