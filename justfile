@@ -10,7 +10,7 @@ check:
 torture:
     WALLET_TEST_ALL=1 WALLET_CRASH_ROUNDS=50 WALLET_STOP_ROUNDS=20 WALLET_TORTURE=1 \
         cargo test --test it -- --nocapture crash:: disk:: overload:: rude:: stop:: stumble:: unfit:: \
-        simulation:: linearizability::
+        simulation:: linearizability:: schemathesis::
 
 # Measure this machine.
 bench:

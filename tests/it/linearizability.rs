@@ -109,7 +109,7 @@ async fn history(seed: u64) -> Vec<Seen1> {
         assert!(first.ask(&doors, Door::Rest, Call::Wallet(user_id)).await);
     }
     process.kill();
-    sqlite::audit(&database).unwrap().unwrap();
+    sqlite::audit(&database, None).unwrap().unwrap();
     callers.into_iter().chain([first]).flat_map(|caller| caller.history).collect()
 }
 

@@ -47,13 +47,13 @@ async fn charge(process: &Process, events: std::ops::Range<i64>) -> Vec<(i64, bo
 
 /// Restores from the replica until all of `database` is in it.
 fn restore(litestream: &Path, replica: &str, database: &Path, dir: &TempDir) -> std::path::PathBuf {
-    let head = sqlite::audit(database).unwrap().unwrap().head;
+    let head = sqlite::audit(database, None).unwrap().unwrap().head;
     let began = Instant::now();
     for attempt in 0.. {
         let restored = dir.path().join(format!("restored-{attempt}.db"));
         let mut command = Command::new(litestream);
         let output = command.arg("restore").arg("-o").arg(&restored).arg(replica).output().unwrap();
-        if output.status.success() && sqlite::audit(&restored).unwrap().unwrap().head == head {
+        if output.status.success() && sqlite::audit(&restored, None).unwrap().unwrap().head == head {
             return restored;
         }
         assert!(began.elapsed() < PATIENCE, "not all was replicated: {output:?}");

@@ -22,6 +22,7 @@ mod process;
 mod readme;
 mod rest;
 mod rude;
+mod schemathesis;
 mod script;
 mod seed;
 mod simulation;
