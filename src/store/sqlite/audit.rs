@@ -129,7 +129,7 @@ fn check_schema(tx: &Transaction<'_>) -> Result<(), Stop> {
     }
     let currency: Option<String> =
         tx.query_row("select value from setting where name = 'currency'", [], |row| row.get(0)).optional()?;
-    if !currency.is_some_and(|code| code.parse::<Currency>().is_ok()) {
+    if currency.is_none_or(|code| code.parse::<Currency>().is_err()) {
         return Err(Finding::Foreign { what: "the currency".to_owned() }.into());
     }
     Ok(())
