@@ -12,6 +12,10 @@ torture:
         cargo test --test it -- --nocapture crash:: disk:: overload:: rude:: stop:: stumble:: unfit:: \
         simulation:: linearizability:: schemathesis::
 
+# Search the parsers with libFuzzer, a minute each; `just fuzz -max_total_time=3600` for an hour.
+fuzz *options:
+    fuzz/run {{ options }}
+
 # Measure this machine.
 bench:
     cargo bench --bench service

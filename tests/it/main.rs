@@ -18,6 +18,7 @@ mod optional;
 mod oracle;
 mod overload;
 mod parity;
+mod parsers;
 mod process;
 mod readme;
 mod rest;
