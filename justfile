@@ -16,6 +16,10 @@ torture:
 fuzz *options:
     fuzz/run {{ options }}
 
+# Change the rules of money in every small way, and tell which change no unit test notices. `.ci/mutants` says how.
+mutants *options:
+    .ci/mutants {{ options }}
+
 # Measure this machine.
 bench:
     cargo bench --bench service

@@ -209,6 +209,22 @@ mod tests {
         let report = audit(&ledger()).unwrap();
         assert_eq!(report.wallets, 1);
         assert_eq!(report.head, ledger().commit.unwrap());
+        let text = report.to_string();
+        let told = ["ok: 1 wallets, 4 entries, 1 commits;", "commit 1, entry 4,", &report.head.hash.to_string()];
+        assert!(told.into_iter().all(|told| text.contains(told)), "{text}");
+    }
+
+    #[test]
+    fn a_rollback_gives_back_all_of_a_charge_that_came_before_it() {
+        let [_, charge, rollback, _] = ledger().entries[..] else { panic!("four entries") };
+        assert!(gives_back(&rollback, Some(&charge)));
+        let less = Entry { amount: Amount::from_minor(99).unwrap(), ..charge };
+        assert!(!gives_back(&rollback, Some(&less)));
+        for entry_id in [rollback.entry_id, rollback.entry_id.next()] {
+            assert!(!gives_back(&rollback, Some(&Entry { entry_id, ..charge })), "{entry_id}");
+        }
+        assert!(!gives_back(&rollback, None));
+        assert!(gives_back(&Entry { amount: Amount::ZERO, ..rollback }, None), "what bars an unknown charge");
     }
 
     #[test]

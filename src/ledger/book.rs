@@ -348,6 +348,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_laid_in_is_known() {
+        let mut first = book(1_000);
+        let Outcome::Applied(charged) = first.decide(&charge(1, 100)) else { panic!() };
+        let changes = first.changes();
+        let mut later = Book::new(changes.commit.unwrap(), Timestamp::from_microseconds(8));
+        assert!(!later.has_wallet(user()));
+        later.lay_in_wallet(user(), Some(changes.opened[0].2));
+        assert!(later.has_wallet(user()));
+        later.lay_in_wallet_id(user(), changes.opened[0].1);
+        changes.entries.iter().for_each(|entry| later.lay_in_entry(*entry));
+        let again = later.decide(&charge(1, 100));
+        assert_eq!(again, Outcome::Replayed { receipt: charged, current_balance: charged.entry.balance_after });
+        let Outcome::Replayed { receipt, .. } = later.decide(&open(1_000)) else { panic!() };
+        assert_eq!(receipt.wallet_id, Some(WalletId::from_bytes([1; 16])));
+        assert!(later.changes().commit.is_none(), "replays write nothing");
+    }
+
+    #[test]
     fn too_little_is_refused_and_leaves_no_trace() {
         let mut book = book(1_000);
         let low = Refusal::BalanceTooLow { balance: Balance::from_minor(1_000).unwrap() };

@@ -284,6 +284,8 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!(Kind::from_code(i64::from(kind.code())), Some(kind));
         }
+        let names = Kind::ALL.map(Kind::name);
+        assert_eq!(names, ["open", "charge", "win", "rollback", "deposit", "withdrawal"]);
         assert_eq!(Kind::from_code(0), None);
         assert_eq!(Kind::from_code(7), None);
     }

@@ -92,3 +92,21 @@ impl fmt::Display for Standing {
         write!(f, "{} minor units after {sequence} entries, the last of them {last_entry_id}", balance.minor())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Balance;
+    use super::*;
+
+    #[test]
+    fn a_finding_says_what_is_and_what_must_be() {
+        let user_id = UserId::new(7).unwrap();
+        let entry_id = EntryId::new(3).unwrap();
+        let finding = Finding::Previous { entry_id, user_id, expected: EntryId::new(2), found: None };
+        let text = finding.to_string();
+        assert!(text.contains("none") && text.contains('2'), "{text}");
+        let balance = Balance::from_minor(900).unwrap();
+        let standing = Standing { balance, sequence: 2, last_entry_id: entry_id };
+        assert_eq!(standing.to_string(), "900 minor units after 2 entries, the last of them 3");
+    }
+}

@@ -106,3 +106,20 @@ impl fmt::Display for WalletId {
         self.0.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_numbered_one_after_the_other() {
+        let place = |number| EntryId::new(number).unwrap();
+        assert_eq!((place(2).next(), place(2).previous()), (place(3), Some(place(1))));
+        assert_eq!(EntryId::ZERO.previous(), None);
+    }
+
+    #[test]
+    fn a_wallet_id_is_written_as_a_uuid() {
+        assert_eq!(WalletId::from_bytes([0x5a; 16]).to_string(), "5a5a5a5a-5a5a-5a5a-5a5a-5a5a5a5a5a5a");
+    }
+}

@@ -311,6 +311,15 @@ mod tests {
     }
 
     #[test]
+    fn a_currency_has_its_code_and_its_decimals() {
+        for (code, decimals, minor) in [("EUR", 2, 1_200), ("JPY", 0, 12), ("KWD", 3, 12_000)] {
+            let currency: Currency = code.parse().unwrap();
+            assert_eq!((currency.code(), currency.to_string().as_str()), (code, code));
+            assert_eq!((currency.decimals(), currency.parse_minor("12")), (decimals, Ok(minor)));
+        }
+    }
+
+    #[test]
     fn a_currency_needs_a_minor_unit() {
         for code in ["XAU", "EURO", "eur", ""] {
             assert!(code.parse::<Currency>().is_err(), "{code}");
