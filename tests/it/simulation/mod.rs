@@ -279,7 +279,7 @@ fn recover(world: &Shared, record: &Arc<Mutex<Record>>) {
 fn whatever_the_store_does_nothing_is_lost_nothing_done_twice_and_every_answer_is_true() {
     let (mut calls, mut answers, mut entries, mut count) = (0, 0, 0, 0_u64);
     let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
-    for seed in seeds(rounds(2_000, 50_000)) {
+    for seed in seeds(rounds(2_000, 20_000)) {
         let report = run(seed, None).unwrap_or_else(|why| panic!("run it again with WALLET_SEED={seed}: {why}"));
         (calls, answers, entries, count) =
             (calls + report.calls, answers + report.answers, entries + report.entries, count + 1);
