@@ -130,10 +130,10 @@ pub fn applied(outcome: &Outcome) -> Result<Applied, Problem> {
 
 /// The wallet as it was opened, or why it was not.
 pub fn opened(outcome: &Outcome) -> Result<Wallet, Problem> {
-    let (Outcome::Applied(receipt) | Outcome::Replayed { receipt, .. }) = outcome else {
-        return applied(outcome).map(|_| unreachable!("it was refused"));
+    let Receipt { entry, wallet_id, .. } = match outcome {
+        Outcome::Applied(receipt) | Outcome::Replayed { receipt, .. } => receipt,
+        Outcome::Refused(refusal) => return Err((*refusal).into()),
     };
-    let Receipt { entry, wallet_id, .. } = receipt;
     let wallet_id = wallet_id.expect("the receipt of an opening names its wallet");
     Ok(Wallet {
         user_id: entry.user_id.get(),

@@ -7,13 +7,11 @@ use std::collections::HashMap;
 
 use rusqlite::{OptionalExtension, Transaction};
 
-use super::row::{self, commit_row};
+use super::row::{self, SELECT_HEAD, commit_row};
 use super::writer::failed;
 use crate::ledger::{Changes, Commit, EventId, Standing, UserId};
 use crate::store::StoreError;
 
-const SELECT_HEAD: &str = "select commit_id, last_entry_id, hash, created_at from ledger_commit
-    order by commit_id desc limit 1";
 const SELECT_LAST_EVENT: &str = "select max(event_id) from entry";
 
 /// The wallets that are remembered, at the most: a few megabytes. Past that all are forgotten, which costs less than to

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 
-use super::row::{self, CommitRow, EntryRow, entry_columns};
+use super::row::{self, CommitRow, EntryRow, SELECT_HEAD, entry_columns};
 use crate::ledger::{Balance, Commit, Entry, EntryId, Timestamp, UserId, Wallet};
 use crate::store::{Reader, StoreError};
 
@@ -155,12 +155,8 @@ impl Reader for SqliteReader {
     }
 
     async fn head(&self) -> Result<Commit, StoreError> {
-        let head: Option<CommitRow> = sqlx::query_as(
-            "select commit_id, last_entry_id, hash, created_at from ledger_commit order by commit_id desc limit 1",
-        )
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(StoreError::unavailable)?;
+        let head: Option<CommitRow> =
+            sqlx::query_as(SELECT_HEAD).fetch_optional(&self.pool).await.map_err(StoreError::unavailable)?;
         head.map_or(Ok(Commit::GENESIS), row::commit)
     }
 

@@ -20,6 +20,10 @@ pub(super) type EntryRow = (i64, i64, i64, i64, i64, i64, i64, Option<i64>, i64)
 /// A commit as it is stored: `commit_id, last_entry_id, hash, created_at`.
 pub(super) type CommitRow = (i64, i64, Vec<u8>, i64);
 
+/// The head of the commit chain, as a [`CommitRow`].
+pub(super) const SELECT_HEAD: &str =
+    "select commit_id, last_entry_id, hash, created_at from ledger_commit order by commit_id desc limit 1";
+
 /// Reads [`entry_columns`] in their order.
 pub(super) fn entry_row(row: &Row<'_>) -> rusqlite::Result<EntryRow> {
     Ok((
