@@ -443,6 +443,23 @@ async fn a_caller_that_has_said_all_still_gets_its_answer() {
 }
 
 #[tokio::test]
+async fn a_connection_past_the_limit_waits_for_its_turn() {
+    let app = App::spawn_with(|settings| settings.connections_max = 1).await;
+    let request = b"GET /api/v1/healthcheck HTTP/1.1\r\nhost: a\r\n\r\n";
+    let mut first = TcpStream::connect(app.http).await.unwrap();
+    first.write_all(request).await.unwrap();
+    let mut answer = [0; 12];
+    first.read_exact(&mut answer).await.unwrap();
+    let mut second = TcpStream::connect(app.http).await.unwrap();
+    second.write_all(request).await.unwrap();
+    let waits = tokio::time::timeout(Duration::from_millis(200), second.read_exact(&mut answer));
+    assert!(waits.await.is_err(), "the second connection waits");
+    drop(first);
+    second.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[tokio::test]
 async fn a_body_that_is_encoded_is_not_supported() {
     let app = app().await;
     let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
