@@ -24,7 +24,7 @@ pub(super) struct Submission {
     work: Work,
     deadline: Option<Instant>,
     submitted_at: Instant,
-    /// The room that it takes, until it is answered.
+    /// Held only to be given back.
     _room: Room,
 }
 
@@ -67,23 +67,30 @@ impl Submission {
         }
     }
 
-    /// Takes as many replies as there are commands. A caller that hung up is not waiting for them.
-    fn answer(self, replies: &mut impl Iterator<Item = Reply>) {
-        match self.work {
-            Work::One(_, reply) => {
-                if let Some(outcome) = replies.next() {
-                    let _ = reply.send(outcome);
-                }
-            }
-            Work::Many(commands, reply) => {
-                let _ = reply.send(replies.take(commands.len()).collect());
-            }
-        }
+    /// Gives its room to others, for it no longer waits; what is left is to be answered.
+    fn leave(self) -> Work {
+        self.work
     }
 
     /// Answers every command with the same error.
     fn refuse(self, error: &EngineError) {
-        self.answer(&mut iter::repeat_with(|| Err(error.clone())));
+        self.leave().answer(&mut iter::repeat_with(|| Err(error.clone())));
+    }
+}
+
+impl Work {
+    /// Takes as many replies as there are commands. A caller that hung up is not waiting for them.
+    fn answer(self, replies: &mut impl Iterator<Item = Reply>) {
+        match self {
+            Self::One(_, reply) => {
+                if let Some(outcome) = replies.next() {
+                    let _ = reply.send(outcome);
+                }
+            }
+            Self::Many(commands, reply) => {
+                let _ = reply.send(replies.take(commands.len()).collect());
+            }
+        }
     }
 }
 
@@ -208,10 +215,13 @@ impl<C: Clock> Worker<C> {
     /// tasks are woken where they run. A caller that is alone is woken without the detour.
     fn answer(&self, batch: Vec<Submission>, replies: Vec<Reply>) {
         let alone = batch.len() == 1;
+        // Room is given back here, not when the runtime comes to the answers: under overload it is busy with refusals, and
+        // the ledger would stand idle before a queue that only seems full.
+        let decided: Vec<Work> = batch.into_iter().map(Submission::leave).collect();
         let answer = move || {
             let mut replies = replies.into_iter();
-            for submission in batch {
-                submission.answer(&mut replies);
+            for work in decided {
+                work.answer(&mut replies);
             }
         };
         if alone {
