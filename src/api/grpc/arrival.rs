@@ -12,12 +12,12 @@ use tonic::Status;
 
 use crate::api::code::{Problem, Reason};
 
-/// The one call whose requests come when they come.
-const STREAM: &str = "/wallet.v1.WalletService/Transact";
+/// The calls whose requests come when they come, as their paths begin.
+const STREAMS: [&str; 2] = ["/wallet.v1.WalletService/Transact", "/grpc.reflection."];
 
 /// A call's request, the body of which must arrive within `timeout`; one that is a stream is left as it is.
 pub fn limited(request: Request, timeout: Duration) -> Request {
-    if request.uri().path() == STREAM {
+    if STREAMS.iter().any(|stream| request.uri().path().starts_with(stream)) {
         return request;
     }
     request.map(|body| Body::new(Limited { body, timeout, sleep: None }))

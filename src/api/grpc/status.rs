@@ -41,7 +41,7 @@ pub async fn of_grpc_only(request: Request, next: Next) -> Response {
 }
 
 /// Gives an error of the framework (no such method, a message that cannot be read, …) its `ErrorInfo`.
-pub async fn shaped(response: Response) -> Response {
+pub fn shaped(response: Response) -> Response {
     match Status::from_header_map(response.headers()) {
         Some(status) if status.code() != Code::Ok && status.details().is_empty() => framework(&status).into_http(),
         _ => response,
@@ -93,24 +93,24 @@ mod tests {
         assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(Duration::from_secs(1)));
     }
 
-    #[tokio::test]
-    async fn the_frameworks_errors_get_their_reason() {
+    #[test]
+    fn the_frameworks_errors_get_their_reason() {
         for (status, code, reason) in [
             (Status::internal("bad bytes"), Code::InvalidArgument, "INVALID_REQUEST"),
             (Status::out_of_range("too large"), Code::ResourceExhausted, "PAYLOAD_TOO_LARGE"),
             (Status::unimplemented(""), Code::Unimplemented, "METHOD_NOT_ALLOWED"),
             (Status::not_found("service not registered"), Code::NotFound, "NOT_FOUND"),
         ] {
-            let answered = shaped(status.into_http()).await;
+            let answered = shaped(status.into_http());
             let status = Status::from_header_map(answered.headers()).unwrap();
             assert_eq!((status.code(), status.get_details_error_info().unwrap().reason.as_str()), (code, reason));
         }
     }
 
-    #[tokio::test]
-    async fn what_has_its_reason_stays_as_it_is() {
-        let answered = shaped(Status::from(Problem::from(Reason::Internal)).into_http()).await;
+    #[test]
+    fn what_has_its_reason_stays_as_it_is() {
+        let answered = shaped(Status::from(Problem::from(Reason::Internal)).into_http());
         assert_eq!(Status::from_header_map(answered.headers()).unwrap().code(), Code::Internal);
-        assert!(Status::from_header_map(shaped(Response::default()).await.headers()).is_none());
+        assert!(Status::from_header_map(shaped(Response::default()).headers()).is_none());
     }
 }

@@ -55,7 +55,7 @@ impl IntoResponse for Failure {
 }
 
 /// Gives an error of the framework (no such path, wrong method, …) the documented shape, and keeps its headers.
-pub async fn shaped(response: Response) -> Response {
+pub fn shaped(response: Response) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
     if !is_error || response.headers().contains_key(WALLET_REASON) {
@@ -85,18 +85,18 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn the_frameworks_errors_get_the_shape_and_keep_their_headers() {
+    #[test]
+    fn the_frameworks_errors_get_the_shape_and_keep_their_headers() {
         let plain = Response::builder().status(405).header(ALLOW, "POST").header(CONTENT_TYPE, "text/plain");
-        let shaped = shaped(plain.body(Body::from("no")).unwrap()).await;
+        let shaped = shaped(plain.body(Body::from("no")).unwrap());
         assert_eq!(shaped.status(), 405);
         assert_eq!(shaped.headers()[ALLOW], "POST");
         assert_eq!(shaped.headers()[CONTENT_TYPE], "application/json");
         assert_eq!(shaped.headers()[WALLET_REASON], "METHOD_NOT_ALLOWED");
     }
 
-    #[tokio::test]
-    async fn every_status_a_framework_may_answer_has_a_reason() {
+    #[test]
+    fn every_status_a_framework_may_answer_has_a_reason() {
         for (status, name) in [
             (400, "INVALID_REQUEST"),
             (404, "NOT_FOUND"),
@@ -108,7 +108,7 @@ mod tests {
             (502, "INTERNAL"),
         ] {
             let response = Response::builder().status(status).body(Body::empty()).unwrap();
-            assert_eq!(shaped(response).await.headers()[WALLET_REASON], name, "{status}");
+            assert_eq!(shaped(response).headers()[WALLET_REASON], name, "{status}");
         }
     }
 
