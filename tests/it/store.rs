@@ -1,5 +1,6 @@
 //! What every store must do. SQLite is the first to be held to it.
 
+use std::fs;
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -134,6 +135,36 @@ async fn times_never_go_back() {
     let entries = store.reader.entries(user(1), None, 10).await.unwrap().unwrap();
     assert_eq!(entries[0].created_at, at(1_000));
     close(store).await;
+}
+
+/// How often the write-ahead log was begun again; SQLite counts it in the log's header.
+fn log_round(path: &Path) -> u32 {
+    let header = fs::read(path.with_extension("db-wal")).unwrap();
+    u32::from_be_bytes(header[12..16].try_into().unwrap())
+}
+
+#[tokio::test]
+async fn the_log_is_begun_again_while_commits_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = path(&dir);
+    let mut store = store(&path).await;
+    store.writer.transact(&[open(1, 1_000_000)], at(1)).unwrap();
+    let (first, mut commits) = (log_round(&path), 0);
+    // Each round moves what is in the log into the database, and none of them stops the commits.
+    while log_round(&path) < first + 2 {
+        for _ in 0..500 {
+            commits += 1;
+            store.writer.transact(&[charge(1, commits, 1)], at(commits)).unwrap();
+        }
+        assert!(commits < 100_000, "the log grows and grows");
+    }
+    let (log, database) = (path.with_extension("db-wal").metadata().unwrap().len(), path.metadata().unwrap().len());
+    println!("after {commits} commits the log has {} KiB and the database {} KiB", log / 1024, database / 1024);
+    assert!(log < 64 * 1024 * 1024, "{log} bytes");
+    assert_eq!(store.reader.wallet(user(1), None).await.unwrap().unwrap().balance.minor(), 1_000_000 - commits);
+    close(store).await;
+    assert!(!path.with_extension("db-wal").exists(), "at the end everything is in the database");
+    assert_eq!(sqlite::audit(&path, None).unwrap().unwrap().head.commit_id, commits + 1);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! database itself must never be opened by anything but SQLite: closing it would drop SQLite's own locks (POSIX).
 
 mod audit;
+mod backfill;
 mod backup;
 mod memory;
 mod open;

@@ -7,6 +7,7 @@ use rusqlite::{
     CachedStatement, Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 
+use super::backfill::Backfill;
 use super::memory::Memory;
 use super::open::FileLock;
 use super::room;
@@ -17,9 +18,6 @@ use crate::store::{StoreError, Writer};
 
 /// How long one attempt waits for another process's lock. The engine tries again for as long as its commands may wait.
 const LOCK_WAIT: Duration = Duration::from_millis(100);
-
-/// WAL pages between checkpoints. The default of 1000 writes a large table's scattered pages far too often.
-const WAL_AUTOCHECKPOINT: i64 = 20_000;
 
 /// What the connection caches, in KiB.
 const CACHE_KIB: i64 = 32 * 1024;
@@ -47,6 +45,8 @@ pub(super) struct SqliteWriter {
 
 /// A connection, and what is remembered of what it saw.
 struct Session {
+    /// Before the connection, so that it is dropped before it.
+    backfill: Backfill,
     connection: Connection,
     memory: Option<Memory>,
 }
@@ -78,7 +78,9 @@ impl Writer for SqliteWriter {
         self.in_session(|session| {
             let tx = begin(&mut session.connection)?;
             tx.prepare_cached(TOUCH_SETTING).and_then(|mut touch| touch.execute([])).map_err(failed)?;
-            tx.commit().map_err(failed)
+            tx.commit().map_err(failed)?;
+            session.backfill.after_commit(&session.connection);
+            Ok(())
         })
     }
 }
@@ -89,7 +91,8 @@ impl Session {
         let locked = begin(&mut connection)?;
         secure_wal(path).map_err(StoreError::unavailable)?;
         locked.rollback().map_err(failed)?;
-        Ok(Self { connection, memory: None })
+        let backfill = Backfill::start(path, &connection)?;
+        Ok(Self { backfill, connection, memory: None })
     }
 
     /// Opens the database again after a failure, if there is a chance that a batch can be committed.
@@ -109,6 +112,7 @@ impl Session {
             write(&tx, &changes)?;
             tx.commit().map_err(failed)?;
             memory.learn(&changes);
+            self.backfill.after_commit(&self.connection);
         }
         self.memory = Some(memory);
         Ok(outcomes)
@@ -122,7 +126,6 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.set_prepared_statement_cache_capacity(32);
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    connection.pragma_update(None, "wal_autocheckpoint", WAL_AUTOCHECKPOINT)?;
     Ok(connection)
 }
 
