@@ -12,6 +12,10 @@ use wallet::config::{CommandLine, EXIT_USAGE, Settings, Task};
 use wallet::server::{Server, raise_file_limit};
 use wallet::{api, healthcheck, safekeeping, telemetry};
 
+/// What one thread allocates another frees here, thousands of times a second: the C library's allocator locks for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let CommandLine { command, settings } = match CommandLine::try_parse() {
         Ok(command_line) => command_line,
