@@ -130,7 +130,7 @@ impl Engine {
         clock: impl Clock,
         options: EngineOptions,
     ) -> (Self, oneshot::Receiver<()>) {
-        let (engine, work) = Self::with_work(store, currency, clock, options);
+        let (engine, work) = Self::prepare(store, currency, clock, options, true);
         let (ended_sender, ended) = oneshot::channel();
         let runtime = Handle::current();
         let work = move || {
@@ -150,12 +150,22 @@ impl Engine {
         clock: impl Clock,
         options: EngineOptions,
     ) -> (Self, impl Future<Output = ()> + Send) {
+        Self::prepare(store, currency, clock, options, false)
+    }
+
+    fn prepare(
+        store: Store,
+        currency: Currency,
+        clock: impl Clock,
+        options: EngineOptions,
+        own_thread: bool,
+    ) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, submissions) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(options.queue_capacity));
         let (health_sender, health) = watch::channel(Health::Serving);
         let pulse = Arc::new(Pulse::new());
         let health = HealthWatch::new(health, Arc::clone(&pulse), options.stall_timeout);
-        let worker = Worker::new(store.writer, submissions, health_sender, pulse, clock, options);
+        let worker = Worker::new(store.writer, submissions, health_sender, pulse, clock, options, own_thread);
         let streams_capacity = (options.queue_capacity / 2).max(1);
         let stream_room = Arc::new(Semaphore::new(streams_capacity));
         let group_size_max = GROUP_SIZE_MAX.min(streams_capacity).min(options.batch_size_max);
