@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::row::{self, SELECT_HEAD, commit_row};
 use super::writer::failed;
@@ -29,7 +29,7 @@ pub(super) struct Memory {
 
 impl Memory {
     /// What was `remembered`, if it still holds in this transaction; else what the transaction sees.
-    pub(super) fn of(tx: &Transaction<'_>, remembered: Option<Self>) -> Result<Self, StoreError> {
+    pub(super) fn of(tx: &Connection, remembered: Option<Self>) -> Result<Self, StoreError> {
         let data_version =
             tx.prepare_cached("pragma data_version").and_then(|mut select| select.query_row([], |row| row.get(0)));
         let data_version = data_version.map_err(failed)?;
@@ -39,7 +39,7 @@ impl Memory {
         }
     }
 
-    fn read(tx: &Transaction<'_>, data_version: i64) -> Result<Self, StoreError> {
+    fn read(tx: &Connection, data_version: i64) -> Result<Self, StoreError> {
         let head = tx.query_row(SELECT_HEAD, [], commit_row).optional().map_err(failed)?;
         let head = head.map_or(Ok(Commit::GENESIS), row::commit)?;
         let last_event_id: Option<i64> = tx.query_row(SELECT_LAST_EVENT, [], |row| row.get(0)).map_err(failed)?;

@@ -6,6 +6,7 @@
 mod audit;
 mod backfill;
 mod backup;
+mod immediate;
 mod memory;
 mod open;
 mod reader;

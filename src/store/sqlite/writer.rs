@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{
-    CachedStatement, Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
-};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::backfill::Backfill;
+use super::immediate::Immediate;
 use super::memory::Memory;
 use super::open::FileLock;
 use super::room;
@@ -76,7 +75,7 @@ impl Writer for SqliteWriter {
 
     fn probe(&mut self) -> Result<(), StoreError> {
         self.in_session(|session| {
-            let tx = begin(&mut session.connection)?;
+            let tx = Immediate::begin(&mut session.connection).map_err(failed)?;
             tx.prepare_cached(TOUCH_SETTING).and_then(|mut touch| touch.execute([])).map_err(failed)?;
             tx.commit().map_err(failed)?;
             session.backfill.after_commit(&session.connection);
@@ -88,9 +87,9 @@ impl Writer for SqliteWriter {
 impl Session {
     fn open(path: &Path) -> Result<Self, StoreError> {
         let mut connection = connect(path).map_err(failed)?;
-        let locked = begin(&mut connection)?;
+        let locked = Immediate::begin(&mut connection).map_err(failed)?;
         secure_wal(path).map_err(StoreError::unavailable)?;
-        locked.rollback().map_err(failed)?;
+        drop(locked);
         let backfill = Backfill::start(path, &connection)?;
         Ok(Self { backfill, connection, memory: None })
     }
@@ -102,7 +101,7 @@ impl Session {
     }
 
     fn transact(&mut self, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
-        let tx = begin(&mut self.connection)?;
+        let tx = Immediate::begin(&mut self.connection).map_err(failed)?;
         let mut memory = Memory::of(&tx, self.memory.take())?;
         let mut book = Book::new(memory.head(), now);
         lay_in(&tx, &memory, &mut book, batch)?;
@@ -129,12 +128,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
-    connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)
-}
-
 /// Lays in everything that deciding `batch` needs.
-fn lay_in(tx: &Transaction<'_>, memory: &Memory, book: &mut Book, batch: &[Command]) -> Result<(), StoreError> {
+fn lay_in(tx: &Connection, memory: &Memory, book: &mut Book, batch: &[Command]) -> Result<(), StoreError> {
     let mut select_standing = tx.prepare_cached(SELECT_STANDING).map_err(failed)?;
     let mut select_entries = tx.prepare_cached(SELECT_ENTRIES).map_err(failed)?;
     for Command { user_id, event_id, action } in batch.iter().copied() {
@@ -174,7 +169,7 @@ fn lay_in_entries(
     Ok(())
 }
 
-fn lay_in_wallet_id(tx: &Transaction<'_>, book: &mut Book, user_id: UserId) -> Result<(), StoreError> {
+fn lay_in_wallet_id(tx: &Connection, book: &mut Book, user_id: UserId) -> Result<(), StoreError> {
     let mut select = tx.prepare_cached(SELECT_WALLET_ID).map_err(failed)?;
     let bytes: Option<Vec<u8>> = select.query_row([user_id.get()], |row| row.get(0)).optional().map_err(failed)?;
     if let Some(bytes) = bytes {
@@ -183,7 +178,7 @@ fn lay_in_wallet_id(tx: &Transaction<'_>, book: &mut Book, user_id: UserId) -> R
     Ok(())
 }
 
-fn write(tx: &Transaction<'_>, changes: &Changes) -> Result<(), StoreError> {
+fn write(tx: &Connection, changes: &Changes) -> Result<(), StoreError> {
     let Changes { entries, opened, moved, commit } = changes;
     insert_entries(tx, entries).map_err(failed)?;
     let written = || -> rusqlite::Result<()> {
@@ -208,7 +203,7 @@ fn write(tx: &Transaction<'_>, changes: &Changes) -> Result<(), StoreError> {
     written().map_err(failed)
 }
 
-fn insert_entries(tx: &Transaction<'_>, entries: &[Entry]) -> rusqlite::Result<()> {
+fn insert_entries(tx: &Connection, entries: &[Entry]) -> rusqlite::Result<()> {
     let mut insert = tx.prepare_cached(INSERT_ENTRY)?;
     for entry in entries {
         insert.execute(params![
