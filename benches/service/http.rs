@@ -38,10 +38,10 @@ impl Connection {
     pub async fn get(&mut self, path: &str) -> &str {
         self.request.clear();
         write!(self.request, "GET {path} HTTP/1.1\r\nhost: wallet\r\n\r\n").expect("memory");
-        self.exchange().await
+        self.exchange().await.expect("a read is never refused")
     }
 
-    /// The balance that a charge left.
+    /// The balance that a charge left, when it was accepted: as long as the service is too busy, it is asked again, at once.
     pub async fn charge(&mut self, user: i64, event: i64) -> i64 {
         let Self { request, .. } = self;
         // The length of the body goes before it: written first, with its place kept.
@@ -52,11 +52,15 @@ impl Connection {
         write!(request, r#"{{"UserId":{user},"EventId":{event},"Amount":0.01}}"#).expect("memory");
         let length = request.len() - body;
         write!(&mut request[head.len()..head.len() + 3], "{length:03}").expect("fewer than 1000 bytes");
-        balance(self.exchange().await)
+        loop {
+            if let Some(body) = self.exchange().await {
+                return balance(body);
+            }
+        }
     }
 
-    /// Sends the request and reads its whole answer, which must be a success.
-    async fn exchange(&mut self) -> &str {
+    /// Sends the request and reads its whole answer, which must be a success; or `None`, if the service was too busy.
+    async fn exchange(&mut self) -> Option<&str> {
         let Self { addr, stream, request, answer } = self;
         let open = match stream {
             Some(open) => open,
@@ -74,8 +78,11 @@ impl Connection {
             *stream = None;
         }
         let text = std::str::from_utf8(answer).expect("text");
+        if text.starts_with("HTTP/1.1 503") && text.contains("\r\nwallet-reason: BUSY\r\n") {
+            return None;
+        }
         assert!(text.starts_with("HTTP/1.1 20"), "{text}");
-        &text[body..]
+        Some(&text[body..])
     }
 }
 

@@ -154,6 +154,7 @@ pub fn all(large: u64) -> Vec<Row> {
         Row::rate("transact", Transact(1000), Grpc(256)).must(6.0).aim(10.0),
         Row::latency("rest-1", Figure::P50(Rest(1)), Some(Figure::P50(Bare))).must(1.8).aim(1.3),
         Row::latency("paced", Figure::P99(RestPaced(256)), Some(Figure::P50(RestPaced(256)))).must(10.0).aim(4.0),
+        Row::rate("overload", Rest(2560), Rest(256)).must(0.8).aim(1.0),
         Row::rate("hot", RestHot(256), Rest(256)).must(0.95).aim(1.0),
         Row::rate("reads", ReadsBesideCharges(64), Reads(64)).must(0.4).aim(0.6),
     ];
