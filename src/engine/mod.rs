@@ -1,5 +1,6 @@
 //! Group commit: everything that waits becomes one transaction, and is answered when that is on disk.
 
+mod alone;
 mod clock;
 mod health;
 mod worker;
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 use crate::ledger::{Command, Commit, Currency, Entry, EntryId, Outcome, Timestamp, UserId, Wallet, WalletId};
 use crate::store::{Reader, Store, StoreError};
+use alone::Alone;
 pub use clock::{Clock, SystemClock};
 use health::Pulse;
 pub use health::{Health, HealthWatch, panic_message};
@@ -36,6 +38,9 @@ pub struct Engine {
     /// The part of it that streams may take: they send as fast as they can, and must leave some to everybody else.
     stream_room: Arc<Semaphore>,
     group_size_max: usize,
+    /// What room there is when nobody waits.
+    queue_capacity: usize,
+    alone: Alone,
     reader: Arc<dyn Reader>,
     health: HealthWatch,
     currency: Currency,
@@ -165,11 +170,23 @@ impl Engine {
         let (health_sender, health) = watch::channel(Health::Serving);
         let pulse = Arc::new(Pulse::new());
         let health = HealthWatch::new(health, Arc::clone(&pulse), options.stall_timeout);
-        let worker = Worker::new(store.writer, submissions, health_sender, pulse, clock, options, own_thread);
+        let alone = Alone::new(own_thread);
+        let worker = Worker::new(store.writer, submissions, health_sender, pulse, clock, options, alone.clone());
         let streams_capacity = (options.queue_capacity / 2).max(1);
         let stream_room = Arc::new(Semaphore::new(streams_capacity));
         let group_size_max = GROUP_SIZE_MAX.min(streams_capacity).min(options.batch_size_max);
-        (Self { queue, room, stream_room, group_size_max, reader: store.reader, health, currency }, worker.run())
+        let engine = Self {
+            queue,
+            room,
+            stream_room,
+            group_size_max,
+            queue_capacity: options.queue_capacity,
+            alone,
+            reader: store.reader,
+            health,
+            currency,
+        };
+        (engine, worker.run())
     }
 
     /// Queues a command and waits for its outcome. Dropping the future does not stop the command.
@@ -177,9 +194,13 @@ impl Engine {
     /// # Errors
     /// [`EngineError`]; [`EngineError::Busy`] at once when the queue is full.
     pub async fn submit(&self, command: Command, deadline: Option<Instant>) -> Result<Outcome, EngineError> {
+        self.note_company();
         let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| EngineError::Busy)?;
-        let (submission, answer) = Submission::one(command, deadline, room);
+        let (submission, mut answer) = Submission::one(command, deadline, room);
         self.queue.send(submission).map_err(|_| EngineError::Stopped)?;
+        if let Some(reply) = self.alone.look_out(|| answer.try_recv().ok()) {
+            return reply;
+        }
         answer.await.unwrap_or(Err(EngineError::Stopped))
     }
 
@@ -194,6 +215,7 @@ impl Engine {
     /// If there are more than [`group_size_max`](Self::group_size_max).
     pub async fn enqueue(&self, commands: Vec<Command>, deadline: Option<Instant>) -> Result<Answers, EngineError> {
         assert!(commands.len() <= self.group_size_max, "{} commands are queued together", commands.len());
+        self.note_company();
         let size = u32::try_from(commands.len()).unwrap_or(u32::MAX);
         let acquire = async |room: &Arc<Semaphore>| Arc::clone(room).acquire_many_owned(size).await;
         let among_streams = acquire(&self.stream_room).await.map_err(|_| EngineError::Stopped)?;
@@ -201,6 +223,11 @@ impl Engine {
         let (submission, answers) = Submission::many(commands, deadline, [room, among_streams]);
         self.queue.send(submission).map_err(|_| EngineError::Stopped)?;
         Ok(Answers(answers))
+    }
+
+    /// Notes whether the command that comes finds others waiting.
+    fn note_company(&self) {
+        self.alone.note(self.room.available_permits() < self.queue_capacity);
     }
 
     /// How many commands can be queued together, at the most.

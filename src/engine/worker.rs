@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use std::{iter, slice, thread};
+use std::{iter, slice};
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{self, Instant};
 
+use super::alone::Alone;
 use super::health::{Health, Pulse};
 use super::{Clock, EngineError, EngineOptions};
 use crate::ledger::{Command, Outcome};
@@ -15,10 +16,6 @@ use crate::store::{StoreError, Writer};
 
 /// How often a store that failed is tried again while nothing waits.
 const PROBE_INTERVAL: Duration = Duration::from_millis(200);
-
-/// How often the queue is looked at for the next command of a caller who was alone, before this thread sleeps: for a few
-/// hundred microseconds, in which others may have the processor.
-const LOOKS: usize = 500;
 
 /// What becomes of one command.
 pub(super) type Reply = Result<Outcome, EngineError>;
@@ -103,10 +100,7 @@ pub(super) struct Worker<C> {
     queue: mpsc::UnboundedReceiver<Submission>,
     /// What was taken out of the queue, but had no place in the batch before.
     carried: Option<Submission>,
-    /// Whether this has a thread of its own, which may wait awake.
-    own_thread: bool,
-    /// Whether the last batch was a single command.
-    was_alone: bool,
+    alone: Alone,
     health: watch::Sender<Health>,
     pulse: Arc<Pulse>,
     clock: C,
@@ -129,27 +123,15 @@ impl<C: Clock> Worker<C> {
         pulse: Arc<Pulse>,
         clock: C,
         options: EngineOptions,
-        own_thread: bool,
+        alone: Alone,
     ) -> Self {
-        Self {
-            writer,
-            queue,
-            carried: None,
-            own_thread,
-            was_alone: false,
-            health,
-            pulse,
-            clock,
-            options,
-            runtime: Handle::current(),
-        }
+        Self { writer, queue, carried: None, alone, health, pulse, clock, options, runtime: Handle::current() }
     }
 
     /// Works until every handle is dropped and everything that waited is answered. It blocks while the store does.
     pub(super) async fn run(mut self) {
         while let Some(first) = self.next().await {
             let batch = self.gather(first);
-            self.was_alone = matches!(batch.as_slice(), [only] if only.commands().len() == 1);
             self.settle(batch);
         }
     }
@@ -168,23 +150,10 @@ impl<C: Clock> Worker<C> {
                 self.set_health(Health::Serving);
             }
         }
-        if let Some(next) = self.look_out() {
+        if let Some(next) = self.alone.look_out(|| self.queue.try_recv().ok()) {
             return Some(next);
         }
         self.queue.recv().await
-    }
-
-    /// Waits awake for the next command of a caller who was alone, and is about to come back: it takes a processor long to
-    /// wake up, beside a commit of one command.
-    fn look_out(&mut self) -> Option<Submission> {
-        let looks = if self.own_thread && self.was_alone { LOOKS } else { 0 };
-        (0..looks).find_map(|_| {
-            let next = self.queue.try_recv().ok();
-            if next.is_none() {
-                thread::yield_now();
-            }
-            next
-        })
     }
 
     /// Adds to `first` what else waits, as far as one batch holds it.
