@@ -20,7 +20,7 @@ use super::wallets::{Charge, HOT, Ids, OPENING, Share, Wallets};
 const FILL_BATCH: u64 = 4_096;
 
 /// More than the log ever holds between two checkpoints.
-const LOG_BYTES: u64 = 40_000_000;
+const LOG_BYTES: u64 = 22_000_000;
 
 /// A ledger on disk, and what it must hold.
 #[derive(Clone)]

@@ -4,7 +4,6 @@
 //! database itself must never be opened by anything but SQLite: closing it would drop SQLite's own locks (POSIX).
 
 mod audit;
-mod backfill;
 mod backup;
 mod immediate;
 mod memory;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
-use super::backfill::Backfill;
 use super::immediate::Immediate;
 use super::memory::Memory;
 use super::open::FileLock;
@@ -17,6 +16,12 @@ use crate::store::{StoreError, Writer};
 
 /// How long one attempt waits for another process's lock. The engine tries again for as long as its commands may wait.
 const LOCK_WAIT: Duration = Duration::from_millis(100);
+
+/// WAL pages between checkpoints. The default of 1000 writes a large table's scattered pages far too often.
+///
+/// The writer makes them itself. A connection beside it that copies while commits go on marks pages as copied that nobody
+/// has synced yet (SQLite syncs the database only when it has copied everything): if that sync fails later, they are lost.
+const WAL_AUTOCHECKPOINT: i64 = 20_000;
 
 /// What the connection caches, in KiB.
 const CACHE_KIB: i64 = 32 * 1024;
@@ -44,8 +49,6 @@ pub(super) struct SqliteWriter {
 
 /// A connection, and what is remembered of what it saw.
 struct Session {
-    /// Before the connection, so that it is dropped before it.
-    backfill: Backfill,
     connection: Connection,
     memory: Option<Memory>,
 }
@@ -77,9 +80,7 @@ impl Writer for SqliteWriter {
         self.in_session(|session| {
             let tx = Immediate::begin(&mut session.connection).map_err(failed)?;
             tx.prepare_cached(TOUCH_SETTING).and_then(|mut touch| touch.execute([])).map_err(failed)?;
-            tx.commit().map_err(failed)?;
-            session.backfill.after_commit(&session.connection);
-            Ok(())
+            tx.commit().map_err(failed)
         })
     }
 }
@@ -90,8 +91,7 @@ impl Session {
         let locked = Immediate::begin(&mut connection).map_err(failed)?;
         secure_wal(path).map_err(StoreError::unavailable)?;
         drop(locked);
-        let backfill = Backfill::start(path, &connection)?;
-        Ok(Self { backfill, connection, memory: None })
+        Ok(Self { connection, memory: None })
     }
 
     /// Opens the database again after a failure, if there is a chance that a batch can be committed.
@@ -111,7 +111,6 @@ impl Session {
             write(&tx, &changes)?;
             tx.commit().map_err(failed)?;
             memory.learn(&changes);
-            self.backfill.after_commit(&self.connection);
         }
         self.memory = Some(memory);
         Ok(outcomes)
@@ -125,6 +124,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.set_prepared_statement_cache_capacity(32);
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", WAL_AUTOCHECKPOINT)?;
     Ok(connection)
 }
 
