@@ -6,26 +6,34 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::thread;
+use std::time::Duration;
+use std::{iter, thread};
+
+use tokio::task;
+use tokio::time::Instant;
 
 /// After so many commands in a row that found nobody else waiting, their caller is taken to be alone.
 const ALONE_AFTER: u32 = 8;
-/// How often to look before sleeping all the same: for a few hundred microseconds, in which any other thread may have the
-/// processor.
+/// How often to look before sleeping all the same; any other thread may have the processor in between.
 const LOOKS: usize = 500;
+/// And for how long: where others do take the processor, a look takes its time.
+const LOOKS_TIME: Duration = Duration::from_millis(1);
 
 /// Whether whoever sends commands is alone. Clones share what they know.
 #[derive(Clone)]
 pub(super) struct Alone {
     /// Commands that found nobody else waiting, one after the other.
     in_a_row: Arc<AtomicU32>,
+    /// Whether the ledger has a thread of its own: else nothing happens while one looks.
     own_thread: bool,
+    /// Whether it has, besides, a processor: else a caller who looks keeps it from working.
+    own_processor: bool,
 }
 
 impl Alone {
-    /// `own_thread` says whether the ledger has a thread of its own: else nothing happens while a caller looks.
     pub(super) fn new(own_thread: bool) -> Self {
-        Self { in_a_row: Arc::default(), own_thread }
+        let own_processor = thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
+        Self { in_a_row: Arc::default(), own_thread, own_processor }
     }
 
     /// Notes that a command comes, and whether others wait.
@@ -34,10 +42,10 @@ impl Alone {
         self.in_a_row.store(in_a_row, Relaxed);
     }
 
-    /// What a look finds, soon; `None` if that is nothing, and at once where nobody is alone.
-    pub(super) fn look_out<T>(&self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-        let alone = self.own_thread && self.in_a_row.load(Relaxed) >= ALONE_AFTER;
-        (0..if alone { LOOKS } else { 0 }).find_map(|_| {
+    /// What a look of the ledger finds, soon; or `None`. For after a batch of one: where it was not the only one under way,
+    /// the others come meanwhile, and share the next.
+    pub(super) fn ledger_looks<T>(&self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+        looks(|| self.own_thread).find_map(|()| {
             let found = look();
             if found.is_none() {
                 thread::yield_now();
@@ -45,40 +53,80 @@ impl Alone {
             found
         })
     }
+
+    /// What a look of a caller finds, soon; `None` if that is nothing, and at once when nobody is alone.
+    ///
+    /// Before each look the runtime's thread does what else there is to do: were others kept from coming, a caller would be
+    /// taken to be alone for that very reason.
+    pub(super) async fn caller_looks<T>(&self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+        let alone = || self.own_thread && self.own_processor && self.in_a_row.load(Relaxed) >= ALONE_AFTER;
+        for () in looks(alone) {
+            task::yield_now().await;
+            if let Some(found) = look() {
+                return Some(found);
+            }
+            thread::yield_now();
+        }
+        None
+    }
+}
+
+/// A turn for each look, as long as it is `so`.
+fn looks(so: impl Fn() -> bool) -> impl Iterator<Item = ()> {
+    let began = Instant::now();
+    iter::repeat_n((), LOOKS).take_while(move |()| so() && began.elapsed() < LOOKS_TIME)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// How often it looks for what is not there.
-    fn looks(alone: &Alone) -> usize {
+    /// How often a caller looks for what is not there.
+    async fn looks(alone: &Alone) -> usize {
         let mut looks = 0;
-        let found: Option<()> = alone.look_out(|| {
+        let look = || {
             looks += 1;
-            None
-        });
-        assert_eq!(found, None);
+            None::<()>
+        };
+        assert_eq!(alone.caller_looks(look).await, None);
         looks
     }
 
-    #[test]
-    fn only_who_was_alone_for_a_while_is_waited_for_awake() {
-        let alone = Alone::new(true);
-        for _ in 0..ALONE_AFTER {
-            assert_eq!(looks(&alone), 0);
-            alone.note(false);
-        }
-        assert_eq!(looks(&alone), LOOKS);
-        assert_eq!(alone.look_out(|| Some(7)), Some(7));
-        alone.note(true);
-        assert_eq!(looks(&alone), 0);
+    fn alone(own_thread: bool, own_processor: bool) -> Alone {
+        Alone { in_a_row: Arc::default(), own_thread, own_processor }
     }
 
-    #[test]
-    fn where_the_ledger_has_no_thread_nobody_waits_awake() {
-        let alone = Alone::new(false);
-        (0..=ALONE_AFTER).for_each(|_| alone.note(false));
-        assert_eq!(looks(&alone), 0);
+    #[tokio::test]
+    async fn only_who_was_alone_for_a_while_waits_awake() {
+        let alone = alone(true, true);
+        for _ in 0..ALONE_AFTER {
+            assert_eq!(looks(&alone).await, 0);
+            alone.note(false);
+        }
+        assert!(looks(&alone).await > 0);
+        assert_eq!(alone.caller_looks(|| Some(7)).await, Some(7));
+        alone.note(true);
+        assert_eq!(looks(&alone).await, 0);
+    }
+
+    #[tokio::test]
+    async fn who_comes_meanwhile_ends_the_looking() {
+        let alone = alone(true, true);
+        (0..ALONE_AFTER).for_each(|_| alone.note(false));
+        let other = alone.clone();
+        // On one thread: it runs only if the caller lets it.
+        let comes = tokio::spawn(async move { other.note(true) });
+        assert!(looks(&alone).await <= 1);
+        comes.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn where_the_ledger_has_no_thread_or_processor_nobody_waits_awake() {
+        for alone in [alone(false, true), alone(true, false)] {
+            (0..=ALONE_AFTER).for_each(|_| alone.note(false));
+            assert_eq!(looks(&alone).await, 0);
+        }
+        assert_eq!(alone(false, true).ledger_looks(|| Some(7)), None);
+        assert_eq!(alone(true, false).ledger_looks(|| Some(7)), Some(7));
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -198,10 +199,15 @@ impl Engine {
         let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| EngineError::Busy)?;
         let (submission, mut answer) = Submission::one(command, deadline, room);
         self.queue.send(submission).map_err(|_| EngineError::Stopped)?;
-        if let Some(reply) = self.alone.look_out(|| answer.try_recv().ok()) {
-            return reply;
+        let look = || match answer.try_recv() {
+            Ok(reply) => Some(reply),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Closed) => Some(Err(EngineError::Stopped)),
+        };
+        match self.alone.caller_looks(look).await {
+            Some(reply) => reply,
+            None => answer.await.unwrap_or(Err(EngineError::Stopped)),
         }
-        answer.await.unwrap_or(Err(EngineError::Stopped))
     }
 
     /// Queues commands, waiting for room if there is none, and returns their answers to come: for streams, which slow

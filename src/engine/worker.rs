@@ -101,6 +101,8 @@ pub(super) struct Worker<C> {
     /// What was taken out of the queue, but had no place in the batch before.
     carried: Option<Submission>,
     alone: Alone,
+    /// Whether the last batch was a single command.
+    was_single: bool,
     health: watch::Sender<Health>,
     pulse: Arc<Pulse>,
     clock: C,
@@ -125,13 +127,25 @@ impl<C: Clock> Worker<C> {
         options: EngineOptions,
         alone: Alone,
     ) -> Self {
-        Self { writer, queue, carried: None, alone, health, pulse, clock, options, runtime: Handle::current() }
+        Self {
+            writer,
+            queue,
+            carried: None,
+            alone,
+            was_single: false,
+            health,
+            pulse,
+            clock,
+            options,
+            runtime: Handle::current(),
+        }
     }
 
     /// Works until every handle is dropped and everything that waited is answered. It blocks while the store does.
     pub(super) async fn run(mut self) {
         while let Some(first) = self.next().await {
             let batch = self.gather(first);
+            self.was_single = matches!(batch.as_slice(), [only] if only.commands().len() == 1);
             self.settle(batch);
         }
     }
@@ -150,7 +164,9 @@ impl<C: Clock> Worker<C> {
                 self.set_health(Health::Serving);
             }
         }
-        if let Some(next) = self.alone.look_out(|| self.queue.try_recv().ok()) {
+        if self.was_single
+            && let Some(next) = self.alone.ledger_looks(|| self.queue.try_recv().ok())
+        {
             return Some(next);
         }
         self.queue.recv().await
@@ -220,7 +236,7 @@ impl<C: Clock> Worker<C> {
     /// Answers a batch on the runtime: one wake-up from this thread, which is free for the next batch, and the callers'
     /// tasks are woken where they run. A caller that is alone is woken without the detour.
     fn answer(&self, batch: Vec<Submission>, replies: Vec<Reply>) {
-        let alone = batch.len() == 1;
+        let single = batch.len() == 1;
         // Room is given back here, not when the runtime comes to the answers: under overload it is busy with refusals, and
         // the ledger would stand idle before a queue that only seems full.
         let decided: Vec<Work> = batch.into_iter().map(Submission::leave).collect();
@@ -230,7 +246,7 @@ impl<C: Clock> Worker<C> {
                 work.answer(&mut replies);
             }
         };
-        if alone {
+        if single {
             answer();
         } else {
             self.runtime.spawn(async { answer() });
