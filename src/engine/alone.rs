@@ -1,8 +1,9 @@
 //! Waiting awake, for a caller who is alone.
 //!
 //! One who sends a command, waits for its answer, and sends the next, waits for one commit and for four threads to wake
-//! up; and a processor that went to sleep meanwhile takes a good part of a commit's time to wake up. So while nobody else
-//! is there, both who wait here, the ledger for the next command and the caller for its answer, stay awake a little.
+//! up; and a processor that went to sleep meanwhile takes a good part of a commit's time to wake up. So both who wait here
+//! stay awake a little: the ledger for the next command, after a batch of one; the caller for his answer, while nobody else
+//! is there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};

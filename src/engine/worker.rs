@@ -234,7 +234,7 @@ impl<C: Clock> Worker<C> {
     }
 
     /// Answers a batch on the runtime: one wake-up from this thread, which is free for the next batch, and the callers'
-    /// tasks are woken where they run. A caller that is alone is woken without the detour.
+    /// tasks are woken where they run. One who has the batch for himself is woken without the detour.
     fn answer(&self, batch: Vec<Submission>, replies: Vec<Reply>) {
         let single = batch.len() == 1;
         // Room is given back here, not when the runtime comes to the answers: under overload it is busy with refusals, and
