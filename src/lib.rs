@@ -12,8 +12,8 @@
 //! | [`config`] | every setting, once |
 //! | [`telemetry`] | logs |
 //! | [`server`] | binds both doors, wires, serves, shuts down |
-//! | [`healthcheck`] | asks a running service whether it is up |
-//! | [`safekeeping`] | verifies, backs up and restores a ledger |
+//! | [`cli::healthcheck`] | asks a running service whether it is up |
+//! | [`cli::maintenance`] | verifies, backs up and restores a ledger |
 //! | [`api`] | the doors: **parse** bytes into commands, render outcomes |
 //! | [`engine`] | group commit: **submit** a command, get its outcome when it is on disk |
 //! | [`store`] | SQLite: **transact** a batch, read what was committed |
@@ -30,11 +30,10 @@
 //! commit.
 
 pub mod api;
+pub mod cli;
 pub mod config;
 pub mod engine;
-pub mod healthcheck;
 pub mod ledger;
-pub mod safekeeping;
 pub mod server;
 pub mod store;
 pub mod telemetry;

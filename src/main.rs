@@ -8,9 +8,10 @@ use anyhow::{Context as _, Result};
 use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use wallet::cli::{healthcheck, maintenance};
 use wallet::config::{CommandLine, EXIT_USAGE, Settings, Task};
 use wallet::server::{Server, raise_file_limit};
-use wallet::{api, healthcheck, safekeeping, telemetry};
+use wallet::{api, telemetry};
 
 /// What one thread allocates another frees here, thousands of times a second: the C library's allocator locks for that.
 #[global_allocator]
@@ -42,10 +43,10 @@ fn main() -> ExitCode {
         Task::Serve => serve(settings),
         Task::Healthcheck => healthcheck::run(settings.http_addr).and_then(|answer| print(&answer)),
         Task::Verify { checkpoint } => {
-            safekeeping::verify(&settings.database_url, checkpoint).and_then(|report| print(&report))
+            maintenance::verify(&settings.database_url, checkpoint).and_then(|report| print(&report))
         }
-        Task::Backup { file } => safekeeping::backup(&settings.database_url, &file).and_then(|report| print(&report)),
-        Task::Restore { file } => safekeeping::restore(&settings.database_url, &file).and_then(|report| print(&report)),
+        Task::Backup { file } => maintenance::backup(&settings.database_url, &file).and_then(|report| print(&report)),
+        Task::Restore { file } => maintenance::restore(&settings.database_url, &file).and_then(|report| print(&report)),
         Task::Openapi => print(&api::rest::openapi()),
     };
     done.map_or_else(

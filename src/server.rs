@@ -1,6 +1,6 @@
 //! Both doors and the ledger behind them, started and stopped together.
 
-mod doors;
+mod listener;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,8 +17,8 @@ use crate::api::{grpc, rest};
 use crate::config::Settings;
 use crate::engine::{Engine, SystemClock};
 use crate::store::{Reader, StoreError};
-use doors::{Door, Version};
-pub use doors::{Patience, raise_file_limit};
+use listener::{Listener, Version};
+pub use listener::{Timeouts, raise_file_limit};
 
 /// How long the ledger gets to end when the doors are closed.
 const LEDGER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -39,7 +39,7 @@ pub struct Server {
     http_addr: SocketAddr,
     grpc_addr: SocketAddr,
     settings: Settings,
-    patience: Patience,
+    timeouts: Timeouts,
     engine: Engine,
     reader: Arc<dyn Reader>,
     ledger_ended: oneshot::Receiver<()>,
@@ -56,14 +56,14 @@ impl Server {
         let store = settings.database_url.open(settings.currency).await?;
         let reader = Arc::clone(&store.reader);
         let (engine, ledger_ended) = Engine::start(store, settings.currency, SystemClock, settings.engine());
-        let patience = Patience::default();
-        Ok(Self { http, grpc, http_addr, grpc_addr, settings, patience, engine, reader, ledger_ended })
+        let timeouts = Timeouts::default();
+        Ok(Self { http, grpc, http_addr, grpc_addr, settings, timeouts, engine, reader, ledger_ended })
     }
 
-    /// The same service with another patience.
+    /// The same service with another timeouts.
     #[must_use]
-    pub fn with_patience(self, patience: Patience) -> Self {
-        Self { patience, ..self }
+    pub fn with_timeouts(self, timeouts: Timeouts) -> Self {
+        Self { timeouts, ..self }
     }
 
     /// Where the REST API listens: the address asked for, with the port that the system chose if that was 0.
@@ -83,8 +83,13 @@ impl Server {
         let connections_max = usize::try_from(self.settings.connections_max).unwrap_or(usize::MAX);
         let rest = rest::router(self.engine.clone(), self.settings.rest());
         let grpc = grpc::router(self.engine.clone(), self.settings.grpc(), shutdown.clone()).await;
-        let door =
-            |listener, router, version| Door { listener, router, version, connections_max, patience: self.patience };
+        let door = |listener, router, version| Listener {
+            listener,
+            router,
+            version,
+            connections_max,
+            timeouts: self.timeouts,
+        };
         let (rest, grpc) = (door(self.http, rest, Version::Http1), door(self.grpc, grpc, Version::Http2));
         tokio::join!(rest.serve(&shutdown), grpc.serve(&shutdown));
         self.reader.close().await;

@@ -4,9 +4,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::harness::Measure;
 use super::report::Summary;
 use super::rows::Series;
-use super::stage::Measure;
 use super::svg::{Chart, Line, short};
 use super::wallets::Ids;
 

@@ -12,7 +12,9 @@
 
 mod bare;
 mod charts;
+mod footprint;
 mod grpc;
+mod harness;
 mod http;
 mod ledger;
 mod load;
@@ -21,8 +23,6 @@ mod peers;
 mod process;
 mod report;
 mod rows;
-mod stage;
-mod stated;
 mod svg;
 mod wallets;
 
@@ -36,12 +36,12 @@ use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
+use self::footprint::Footprint;
+use self::harness::{Harness, Measure};
 use self::load::{Sample, Window};
 use self::options::Options;
 use self::report::Report;
 use self::rows::{Row, Series};
-use self::stage::{Measure, Stage};
-use self::stated::Stated;
 
 /// How much longer than it should a measurement may take before something is taken to hang.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -92,32 +92,32 @@ async fn run(options: &Options, rows: &[Row]) {
     let pictured = if options.charts.is_some() { charts::measures(options.large()) } else { Vec::new() };
     let plan = rows::plan(rows, pictured);
     let dir = TempDir::new_in(&options.dir).expect("a temporary folder");
-    let mut stage = Stage::new(dir, options.time(), &plan).await;
-    let mut stated = Stated::default();
+    let mut harness = Harness::new(dir, options.time(), &plan).await;
+    let mut footprint = Footprint::default();
     let mut series = Series::new();
     for round in 1..=options.rounds {
         for (number, measure) in plan.iter().enumerate() {
             eprintln!("round {round} of {}, {} of {}: {measure}", options.rounds, number + 1, plan.len());
             let top_rate = top_rate(&series, *measure);
-            let measured = timeout(options.time() + PATIENCE, stage.measure(*measure, top_rate));
+            let measured = timeout(options.time() + PATIENCE, harness.measure(*measure, top_rate));
             if let Some(sample) = measured.await.expect("it does not hang") {
                 series.entry(*measure).or_default().push(sample);
             }
         }
     }
-    if let Some(service) = &stage.service {
-        stated.service(service);
+    if let Some(service) = &harness.service {
+        footprint.service(service);
     }
-    let skipped = stage.peers.skipped.clone();
+    let skipped = harness.peers.skipped.clone();
     eprintln!("verifying every ledger");
-    let (_dir, largest) = tokio::task::block_in_place(|| stage.finish());
+    let (_dir, largest) = tokio::task::block_in_place(|| harness.finish());
     if let Some((size, template)) = largest {
-        stated.large(size, &template, Window::of(options.time())).await;
+        footprint.large(size, &template, Window::of(options.time())).await;
     }
     if let Some(dir) = &options.charts {
         charts::draw(dir, &series, options.large()).expect("the charts can be written");
     }
-    let report = Report { rows, plan: &plan, series: &series, stated: &stated, skipped: &skipped };
+    let report = Report { rows, plan: &plan, series: &series, footprint: &footprint, skipped: &skipped };
     if options.json {
         println!("{:#}", report.json());
     } else {

@@ -3,18 +3,18 @@
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
+use super::footprint::Footprint;
+use super::harness::Measure;
 use super::load::Sample;
 use super::process::Usage;
 use super::rows::{Row, Series, Spread};
-use super::stage::Measure;
-use super::stated::Stated;
 
 pub struct Report<'a> {
     pub rows: &'a [Row],
     /// In the order in which it was measured.
     pub plan: &'a [Measure],
     pub series: &'a Series,
-    pub stated: &'a Stated,
+    pub footprint: &'a Footprint,
     pub skipped: &'a [String],
 }
 
@@ -84,10 +84,10 @@ impl Report<'_> {
             );
             println!("| {measure} | {median:.0} | {least:.0} | {most:.0} | {p50} | {p99} |{usage}");
         }
-        if !self.stated.0.is_empty() {
-            println!("\n| stated | |\n|---|---|");
+        if !self.footprint.0.is_empty() {
+            println!("\n| footprint | |\n|---|---|");
         }
-        for (name, value) in &self.stated.0 {
+        for (name, value) in &self.footprint.0 {
             println!("| {name} | {} |", number(*value));
         }
         for skipped in self.skipped {
@@ -116,12 +116,12 @@ impl Report<'_> {
                 "written_bytes_per_operation": summary.usage.map(|usage| usage.2),
             })
         });
-        let stated: serde_json::Map<_, _> =
-            self.stated.0.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        let footprint: serde_json::Map<_, _> =
+            self.footprint.0.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         json!({
             "cores": std::thread::available_parallelism().map_or(0, usize::from),
             "rows": rows.collect::<Vec<_>>(), "measured": measured.collect::<Vec<_>>(),
-            "stated": stated, "skipped": self.skipped,
+            "footprint": footprint, "skipped": self.skipped,
         })
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::harness::Measure;
 use super::load::Sample;
-use super::stage::Measure;
 use super::wallets::Ids;
 
 /// What every round saw of each thing measured.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use wallet::ledger::{
-    Amount, Balance, Book, Command, Commit, Entry, EntryId, EventId, Kind, Outcome, Standing, Timestamp, UserId,
-    Wallet, WalletId,
+    Amount, Balance, Book, Command, Commit, Entry, EntryId, EventId, Kind, Outcome, Timestamp, UserId, Wallet,
+    WalletId, WalletState,
 };
 use wallet::store::{Reader, Store, StoreError, Writer};
 
@@ -17,14 +17,14 @@ struct Unchanging;
 
 const BALANCE: i64 = 100_000;
 
-fn standing(user_id: UserId) -> Option<Standing> {
+fn state(user_id: UserId) -> Option<WalletState> {
     let balance = Balance::from_minor(BALANCE)?;
-    (user_id.get() % 2 == 0).then_some(Standing { balance, sequence: 1, last_entry_id: EntryId::ZERO.next() })
+    (user_id.get() % 2 == 0).then_some(WalletState { balance, sequence: 1, last_entry_id: EntryId::ZERO.next() })
 }
 
 /// How the wallet came to be.
 fn opening(user_id: UserId) -> Option<Entry> {
-    let Standing { balance, sequence, last_entry_id } = standing(user_id)?;
+    let WalletState { balance, sequence, last_entry_id } = state(user_id)?;
     Some(Entry {
         entry_id: last_entry_id,
         user_id,
@@ -47,7 +47,7 @@ impl Writer for Unchanging {
         let decide = |command: &Command| {
             let user_id = command.user_id;
             let mut book = Book::new(Commit::GENESIS, now);
-            book.lay_in_wallet(user_id, standing(user_id));
+            book.lay_in_wallet(user_id, state(user_id));
             book.lay_in_wallet_id(user_id, wallet_id());
             if let Some(entry) = opening(user_id) {
                 book.lay_in_entry(entry);
@@ -66,7 +66,7 @@ impl Writer for Unchanging {
 impl Reader for Unchanging {
     async fn wallet(&self, user_id: UserId, at: Option<Timestamp>) -> Result<Option<Wallet>, StoreError> {
         let created_at = Timestamp::default();
-        let wallet = standing(user_id).map(|Standing { balance, sequence, .. }| Wallet {
+        let wallet = state(user_id).map(|WalletState { balance, sequence, .. }| Wallet {
             user_id,
             wallet_id: wallet_id(),
             balance,

@@ -20,14 +20,14 @@ pub enum Health {
 }
 
 /// What others can see of the worker while it is inside the store, where it may be stuck and tell nothing.
-pub(super) struct Pulse {
+pub(super) struct Watchdog {
     start: Instant,
     /// When the attempt that goes on began, in microseconds after `start`, and one; 0 between attempts.
     busy_since: AtomicU64,
     panics: AtomicU64,
 }
 
-impl Pulse {
+impl Watchdog {
     pub(super) fn new() -> Self {
         Self { start: Instant::now(), busy_since: AtomicU64::new(0), panics: AtomicU64::new(0) }
     }
@@ -61,20 +61,20 @@ impl Pulse {
 #[derive(Clone)]
 pub struct HealthWatch {
     told: watch::Receiver<Health>,
-    pulse: Arc<Pulse>,
+    watchdog: Arc<Watchdog>,
     stall_timeout: Duration,
 }
 
 impl HealthWatch {
-    pub(super) const fn new(told: watch::Receiver<Health>, pulse: Arc<Pulse>, stall_timeout: Duration) -> Self {
-        Self { told, pulse, stall_timeout }
+    pub(super) const fn new(told: watch::Receiver<Health>, watchdog: Arc<Watchdog>, stall_timeout: Duration) -> Self {
+        Self { told, watchdog, stall_timeout }
     }
 
     /// Whether the ledger can commit: the last attempt did, none stands still, and there is a worker to make the next.
     #[must_use]
     pub fn now(&self) -> Health {
         let gone = self.told.has_changed().is_err();
-        if gone || self.pulse.busy_for() > self.stall_timeout { Health::NotServing } else { *self.told.borrow() }
+        if gone || self.watchdog.busy_for() > self.stall_timeout { Health::NotServing } else { *self.told.borrow() }
     }
 
     /// Waits until it is no longer as is `known`, and returns what it is then; `None` when the engine has ended.
@@ -94,7 +94,7 @@ impl HealthWatch {
     /// How often the worker has panicked.
     #[must_use]
     pub fn panics(&self) -> u64 {
-        self.pulse.panics.load(Ordering::Relaxed)
+        self.watchdog.panics.load(Ordering::Relaxed)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Group commit: everything that waits becomes one transaction, and is answered when that is on disk.
 
-mod alone;
 mod clock;
 mod health;
+mod spin;
 mod worker;
 
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use uuid::Uuid;
 
 use crate::ledger::{Command, Commit, Currency, Entry, EntryId, Outcome, Timestamp, UserId, Wallet, WalletId};
 use crate::store::{Reader, Store, StoreError};
-use alone::Alone;
 pub use clock::{Clock, SystemClock};
-use health::Pulse;
+use health::Watchdog;
 pub use health::{Health, HealthWatch, panic_message};
+use spin::AdaptiveSpin;
 use worker::{Reply, Submission, Worker};
 
 /// Commands that can be queued together, if the settings have room for them. Enough for what comes at once to cost one
@@ -35,13 +35,13 @@ const GROUP_SIZE_MAX: usize = 256;
 pub struct Engine {
     queue: mpsc::UnboundedSender<Submission>,
     /// Room for commands that wait.
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     /// The part of it that streams may take: they send as fast as they can, and must leave some to everybody else.
-    stream_room: Arc<Semaphore>,
+    stream_permits: Arc<Semaphore>,
     group_size_max: usize,
     /// What room there is when nobody waits.
     queue_capacity: usize,
-    alone: Alone,
+    spin: AdaptiveSpin,
     reader: Arc<dyn Reader>,
     health: HealthWatch,
     currency: Currency,
@@ -87,7 +87,7 @@ impl From<StoreError> for EngineError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Corrupt { .. } => Self::Corrupt(Arc::new(error)),
-            StoreError::Locked | StoreError::Unavailable(_) | StoreError::Unfit(_) => {
+            StoreError::Locked | StoreError::Unavailable(_) | StoreError::Incompatible(_) => {
                 Self::Unavailable(Arc::new(error))
             }
         }
@@ -167,22 +167,22 @@ impl Engine {
         own_thread: bool,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, submissions) = mpsc::unbounded_channel();
-        let room = Arc::new(Semaphore::new(options.queue_capacity));
+        let permits = Arc::new(Semaphore::new(options.queue_capacity));
         let (health_sender, health) = watch::channel(Health::Serving);
-        let pulse = Arc::new(Pulse::new());
-        let health = HealthWatch::new(health, Arc::clone(&pulse), options.stall_timeout);
-        let alone = Alone::new(own_thread);
-        let worker = Worker::new(store.writer, submissions, health_sender, pulse, clock, options, alone.clone());
+        let watchdog = Arc::new(Watchdog::new());
+        let health = HealthWatch::new(health, Arc::clone(&watchdog), options.stall_timeout);
+        let spin = AdaptiveSpin::new(own_thread);
+        let worker = Worker::new(store.writer, submissions, health_sender, watchdog, clock, options, spin.clone());
         let streams_capacity = (options.queue_capacity / 2).max(1);
-        let stream_room = Arc::new(Semaphore::new(streams_capacity));
+        let stream_permits = Arc::new(Semaphore::new(streams_capacity));
         let group_size_max = GROUP_SIZE_MAX.min(streams_capacity).min(options.batch_size_max);
         let engine = Self {
             queue,
-            room,
-            stream_room,
+            permits,
+            stream_permits,
             group_size_max,
             queue_capacity: options.queue_capacity,
-            alone,
+            spin,
             reader: store.reader,
             health,
             currency,
@@ -195,8 +195,8 @@ impl Engine {
     /// # Errors
     /// [`EngineError`]; [`EngineError::Busy`] at once when the queue is full.
     pub async fn submit(&self, command: Command, deadline: Option<Instant>) -> Result<Outcome, EngineError> {
-        self.note_company();
-        let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| EngineError::Busy)?;
+        self.record_arrival();
+        let room = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| EngineError::Busy)?;
         let (submission, mut answer) = Submission::one(command, deadline, room);
         self.queue.send(submission).map_err(|_| EngineError::Stopped)?;
         let look = || match answer.try_recv() {
@@ -204,7 +204,7 @@ impl Engine {
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Closed) => Some(Err(EngineError::Stopped)),
         };
-        match self.alone.caller_looks(look).await {
+        match self.spin.spin_for_reply(look).await {
             Some(reply) => reply,
             None => answer.await.unwrap_or(Err(EngineError::Stopped)),
         }
@@ -221,19 +221,19 @@ impl Engine {
     /// If there are more than [`group_size_max`](Self::group_size_max).
     pub async fn enqueue(&self, commands: Vec<Command>, deadline: Option<Instant>) -> Result<Answers, EngineError> {
         assert!(commands.len() <= self.group_size_max, "{} commands are queued together", commands.len());
-        self.note_company();
+        self.record_arrival();
         let size = u32::try_from(commands.len()).unwrap_or(u32::MAX);
         let acquire = async |room: &Arc<Semaphore>| Arc::clone(room).acquire_many_owned(size).await;
-        let among_streams = acquire(&self.stream_room).await.map_err(|_| EngineError::Stopped)?;
-        let room = acquire(&self.room).await.map_err(|_| EngineError::Stopped)?;
+        let among_streams = acquire(&self.stream_permits).await.map_err(|_| EngineError::Stopped)?;
+        let room = acquire(&self.permits).await.map_err(|_| EngineError::Stopped)?;
         let (submission, answers) = Submission::many(commands, deadline, [room, among_streams]);
         self.queue.send(submission).map_err(|_| EngineError::Stopped)?;
         Ok(Answers(answers))
     }
 
     /// Notes whether the command that comes finds others waiting.
-    fn note_company(&self) {
-        self.alone.note(self.room.available_permits() < self.queue_capacity);
+    fn record_arrival(&self) {
+        self.spin.record_arrival(self.permits.available_permits() < self.queue_capacity);
     }
 
     /// How many commands can be queued together, at the most.

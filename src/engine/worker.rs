@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{self, Instant};
 
-use super::alone::Alone;
-use super::health::{Health, Pulse};
+use super::health::{Health, Watchdog};
+use super::spin::AdaptiveSpin;
 use super::{Clock, EngineError, EngineOptions};
 use crate::ledger::{Command, Outcome};
 use crate::store::{StoreError, Writer};
@@ -69,13 +69,13 @@ impl Submission {
     }
 
     /// Gives its room to others, for it no longer waits; what is left is to be answered.
-    fn leave(self) -> Work {
+    fn release(self) -> Work {
         self.work
     }
 
     /// Answers every command with the same error.
-    fn refuse(self, error: &EngineError) {
-        self.leave().answer(&mut iter::repeat_with(|| Err(error.clone())));
+    fn fail(self, error: &EngineError) {
+        self.release().answer(&mut iter::repeat_with(|| Err(error.clone())));
     }
 }
 
@@ -100,11 +100,11 @@ pub(super) struct Worker<C> {
     queue: mpsc::UnboundedReceiver<Submission>,
     /// What was taken out of the queue, but had no place in the batch before.
     carried: Option<Submission>,
-    alone: Alone,
+    spin: AdaptiveSpin,
     /// Whether the last batch was a single command.
     was_single: bool,
     health: watch::Sender<Health>,
-    pulse: Arc<Pulse>,
+    watchdog: Arc<Watchdog>,
     clock: C,
     options: EngineOptions,
     runtime: Handle,
@@ -122,19 +122,19 @@ impl<C: Clock> Worker<C> {
         writer: Box<dyn Writer>,
         queue: mpsc::UnboundedReceiver<Submission>,
         health: watch::Sender<Health>,
-        pulse: Arc<Pulse>,
+        watchdog: Arc<Watchdog>,
         clock: C,
         options: EngineOptions,
-        alone: Alone,
+        spin: AdaptiveSpin,
     ) -> Self {
         Self {
             writer,
             queue,
             carried: None,
-            alone,
+            spin,
             was_single: false,
             health,
-            pulse,
+            watchdog,
             clock,
             options,
             runtime: Handle::current(),
@@ -146,7 +146,7 @@ impl<C: Clock> Worker<C> {
         while let Some(first) = self.next().await {
             let batch = self.gather(first);
             self.was_single = matches!(batch.as_slice(), [only] if only.commands().len() == 1);
-            self.settle(batch);
+            self.process_batch(batch);
         }
     }
 
@@ -160,12 +160,12 @@ impl<C: Clock> Worker<C> {
             if let Ok(submission) = time::timeout(PROBE_INTERVAL, self.queue.recv()).await {
                 return submission;
             }
-            if let Some(Ok(())) = self.pulse.attempt(|| self.writer.probe()) {
+            if let Some(Ok(())) = self.watchdog.attempt(|| self.writer.probe()) {
                 self.set_health(Health::Serving);
             }
         }
         if self.was_single
-            && let Some(next) = self.alone.ledger_looks(|| self.queue.try_recv().ok())
+            && let Some(next) = self.spin.spin_for_work(|| self.queue.try_recv().ok())
         {
             return Some(next);
         }
@@ -190,9 +190,9 @@ impl<C: Clock> Worker<C> {
     }
 
     /// Answers every command of a batch.
-    fn settle(&mut self, mut batch: Vec<Submission>) {
+    fn process_batch(&mut self, mut batch: Vec<Submission>) {
         loop {
-            batch = refuse_if(batch, |submission| {
+            batch = fail_if(batch, |submission| {
                 submission.deadline.is_some_and(|deadline| deadline <= Instant::now()).then_some(EngineError::Deadline)
             });
             if batch.is_empty() {
@@ -221,7 +221,7 @@ impl<C: Clock> Worker<C> {
                 let (left, right) = commands.split_at(commands.len() / 2);
                 let mut replies = Vec::with_capacity(commands.len());
                 for half in [left, right] {
-                    let result = self.transact_patiently(half);
+                    let result = self.transact_retrying_lock(half);
                     replies.extend(self.replies(half, result));
                 }
                 replies
@@ -239,7 +239,7 @@ impl<C: Clock> Worker<C> {
         let single = batch.len() == 1;
         // Room is given back here, not when the runtime comes to the answers: under overload it is busy with refusals, and
         // the ledger would stand idle before a queue that only seems full.
-        let decided: Vec<Work> = batch.into_iter().map(Submission::leave).collect();
+        let decided: Vec<Work> = batch.into_iter().map(Submission::release).collect();
         let answer = move || {
             let mut replies = replies.into_iter();
             for work in decided {
@@ -259,11 +259,11 @@ impl<C: Clock> Worker<C> {
             assert_eq!(outcomes.len(), commands.len(), "a store answers each command of a batch");
             Ok(outcomes)
         };
-        self.pulse.attempt(attempt).ok_or(Failure::Panic)?.map_err(Failure::Store)
+        self.watchdog.attempt(attempt).ok_or(Failure::Panic)?.map_err(Failure::Store)
     }
 
     /// Waits for another process's lock as long as a command may, counted from now.
-    fn transact_patiently(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, Failure> {
+    fn transact_retrying_lock(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, Failure> {
         let began = Instant::now();
         loop {
             match self.transact(commands) {
@@ -277,7 +277,7 @@ impl<C: Clock> Worker<C> {
     fn wait_for_lock(&self, batch: Vec<Submission>) -> Vec<Submission> {
         let waiting = batch.len();
         let locked = Arc::new(StoreError::Locked);
-        let batch = refuse_if(batch, |submission| {
+        let batch = fail_if(batch, |submission| {
             let waited = submission.submitted_at.elapsed();
             (waited >= self.options.lock_timeout).then(|| EngineError::Unavailable(Arc::clone(&locked)))
         });
@@ -313,11 +313,11 @@ impl<C: Clock> Worker<C> {
 }
 
 /// Refuses the submissions for which there is an error, and returns the others in their order.
-fn refuse_if(batch: Vec<Submission>, error: impl Fn(&Submission) -> Option<EngineError>) -> Vec<Submission> {
+fn fail_if(batch: Vec<Submission>, error: impl Fn(&Submission) -> Option<EngineError>) -> Vec<Submission> {
     let mut left = Vec::with_capacity(batch.len());
     for submission in batch {
         match error(&submission) {
-            Some(error) => submission.refuse(&error),
+            Some(error) => submission.fail(&error),
             None => left.push(submission),
         }
     }

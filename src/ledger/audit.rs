@@ -3,20 +3,20 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use super::{Amount, Balance, Checkpoint, Commit, Entry, Finding, Kind, Standing, Timestamp, UserId};
+use super::{Amount, Balance, Checkpoint, Commit, Entry, Finding, Kind, Timestamp, UserId, WalletState};
 
 /// Walks a whole ledger in order and recomputes it.
 ///
 /// Feed it the entries of each commit ([`entry`](Audit::entry)) and then the commit ([`commit`](Audit::commit)), from
 /// the first to the last; then every wallet as it is stored ([`wallet`](Audit::wallet)); then
-/// [`finish`](Audit::finish). The first thing that is wrong ends the walk. It holds one [`Standing`] a wallet in
+/// [`finish`](Audit::finish). The first thing that is wrong ends the walk. It holds one [`WalletState`] a wallet in
 /// memory, and the entries of one commit.
 #[derive(Debug)]
 pub struct Audit {
     head: Commit,
     pending: Vec<Entry>,
     /// Where each wallet should stand, and when it was opened. A wallet that was checked is taken out.
-    wallets: HashMap<UserId, (Standing, Timestamp)>,
+    wallets: HashMap<UserId, (WalletState, Timestamp)>,
     wallets_right: u64,
     /// What the walk must come by, if an earlier checkpoint is known.
     checkpoint: Option<Checkpoint>,
@@ -65,19 +65,19 @@ impl Audit {
             return Err(Finding::Time { entry_id });
         }
         let known = self.wallets.get(&user_id).copied();
-        let standing = known.map(|(standing, _)| standing);
-        if (entry.kind == Kind::Open) != standing.is_none() {
+        let state = known.map(|(state, _)| state);
+        if (entry.kind == Kind::Open) != state.is_none() {
             return Err(Finding::Opening { entry_id, user_id });
         }
-        let expected = standing.map_or(0, |standing| standing.sequence) + 1;
+        let expected = state.map_or(0, |state| state.sequence) + 1;
         if entry.sequence != expected {
             return Err(Finding::Sequence { entry_id, user_id, expected, found: entry.sequence });
         }
-        let expected = standing.map(|standing| standing.last_entry_id);
+        let expected = state.map(|state| state.last_entry_id);
         if entry.previous_entry_id != expected {
             return Err(Finding::Previous { entry_id, user_id, expected, found: entry.previous_entry_id });
         }
-        let before = standing.map_or(Balance::ZERO, |standing| standing.balance);
+        let before = state.map_or(Balance::ZERO, |state| state.balance);
         let Entry { kind, amount, balance_after: balance, .. } = *entry;
         if kind.apply(before, amount) != Some(balance) {
             return Err(Finding::Balance { entry_id, user_id, kind, before, amount, found: balance });
@@ -85,9 +85,9 @@ impl Audit {
         if kind == Kind::Rollback && !gives_back(entry, charge) {
             return Err(Finding::Rollback { entry_id, user_id });
         }
-        let standing = Standing { balance, sequence: entry.sequence, last_entry_id: entry_id };
+        let state = WalletState { balance, sequence: entry.sequence, last_entry_id: entry_id };
         let opened_at = known.map_or(entry.created_at, |(_, opened_at)| opened_at);
-        self.wallets.insert(user_id, (standing, opened_at));
+        self.wallets.insert(user_id, (state, opened_at));
         self.pending.push(*entry);
         Ok(())
     }
@@ -124,12 +124,12 @@ impl Audit {
     /// Checks a wallet as it is stored, and when its user was made, after all entries.
     ///
     /// # Errors
-    /// [`Finding::WalletWithoutEntries`], [`Finding::Standing`], [`Finding::UserTime`].
-    pub fn wallet(&mut self, user_id: UserId, found: Standing, created_at: Timestamp) -> Result<(), Finding> {
+    /// [`Finding::WalletWithoutEntries`], [`Finding::WalletState`], [`Finding::UserTime`].
+    pub fn wallet(&mut self, user_id: UserId, found: WalletState, created_at: Timestamp) -> Result<(), Finding> {
         let known = self.wallets.remove(&user_id);
         let (expected, opened_at) = known.ok_or(Finding::WalletWithoutEntries { user_id })?;
         if expected != found {
-            return Err(Finding::Standing { user_id, expected, found });
+            return Err(Finding::WalletState { user_id, expected, found });
         }
         if opened_at != created_at {
             return Err(Finding::UserTime { user_id });
@@ -191,8 +191,8 @@ mod tests {
             audit.entry(entry, charge)?;
         }
         audit.commit(&changes.commit.unwrap())?;
-        for (user_id, _, standing) in &changes.opened {
-            audit.wallet(*user_id, *standing, Timestamp::from_microseconds(3))?;
+        for (user_id, _, state) in &changes.opened {
+            audit.wallet(*user_id, *state, Timestamp::from_microseconds(3))?;
         }
         audit.finish()
     }
@@ -247,7 +247,7 @@ mod tests {
         let other = EventId::new(77).unwrap();
         assert!(matches!(found(|l| l.entries[1].event_id = other), Finding::Rollback { .. }));
         assert!(matches!(found(|l| l.entries[3].event_id = other), Finding::CommitHash { .. }));
-        assert!(matches!(found(|l| l.opened[0].2.balance = zero), Finding::Standing { .. }));
+        assert!(matches!(found(|l| l.opened[0].2.balance = zero), Finding::WalletState { .. }));
         assert!(matches!(found(|l| l.opened.clear()), Finding::WalletMissing { .. }));
         let commit = |l: &mut Changes, id| l.commit.as_mut().unwrap().commit_id = id;
         assert!(matches!(found(|l| commit(l, 2)), Finding::CommitOrder { expected: 1, found: 2 }));
@@ -256,15 +256,15 @@ mod tests {
     #[test]
     fn a_wallet_without_entries_or_with_another_time_is_found() {
         let changes = ledger();
-        let (user_id, _, standing) = changes.opened[0];
+        let (user_id, _, state) = changes.opened[0];
         let mut audit = Audit::new(None);
         let nobody = UserId::new(2).unwrap();
-        let found = audit.wallet(nobody, standing, Timestamp::default());
+        let found = audit.wallet(nobody, state, Timestamp::default());
         assert_eq!(found, Err(Finding::WalletWithoutEntries { user_id: nobody }));
         audit.entry(&changes.entries[0], None).unwrap();
-        let standing = Standing { last_entry_id: changes.entries[0].entry_id, sequence: 1, ..standing };
-        let standing = Standing { balance: changes.entries[0].balance_after, ..standing };
-        let found = audit.wallet(user_id, standing, Timestamp::from_microseconds(4));
+        let state = WalletState { last_entry_id: changes.entries[0].entry_id, sequence: 1, ..state };
+        let state = WalletState { balance: changes.entries[0].balance_after, ..state };
+        let found = audit.wallet(user_id, state, Timestamp::from_microseconds(4));
         assert_eq!(found, Err(Finding::UserTime { user_id }));
     }
 
@@ -279,8 +279,8 @@ mod tests {
                 audit.entry(entry, charge)
             })?;
             audit.commit(&head)?;
-            let (user_id, _, standing) = changes.opened[0];
-            audit.wallet(user_id, standing, Timestamp::from_microseconds(3))?;
+            let (user_id, _, state) = changes.opened[0];
+            audit.wallet(user_id, state, Timestamp::from_microseconds(3))?;
             audit.finish()
         };
         assert!(audit_against(1, head.hash).is_ok());

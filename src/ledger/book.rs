@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Action, Amount, Balance, Command, Commit, Entry, EntryKey, EventId, Kind, Outcome, Receipt, Refusal, Standing,
-    Timestamp, UserId, WalletId,
+    Action, Amount, Balance, Command, Commit, Entry, EntryKey, EventId, Kind, Outcome, Receipt, Refusal, Timestamp,
+    UserId, WalletId, WalletState,
 };
 
 /// The wallets and entries that a batch touches, open at the head of the ledger.
@@ -35,7 +35,7 @@ pub struct Book {
     head: Commit,
     now: Timestamp,
     /// `None` is a user that does not exist.
-    wallets: HashMap<UserId, Option<Standing>>,
+    wallets: HashMap<UserId, Option<WalletState>>,
     /// Of wallets that the batch opens, or asks to.
     wallet_ids: HashMap<UserId, WalletId>,
     entries: HashMap<EntryKey, Entry>,
@@ -48,9 +48,9 @@ pub struct Changes {
     /// The new entries, in ledger order.
     pub entries: Vec<Entry>,
     /// The wallets that were made, with where they stand at the end, by user.
-    pub opened: Vec<(UserId, WalletId, Standing)>,
-    /// The other wallets that moved, with where they stand at the end, by user.
-    pub moved: Vec<(UserId, Standing)>,
+    pub opened: Vec<(UserId, WalletId, WalletState)>,
+    /// The other wallets that updated, with where they stand at the end, by user.
+    pub updated: Vec<(UserId, WalletState)>,
     /// The commit that chains the entries; `None` when there are none.
     pub commit: Option<Commit>,
 }
@@ -74,8 +74,8 @@ impl Book {
     ///
     /// # Panics
     /// If it is done again: what was decided in between would be lost.
-    pub fn lay_in_wallet(&mut self, user_id: UserId, standing: Option<Standing>) {
-        let previous = self.wallets.insert(user_id, standing);
+    pub fn lay_in_wallet(&mut self, user_id: UserId, state: Option<WalletState>) {
+        let previous = self.wallets.insert(user_id, state);
         assert!(previous.is_none(), "the wallet of user {user_id} was laid in twice");
     }
 
@@ -98,11 +98,11 @@ impl Book {
     /// If the command's wallet was not laid in: that is a bug of the store, and deciding would be a guess.
     pub fn decide(&mut self, command: &Command) -> Outcome {
         let Command { user_id, event_id, action } = *command;
-        let standing = *self.wallets.get(&user_id).expect("the wallets of a batch are laid in before it is decided");
-        let outcome = match (standing, action) {
+        let state = *self.wallets.get(&user_id).expect("the wallets of a batch are laid in before it is decided");
+        let outcome = match (state, action) {
             (None, Action::Open { wallet_id, opening }) => self.open(user_id, wallet_id, opening),
             (None, _) => Err(Refusal::UnknownUser),
-            (Some(standing), action) => self.decide_for(user_id, event_id, standing, action),
+            (Some(state), action) => self.decide_for(user_id, event_id, state, action),
         };
         outcome.unwrap_or_else(Outcome::Refused)
     }
@@ -119,7 +119,7 @@ impl Book {
         &mut self,
         user_id: UserId,
         event_id: EventId,
-        standing: Standing,
+        state: WalletState,
         action: Action,
     ) -> Result<Outcome, Refusal> {
         let kind = action.kind();
@@ -144,9 +144,9 @@ impl Book {
             }
             let wallet_id = if kind == Kind::Open { self.wallet_ids.get(&user_id).copied() } else { None };
             let receipt = Receipt { entry, applied, wallet_id };
-            return Ok(Outcome::Replayed { receipt, current_balance: standing.balance });
+            return Ok(Outcome::Replayed { receipt, current_balance: state.balance });
         }
-        let entry = self.write(user_id, event_id, kind, amount, Some(standing))?;
+        let entry = self.write(user_id, event_id, kind, amount, Some(state))?;
         Ok(Outcome::Applied(Receipt { entry, applied, wallet_id: None }))
     }
 
@@ -157,9 +157,9 @@ impl Book {
         event_id: EventId,
         kind: Kind,
         amount: Amount,
-        standing: Option<Standing>,
+        state: Option<WalletState>,
     ) -> Result<Entry, Refusal> {
-        let before = standing.map_or(Balance::ZERO, |standing| standing.balance);
+        let before = state.map_or(Balance::ZERO, |state| state.balance);
         let balance_after = kind.apply(before, amount).ok_or(match kind {
             Kind::Charge | Kind::Withdrawal => Refusal::BalanceTooLow { balance: before },
             Kind::Open | Kind::Win | Kind::Rollback | Kind::Deposit => Refusal::BalanceLimit,
@@ -169,16 +169,16 @@ impl Book {
         let entry = Entry {
             entry_id: last_entry_id.next(),
             user_id,
-            sequence: standing.map_or(0, |standing| standing.sequence) + 1,
+            sequence: state.map_or(0, |state| state.sequence) + 1,
             kind,
             event_id,
             amount,
             balance_after,
-            previous_entry_id: standing.map(|standing| standing.last_entry_id),
+            previous_entry_id: state.map(|state| state.last_entry_id),
             created_at: self.now,
         };
-        let standing = Standing { balance: balance_after, sequence: entry.sequence, last_entry_id: entry.entry_id };
-        self.wallets.insert(user_id, Some(standing));
+        let state = WalletState { balance: balance_after, sequence: entry.sequence, last_entry_id: entry.entry_id };
+        self.wallets.insert(user_id, Some(state));
         let known = self.entries.insert(entry.key(), entry);
         assert!(known.is_none(), "an entry is written once: {entry:?}");
         self.written.push(entry);
@@ -205,11 +205,11 @@ impl Book {
         touched.dedup();
         let mut changes = Changes { commit: Some(commit), ..Changes::default() };
         for user_id in touched {
-            let standing = self.wallets[&user_id].expect("a wallet with an entry exists");
+            let state = self.wallets[&user_id].expect("a wallet with an entry exists");
             if opened.contains(&user_id) {
-                changes.opened.push((user_id, self.wallet_ids[&user_id], standing));
+                changes.opened.push((user_id, self.wallet_ids[&user_id], state));
             } else {
-                changes.moved.push((user_id, standing));
+                changes.updated.push((user_id, state));
             }
         }
         changes.entries = self.written;
@@ -403,8 +403,8 @@ mod tests {
     fn changes_hold_the_entries_in_order_and_where_each_wallet_stands() {
         let mut book = book(1_000);
         let other = UserId::new(1).unwrap();
-        let standing = Standing { balance: Balance::ZERO, sequence: 4, last_entry_id: EntryId::new(9).unwrap() };
-        book.lay_in_wallet(other, Some(standing));
+        let state = WalletState { balance: Balance::ZERO, sequence: 4, last_entry_id: EntryId::new(9).unwrap() };
+        book.lay_in_wallet(other, Some(state));
         book.decide(&charge(1, 100));
         book.decide(&Command::win(other, event(1), 5).unwrap());
         let changes = book.changes();
@@ -413,8 +413,8 @@ mod tests {
         assert_eq!(changes.entries[2].previous_entry_id, EntryId::new(9));
         assert_eq!(changes.opened.len(), 1);
         assert_eq!(changes.opened[0].2.balance.minor(), 900);
-        assert_eq!(changes.moved.len(), 1);
-        assert_eq!(changes.moved[0].1.sequence, 5);
+        assert_eq!(changes.updated.len(), 1);
+        assert_eq!(changes.updated[0].1.sequence, 5);
         let commit = changes.commit.unwrap();
         assert_eq!((commit.commit_id, commit.last_entry_id.get()), (1, 3));
         assert_eq!(commit.hash, Commit::GENESIS.hash.chain(&changes.entries));

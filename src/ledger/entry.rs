@@ -161,7 +161,7 @@ pub struct Wallet {
 
 /// Where a wallet stands: all that a rule needs to know of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct WalletState {
     pub balance: Balance,
     /// How many entries its history has.
     pub sequence: i64,

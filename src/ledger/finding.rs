@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::{Amount, Balance, CommitHash, EntryId, Kind, Standing, UserId};
+use super::{Amount, Balance, CommitHash, EntryId, Kind, UserId, WalletState};
 
 /// The first thing that is wrong with a ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -53,7 +53,7 @@ pub enum Finding {
     Uncommitted { entry_id: EntryId },
     /// A stored wallet stands where its entries left it.
     #[error("the wallet of user {user_id} stands at {found}, its entries leave it at {expected}")]
-    Standing { user_id: UserId, expected: Standing, found: Standing },
+    WalletState { user_id: UserId, expected: WalletState, found: WalletState },
     /// Every wallet has entries.
     #[error("the wallet of user {user_id} has no entries")]
     WalletWithoutEntries { user_id: UserId },
@@ -86,7 +86,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for WalletState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { balance, sequence, last_entry_id } = self;
         write!(f, "{} minor units after {sequence} entries, the last of them {last_entry_id}", balance.minor())
@@ -106,7 +106,7 @@ mod tests {
         let text = finding.to_string();
         assert!(text.contains("none") && text.contains('2'), "{text}");
         let balance = Balance::from_minor(900).unwrap();
-        let standing = Standing { balance, sequence: 2, last_entry_id: entry_id };
-        assert_eq!(standing.to_string(), "900 minor units after 2 entries, the last of them 3");
+        let state = WalletState { balance, sequence: 2, last_entry_id: entry_id };
+        assert_eq!(state.to_string(), "900 minor units after 2 entries, the last of them 3");
     }
 }

@@ -26,7 +26,7 @@ pub use audit::{Audit, AuditReport};
 pub use book::{Book, Changes};
 pub use checkpoint::{Checkpoint, NotACheckpoint};
 pub use command::{Action, Command};
-pub use entry::{Commit, CommitHash, Entry, EntryKey, Kind, Standing, Timestamp, Wallet};
+pub use entry::{Commit, CommitHash, Entry, EntryKey, Kind, Timestamp, Wallet, WalletState};
 pub use finding::Finding;
 pub use id::{EntryId, EventId, UserId, WalletId};
 pub use money::{Amount, Balance, Currency, DecimalError, UnknownCurrency, parse_decimal};

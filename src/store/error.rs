@@ -18,7 +18,7 @@ pub enum StoreError {
     Corrupt { table: &'static str, column: &'static str, row: i64, found: String },
     /// The database cannot be served by this program with these settings; it was left as it is.
     #[error("{0}")]
-    Unfit(String),
+    Incompatible(String),
 }
 
 impl StoreError {

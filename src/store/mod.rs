@@ -84,14 +84,14 @@ impl FromStr for Location {
     type Err = StoreError;
 
     fn from_str(url: &str) -> Result<Self, Self::Err> {
-        let unfit = |why: &str| Err(StoreError::Unfit(why.to_owned()));
+        let incompatible = |why: &str| Err(StoreError::Incompatible(why.to_owned()));
         let Some(path) = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")) else {
-            return unfit("it must begin with sqlite://");
+            return incompatible("it must begin with sqlite://");
         };
         match path {
-            "" => unfit("the path is missing"),
-            _ if path.contains(":memory:") => unfit("money must be on disk"),
-            _ if path.contains('?') => unfit("it takes no parameters"),
+            "" => incompatible("the path is missing"),
+            _ if path.contains(":memory:") => incompatible("money must be on disk"),
+            _ if path.contains('?') => incompatible("it takes no parameters"),
             path => Ok(Self::Sqlite(PathBuf::from(path))),
         }
     }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use wallet::config::Settings;
-use wallet::server::{Patience, Server};
+use wallet::server::{Server, Timeouts};
 use wallet::store::Location;
 
 /// A running service. Dropped, it is told to stop and its database is deleted.
@@ -98,14 +98,14 @@ impl App {
     }
 
     pub async fn spawn_with(change: impl FnOnce(&mut Settings)) -> Self {
-        Self::spawn_patient(change, Patience::default()).await
+        Self::spawn_with_timeouts(change, Timeouts::default()).await
     }
 
-    pub async fn spawn_patient(change: impl FnOnce(&mut Settings), patience: Patience) -> Self {
+    pub async fn spawn_with_timeouts(change: impl FnOnce(&mut Settings), timeouts: Timeouts) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let mut settings = settings(&dir);
         change(&mut settings);
-        let server = Server::start(settings).await.expect("the service starts").with_patience(patience);
+        let server = Server::start(settings).await.expect("the service starts").with_timeouts(timeouts);
         let (http, grpc) = (server.http_addr(), server.grpc_addr());
         let shutdown = CancellationToken::new();
         let served = tokio::spawn(server.run(shutdown.clone()));

@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 use tonic_types::StatusExt as _;
-use wallet::api::code::Problem;
 use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
 use wallet::api::grpc::proto::{
     ChargeRequest, DepositRequest, GetWalletRequest, RollbackRequest, WinRequest, WithdrawRequest,
 };
+use wallet::api::reason::Problem;
 use wallet::ledger::{Action, Command, Currency, UserId};
 
 use crate::linear::Model;

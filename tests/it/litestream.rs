@@ -59,7 +59,7 @@ fn restore(litestream: &Path, replica: &str, database: &Path, dir: &TempDir) -> 
         assert!(began.elapsed() < PATIENCE, "not all was replicated: {output:?}");
         std::thread::sleep(Duration::from_millis(250));
     }
-    unreachable!("the loop ends with its patience")
+    unreachable!("the loop ends with its timeouts")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use wallet::api::code::Reason;
+use wallet::api::reason::Reason;
 
 use crate::app::App;
 

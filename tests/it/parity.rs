@@ -2,11 +2,11 @@
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
-use wallet::api::code::{Call, Reason};
 use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
 use wallet::api::grpc::proto::{
     ChargeRequest, CreateWalletRequest, DepositRequest, GetWalletRequest, RollbackRequest, WinRequest, WithdrawRequest,
 };
+use wallet::api::reason::{Call, Reason};
 
 use crate::app::App;
 
@@ -24,7 +24,7 @@ enum Step {
     Get(i64),
 }
 
-/// An outcome in neither door's words: the balance (minor) and whether it was a replay, or the reason and sentence.
+/// An outcome in neither door's words: the balance (minor) and whether it was a replay, or the reason and message.
 type Told = Result<(i64, bool), (String, String)>;
 
 fn decimal(minor: i64) -> String {
@@ -101,7 +101,7 @@ async fn by_grpc(client: &mut Client, step: Step) -> Told {
     })
 }
 
-/// What both doors must tell: the same as [`Told`], but for the sentence.
+/// What both doors must tell: the same as [`Told`], but for the message.
 type Expected = Result<(i64, bool), &'static str>;
 
 /// Each step and what both doors must tell of it.

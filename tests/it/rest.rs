@@ -27,8 +27,8 @@ async fn app() -> App {
 
 /// Asserts an error: its status, its reason, and its whole body.
 #[track_caller]
-fn assert_error(reply: &Reply, status: u16, reason: &str, sentence: &str) {
-    let body = json!({ "success": false, "error": sentence });
+fn assert_error(reply: &Reply, status: u16, reason: &str, message: &str) {
+    let body = json!({ "success": false, "error": message });
     assert_eq!((reply.status, reply.header("wallet-reason"), reply.json()), (status, reason, body));
     assert_eq!(reply.header("content-type"), "application/json");
     assert!(reply.text().starts_with(r#"{"success":false,"error":""#), "{}", reply.text());
@@ -171,7 +171,7 @@ async fn every_spelling_of_an_amount_is_the_same_amount() {
         let reply = app.post("/api/v1/charge", &body).await;
         assert_eq!((reply.status, reply.header("idempotent-replayed")), (200, "true"), "{amount}");
     }
-    for (amount, sentence) in [
+    for (amount, message) in [
         ("1.005", "Amount has more than 2 decimals"),
         ("1e-99999999", "Amount has more than 2 decimals"),
         ("1e400", "Amount is out of range"),
@@ -185,7 +185,7 @@ async fn every_spelling_of_an_amount_is_the_same_amount() {
         ("01", "Request body is not valid JSON"),
     ] {
         let body = format!(r#"{{"UserId":123123,"EventId":5,"Amount":{amount}}}"#);
-        assert_error(&app.post("/api/v1/charge", &body).await, 400, "INVALID_REQUEST", sentence);
+        assert_error(&app.post("/api/v1/charge", &body).await, 400, "INVALID_REQUEST", message);
     }
     let zero = app.post("/api/v1/charge", r#"{"UserId":123123,"EventId":6,"Amount":-0.0}"#).await;
     assert_eq!(zero.status, 200);
@@ -218,7 +218,7 @@ async fn every_spelling_of_an_id_is_the_same_id() {
 async fn a_malformed_body_is_refused_in_a_sentence_that_names_what_is_wrong() {
     let app = app().await;
     let missing = |name: &str| format!("{name} is missing from the request");
-    for (path, body, sentence) in [
+    for (path, body, message) in [
         ("charge", "{}", missing("UserId")),
         ("charge", r#"{"UserId":1,"Amount":"x"}"#, missing("EventId")),
         ("charge", r#"{"UserId":1,"EventId":1,"amount":1}"#, missing("Amount")),
@@ -235,7 +235,7 @@ async fn a_malformed_body_is_refused_in_a_sentence_that_names_what_is_wrong() {
         ("charge", "{}{}", "Request body is not valid JSON".to_owned()),
         ("charge", &"[".repeat(60_000), "Request body is not valid JSON".to_owned()),
     ] {
-        assert_error(&app.post(&format!("/api/v1/{path}"), body).await, 400, "INVALID_REQUEST", &sentence);
+        assert_error(&app.post(&format!("/api/v1/{path}"), body).await, 400, "INVALID_REQUEST", &message);
     }
     let deep = format!(r#"{{"More":{}{},{}"#, "[".repeat(30_000), "]".repeat(30_000), &CHARGE[1..]);
     assert_eq!(app.post("/api/v1/charge", &deep).await.status, 200, "what is not asked for is passed over");
@@ -310,7 +310,7 @@ async fn a_history_is_paged_newest_first() {
     assert_ok(&none, r#"{"success":true,"UserId":123123,"Entries":[],"NextBefore":null}"#);
     let limit = "limit must be a whole number from 1 to 1000";
     let before = "before must be a whole number from 0 to 9223372036854775807";
-    for (query, sentence) in [
+    for (query, message) in [
         ("limit=0", limit),
         ("limit=-1", limit),
         ("limit=x", limit),
@@ -321,7 +321,7 @@ async fn a_history_is_paged_newest_first() {
         ("limit=1&limit=2", "limit is given more than once"),
     ] {
         let reply = app.get(&format!("/api/v1/users/123123/entries?{query}")).await;
-        assert_error(&reply, 400, "INVALID_REQUEST", sentence);
+        assert_error(&reply, 400, "INVALID_REQUEST", message);
     }
 }
 
@@ -342,8 +342,8 @@ async fn a_wallet_is_seen_as_it_stood_at_a_moment() {
     assert!(app.get(&at("9999-01-01T00:00:00Z")).await.text().ends_with(r#""AccountBalance":9.00}"#));
     assert_error(&app.get(&at("1969-12-31T23:59:59Z")).await, 404, "UNKNOWN_USER", "Unknown user");
     for moment in ["", "now", "1767323045", "2026-01-02", "2026-02-30T00:00:00Z"] {
-        let sentence = "at must be a time as RFC 3339 has it, such as 2026-01-02T03:04:05Z";
-        assert_error(&app.get(&at(moment)).await, 400, "INVALID_REQUEST", sentence);
+        let message = "at must be a time as RFC 3339 has it, such as 2026-01-02T03:04:05Z";
+        assert_error(&app.get(&at(moment)).await, 400, "INVALID_REQUEST", message);
     }
 }
 

@@ -47,7 +47,7 @@ async fn close(store: Store) {
 
 async fn refused(path: &Path, currency: &str) -> String {
     match sqlite::open(path, currency.parse().unwrap()).await {
-        Err(StoreError::Unfit(why)) => why,
+        Err(StoreError::Incompatible(why)) => why,
         Err(other) => panic!("another error: {other}"),
         Ok(_) => panic!("it opened"),
     }

@@ -11,8 +11,7 @@ const PLAN: &[(&str, &[&str])] = &[
     ("api", &["engine", "ledger"]),
     ("config.rs", &["api", "engine", "store", "ledger"]),
     ("telemetry.rs", &["config"]),
-    ("healthcheck.rs", &[]),
-    ("safekeeping.rs", &["store", "ledger"]),
+    ("cli", &["store", "ledger"]),
     ("server.rs", &["config", "api", "engine", "store", "ledger"]),
     ("server", &["config", "api", "engine", "store", "ledger"]),
 ];

@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use prost::Message as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wallet::api::code::{Call, Reason};
 use wallet::api::grpc::proto::ChargeRequest;
+use wallet::api::reason::{Call, Reason};
 
 use crate::optional;
 use crate::process::Process;
@@ -200,9 +200,9 @@ impl Answer {
     }
 
     /// Asserts that this is how the wallet itself would have refused.
-    fn assert_refused(&self, status: u16, reason: Reason, sentence: &str) {
+    fn assert_refused(&self, status: u16, reason: Reason, message: &str) {
         assert_eq!(self.status(), status.to_string(), "{}\n{}", self.head, self.body);
-        assert_eq!(self.body, format!(r#"{{"success":false,"error":"{sentence}"}}"#));
+        assert_eq!(self.body, format!(r#"{{"success":false,"error":"{message}"}}"#));
         assert_eq!(self.header("content-type"), "application/json");
         assert_eq!(self.header("wallet-reason"), reason.name().to_ascii_lowercase());
         assert_eq!(self.header("retry-after"), if status == 503 { "1" } else { "" });
@@ -212,7 +212,7 @@ impl Answer {
 
 /// The documented refusal, as the table of reasons has it.
 fn assert_refused(answer: &Answer, reason: Reason) {
-    answer.assert_refused(reason.http(Call::Command).as_u16(), reason, reason.sentence());
+    answer.assert_refused(reason.http(Call::Command).as_u16(), reason, reason.message());
 }
 
 #[test]
@@ -351,7 +351,7 @@ fn what_the_proxy_refuses_looks_as_if_the_wallet_had() {
     }
     let too_long = format!("/{}", "x".repeat(5_000));
     let too_long = proxy.rest(&["--http1.1"], &too_long, b"");
-    too_long.assert_refused(414, Reason::InvalidRequest, Reason::InvalidRequest.sentence());
+    too_long.assert_refused(414, Reason::InvalidRequest, Reason::InvalidRequest.message());
 }
 
 #[test]
@@ -369,7 +369,7 @@ fn a_wallet_that_is_down_is_unavailable_through_both_doors() {
     let charge = r#"{"user_id":123123,"event_id":321123,"amount_minor":100}"#;
     for (method, command) in [(CHARGE, charge.to_owned()), (TRANSACT, format!(r#"{{"charge":{charge}}}"#))] {
         let refused = proxy.grpcurl(&[&files[..], &["-d", &command]].concat(), method, b"");
-        let told = [Reason::Unavailable.sentence(), "Code: Unavailable"];
+        let told = [Reason::Unavailable.message(), "Code: Unavailable"];
         assert!(told.iter().all(|words| refused.err.contains(words)), "{method}: {}", refused.err);
     }
 }

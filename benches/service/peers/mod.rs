@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use self::flask::Flask;
 use self::postgres::Postgres;
+use super::harness::Measure;
 use super::load::Sample;
-use super::stage::Measure;
 
 /// How often, and how many times, a server is asked whether it is up.
 const TRY_INTERVAL: Duration = Duration::from_millis(100);

@@ -7,7 +7,7 @@ use super::proto::{
     EntryKind, Refused, RollbackRequest, RollbackResponse, TransactRequest, TransactResponse, Wallet, WinRequest,
     WinResponse, WithdrawRequest, WithdrawResponse, transact_request, transact_response,
 };
-use crate::api::code::Problem;
+use crate::api::reason::Problem;
 use crate::ledger::{self, Command, Commit, EventId, Kind, Outcome, Receipt, Refusal, Timestamp, UserId, WalletId};
 
 impl TryFrom<ChargeRequest> for Command {
@@ -165,8 +165,8 @@ impl From<Result<Applied, Problem>> for TransactResponse {
     fn from(result: Result<Applied, Problem>) -> Self {
         let outcome = match result {
             Ok(applied) => transact_response::Outcome::Applied(applied),
-            Err(Problem { reason, sentence, .. }) => {
-                transact_response::Outcome::Refused(Refused { reason: reason.name().to_owned(), message: sentence })
+            Err(Problem { reason, message, .. }) => {
+                transact_response::Outcome::Refused(Refused { reason: reason.name().to_owned(), message: message })
             }
         };
         Self { outcome: Some(outcome) }
@@ -251,6 +251,6 @@ mod tests {
     #[test]
     fn a_stream_request_without_a_command_is_invalid() {
         let problem = Command::try_from(TransactRequest { command: None }).unwrap_err();
-        assert_eq!(problem.sentence, "command is missing from the request");
+        assert_eq!(problem.message, "command is missing from the request");
     }
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 
-use crate::api::code::Problem;
+use crate::api::reason::Problem;
 
 /// When the call must be over; `None` if its caller waits for ever.
 ///
 /// # Errors
-/// [`Reason::InvalidRequest`](crate::api::code::Reason::InvalidRequest) if the caller's time-out is not one: taken for
+/// [`Reason::InvalidRequest`](crate::api::reason::Reason::InvalidRequest) if the caller's time-out is not one: taken for
 /// none, it would let a command be done that its caller has given up.
 pub fn of(metadata: &MetadataMap) -> Result<Option<Instant>, Problem> {
     let Some(value) = metadata.get("grpc-timeout") else { return Ok(None) };

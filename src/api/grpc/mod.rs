@@ -1,6 +1,6 @@
 //! The typed gRPC door: methods parse a request into a command, submit it, and render the outcome.
 
-mod arrival;
+mod body_timeout;
 mod convert;
 mod deadline;
 mod health;
@@ -71,7 +71,7 @@ pub async fn router(engine: Engine, options: GrpcOptions, shutdown: Cancellation
             middleware::from_fn(trace::trace),
             CatchPanicLayer::custom(status::panicked),
             middleware::from_fn(status::of_grpc_only),
-            MapResponseLayer::new(status::shaped),
-            MapRequestLayer::new(move |request| arrival::limited(request, options.message_timeout)),
+            MapResponseLayer::new(status::normalize_error),
+            MapRequestLayer::new(move |request| body_timeout::with_timeout(request, options.message_timeout)),
         ))
 }

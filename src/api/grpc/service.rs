@@ -17,7 +17,7 @@ use super::proto::{
     TransactRequest, TransactResponse, Wallet, WinRequest, WinResponse, WithdrawRequest, WithdrawResponse,
 };
 use super::{GrpcOptions, convert, deadline, transact};
-use crate::api::code::{Problem, Reason};
+use crate::api::reason::{Problem, Reason};
 use crate::engine::{Engine, EngineError, Page};
 use crate::ledger::{Command, EntryId};
 

@@ -12,22 +12,22 @@ use axum::response::{IntoResponse as _, Response};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::api::code::{Problem, Reason};
+use crate::api::reason::{Problem, Reason};
 use crate::engine::panic_message;
 
 /// Who names the reasons in `ErrorInfo`.
 const DOMAIN: &str = "wallet.v1";
 
 impl From<Problem> for Status {
-    fn from(Problem { reason, sentence, metadata }: Problem) -> Self {
-        tracing::debug!(reason = reason.name(), sentence, "refused");
+    fn from(Problem { reason, message, metadata }: Problem) -> Self {
+        tracing::debug!(reason = reason.name(), message, "refused");
         let metadata: HashMap<String, String> =
             metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         let mut details = ErrorDetails::with_error_info(reason.name(), DOMAIN, metadata);
         if let Some(delay) = reason.retry_after() {
             details.set_retry_info(Some(delay));
         }
-        Self::with_error_details(reason.grpc(), sentence, details)
+        Self::with_error_details(reason.grpc(), message, details)
     }
 }
 
@@ -41,7 +41,7 @@ pub async fn of_grpc_only(request: Request, next: Next) -> Response {
 }
 
 /// Gives an error of the framework (no such method, a message that cannot be read, …) its `ErrorInfo`.
-pub fn shaped(response: Response) -> Response {
+pub fn normalize_error(response: Response) -> Response {
     match Status::from_header_map(response.headers()) {
         Some(status) if status.code() != Code::Ok && status.details().is_empty() => framework(&status).into_http(),
         _ => response,
@@ -56,10 +56,9 @@ pub fn framework(status: &Status) -> Status {
         Code::OutOfRange | Code::ResourceExhausted => Reason::PayloadTooLarge,
         _ => Reason::InvalidRequest,
     };
-    let message = status.message();
-    let sentence =
-        if message.is_empty() { "No such method".to_owned() } else { format!("Request is not valid: {message}") };
-    Problem { sentence, ..Problem::from(reason) }.into()
+    let text = status.message();
+    let message = if text.is_empty() { "No such method".to_owned() } else { format!("Request is not valid: {text}") };
+    Problem { message, ..Problem::from(reason) }.into()
 }
 
 /// The answer when a method panicked: a bug, which must not look like a dropped connection.
@@ -101,7 +100,7 @@ mod tests {
             (Status::unimplemented(""), Code::Unimplemented, "METHOD_NOT_ALLOWED"),
             (Status::not_found("service not registered"), Code::NotFound, "NOT_FOUND"),
         ] {
-            let answered = shaped(status.into_http());
+            let answered = normalize_error(status.into_http());
             let status = Status::from_header_map(answered.headers()).unwrap();
             assert_eq!((status.code(), status.get_details_error_info().unwrap().reason.as_str()), (code, reason));
         }
@@ -109,8 +108,8 @@ mod tests {
 
     #[test]
     fn what_has_its_reason_stays_as_it_is() {
-        let answered = shaped(Status::from(Problem::from(Reason::Internal)).into_http());
+        let answered = normalize_error(Status::from(Problem::from(Reason::Internal)).into_http());
         assert_eq!(Status::from_header_map(answered.headers()).unwrap().code(), Code::Internal);
-        assert!(Status::from_header_map(shaped(Response::default()).headers()).is_none());
+        assert!(Status::from_header_map(normalize_error(Response::default()).headers()).is_none());
     }
 }

@@ -18,7 +18,7 @@ use tracing::Instrument;
 use super::convert;
 use super::proto::{TransactRequest, TransactResponse};
 use super::status;
-use crate::api::code::{Problem, Reason};
+use crate::api::reason::{Problem, Reason};
 use crate::engine::{Answers, Engine};
 use crate::ledger::Command;
 
@@ -66,7 +66,7 @@ async fn read(
     let end = tokio::select! {
         end = queue(engine, requests, deadline, room, &pending) => end,
         () = shutdown.cancelled() => Err(Problem::from(Reason::Unavailable).into()),
-        () = passed(deadline) => Err(Problem::from(Reason::Deadline).into()),
+        () = until_deadline(deadline) => Err(Problem::from(Reason::Deadline).into()),
         // The client is gone. What was queued is decided all the same.
         () = pending.closed() => Ok(()),
     };
@@ -86,7 +86,7 @@ async fn queue(
 ) -> Result<(), Status> {
     let mut requests = requests.ready_chunks(engine.group_size_max());
     while let Some(chunk) = requests.next().await {
-        let (commands, refused, end) = sort(chunk);
+        let (commands, refused, end) = partition(chunk);
         let size = u32::try_from(refused.len()).unwrap_or(u32::MAX);
         let room = Arc::clone(&room).acquire_many_owned(size).await.expect("it is never closed");
         let queued = engine.enqueue(commands, deadline).await.map_err(Problem::from)?;
@@ -98,7 +98,7 @@ async fn queue(
 }
 
 /// The commands of a chunk; why others were refused, with a place for each of both; and whether the stream broke.
-fn sort(chunk: Vec<Result<TransactRequest, Status>>) -> (Vec<Command>, Vec<Option<Problem>>, Result<(), Status>) {
+fn partition(chunk: Vec<Result<TransactRequest, Status>>) -> (Vec<Command>, Vec<Option<Problem>>, Result<(), Status>) {
     let (mut commands, mut refused) = (Vec::with_capacity(chunk.len()), Vec::with_capacity(chunk.len()));
     for request in chunk {
         match request.map(Command::try_from) {
@@ -113,7 +113,7 @@ fn sort(chunk: Vec<Result<TransactRequest, Status>>) -> (Vec<Command>, Vec<Optio
     (commands, refused, Ok(()))
 }
 
-async fn passed(deadline: Option<Instant>) {
+async fn until_deadline(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => time::sleep_until(deadline).await,
         None => future::pending().await,

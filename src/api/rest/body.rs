@@ -15,7 +15,7 @@ use tokio::time;
 
 use super::RestOptions;
 use super::error::Failure;
-use crate::api::code::{Problem, Reason};
+use crate::api::reason::{Problem, Reason};
 use crate::ledger::{Currency, DecimalError, parse_decimal};
 
 /// A request body that says it is JSON, read whole.
@@ -64,8 +64,8 @@ async fn read(headers: &HeaderMap, body: Body, options: RestOptions) -> Result<B
         return Err(Reason::UnsupportedMediaType.into());
     }
     if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        let sentence = "Content-Encoding is not supported".to_owned();
-        return Err(Problem { sentence, ..Reason::UnsupportedMediaType.into() });
+        let message = "Content-Encoding is not supported".to_owned();
+        return Err(Problem { message, ..Reason::UnsupportedMediaType.into() });
     }
     // What says that it is too large is not read at all.
     if headers.get(CONTENT_LENGTH).is_some_and(|length| exceeds(length, options.body_size_max)) {
@@ -108,7 +108,7 @@ impl Field<'_> {
     /// The id that the field called `name` must hold.
     ///
     /// # Errors
-    /// [`Reason::InvalidRequest`], in a sentence that names the field.
+    /// [`Reason::InvalidRequest`], in a message that names the field.
     pub fn id<T>(self, name: &str, new: fn(i64) -> Option<T>) -> Result<T, Problem> {
         parse_id(self.text(name)?, name, new)
     }
@@ -116,7 +116,7 @@ impl Field<'_> {
     /// The amount that the field called `name` must hold, in minor units; it may be negative.
     ///
     /// # Errors
-    /// [`Reason::InvalidRequest`], in a sentence that names the field.
+    /// [`Reason::InvalidRequest`], in a message that names the field.
     pub fn amount_minor(self, name: &str, currency: Currency) -> Result<i64, Problem> {
         currency.parse_minor(self.text(name)?).map_err(|error| match error {
             DecimalError::NotANumber => Problem::invalid(format!("{name} must be a number")),
@@ -138,7 +138,7 @@ impl Field<'_> {
 /// The id that is written as `text`, in a body or elsewhere.
 ///
 /// # Errors
-/// [`Reason::InvalidRequest`], in a sentence that names the id.
+/// [`Reason::InvalidRequest`], in a message that names the id.
 pub fn parse_id<T>(text: &str, name: &str, new: fn(i64) -> Option<T>) -> Result<T, Problem> {
     let id = parse_decimal(text, 0).ok().and_then(new);
     id.ok_or_else(|| Problem::invalid_id(name))
@@ -162,21 +162,21 @@ mod tests {
         JsonBody(Bytes::from(text.into()))
     }
 
-    /// The sentence that a body is refused with.
-    fn sentence(text: impl Into<Vec<u8>>) -> String {
-        body(text).parse::<Probe<'_>>().unwrap_err().sentence
+    /// The message that a body is refused with.
+    fn message(text: impl Into<Vec<u8>>) -> String {
+        body(text).parse::<Probe<'_>>().unwrap_err().message
     }
 
     fn user(value: &str) -> Result<i64, String> {
         let body = body(format!(r#"{{"UserId":{value}}}"#));
         let probe: Probe<'_> = body.parse().unwrap();
-        probe.user_id.id("UserId", UserId::new).map(UserId::get).map_err(|problem| problem.sentence)
+        probe.user_id.id("UserId", UserId::new).map(UserId::get).map_err(|problem| problem.message)
     }
 
     fn amount(value: &str) -> Result<i64, String> {
         let body = body(format!(r#"{{"Amount":{value}}}"#));
         let probe: Probe<'_> = body.parse().unwrap();
-        probe.amount.amount_minor("Amount", "EUR".parse().unwrap()).map_err(|problem| problem.sentence)
+        probe.amount.amount_minor("Amount", "EUR".parse().unwrap()).map_err(|problem| problem.message)
     }
 
     #[test]
@@ -199,8 +199,8 @@ mod tests {
             assert_eq!(user(text), Ok(id), "{text}");
         }
         for text in ["9223372036854775808", "-1", "1.5", r#""1""#, "null", "true", "[]", "1e99999999999"] {
-            let sentence = "UserId must be a whole number from 0 to 9223372036854775807";
-            assert_eq!(user(text), Err(sentence.to_owned()), "{text}");
+            let message = "UserId must be a whole number from 0 to 9223372036854775807";
+            assert_eq!(user(text), Err(message.to_owned()), "{text}");
         }
     }
 
@@ -210,29 +210,29 @@ mod tests {
         let probe: Probe<'_> = empty.parse().unwrap();
         assert!(!probe.user_id.is_given());
         let missing = probe.user_id.id("UserId", UserId::new).unwrap_err();
-        assert_eq!(missing.sentence, "UserId is missing from the request");
+        assert_eq!(missing.message, "UserId is missing from the request");
         assert!(body(r#"{"Other":{"UserId":[1]},"UserId":1}"#).parse::<Probe<'_>>().is_ok());
-        assert_eq!(sentence(r#"{"UserId":1,"UserId":1}"#), "UserId is given more than once");
-        assert_eq!(sentence(r#"{"Amount":1,"UserId":1,"User\u0049d":1}"#), "UserId is given more than once");
+        assert_eq!(message(r#"{"UserId":1,"UserId":1}"#), "UserId is given more than once");
+        assert_eq!(message(r#"{"Amount":1,"UserId":1,"User\u0049d":1}"#), "UserId is given more than once");
     }
 
     #[test]
     fn what_is_no_object_is_refused() {
         for text in ["[]", "[1,2,3]", "null", "1", r#""{}""#, " \t\r\n[{}]"] {
-            assert_eq!(sentence(text), "Request body must be a JSON object", "{text}");
+            assert_eq!(message(text), "Request body must be a JSON object", "{text}");
         }
         let bad = ["", " ", "{", "}", "{}{}", "{]", "nul", r#"{"UserId":01}"#, r#"{"UserId":1,}"#, "\u{feff}{}"];
         for text in bad {
-            assert_eq!(sentence(text), "Request body is not valid JSON", "{text}");
+            assert_eq!(message(text), "Request body is not valid JSON", "{text}");
         }
-        assert_eq!(sentence(b"{\"a\":\"\xff\"}".as_slice()), "Request body is not valid JSON");
+        assert_eq!(message(b"{\"a\":\"\xff\"}".as_slice()), "Request body is not valid JSON");
     }
 
     #[test]
     fn nesting_as_deep_as_a_body_can_be_costs_no_stack() {
         let deep = format!(r#"{{"UserId":1,"Other":{}{}}}"#, "[".repeat(30_000), "]".repeat(30_000));
         assert!(body(deep).parse::<Probe<'_>>().is_ok());
-        assert_eq!(sentence("[".repeat(60_000)), "Request body is not valid JSON");
+        assert_eq!(message("[".repeat(60_000)), "Request body is not valid JSON");
     }
 
     #[test]

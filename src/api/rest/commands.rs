@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::body::JsonBody;
 use super::error::Failure;
 use super::request::{ChargeRequest, RollbackRequest, TransactionRequest, UserRequest, WinRequest};
-use super::wire::{self, BalanceAnswer, RollbackAnswer, WalletAnswer};
-use super::{Door, SharedDoor};
-use crate::api::code::Problem;
+use super::response::{self, BalanceAnswer, RollbackAnswer, WalletAnswer};
+use super::{RestState, SharedState};
+use crate::api::reason::Problem;
 use crate::ledger::{Balance, Command, Currency, Outcome, Receipt};
 
 /// The header that tells a replay from the first answer: their bodies are the same.
@@ -26,9 +26,9 @@ pub const WALLET_CURRENT_BALANCE: HeaderName = HeaderName::from_static("wallet-c
     post, path = "/api/v1/charge", tag = "game", operation_id = "charge", request_body = ChargeRequest,
     responses((status = 200, description = "The stake is taken.", body = BalanceAnswer)),
 )]
-pub async fn charge(State(door): State<SharedDoor>, body: JsonBody) -> Result<Response, Failure> {
-    let command = body.parse::<ChargeRequest<'_>>()?.command(door.engine.currency())?;
-    submit(&door, command, StatusCode::OK, BalanceAnswer::new).await
+pub async fn charge(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
+    let command = body.parse::<ChargeRequest<'_>>()?.command(state.engine.currency())?;
+    submit(&state, command, StatusCode::OK, BalanceAnswer::new).await
 }
 
 /// Pay out a win
@@ -41,9 +41,9 @@ pub async fn charge(State(door): State<SharedDoor>, body: JsonBody) -> Result<Re
         example = json!({"success": true, "UserId": 123_123, "AccountBalance": 19.00}),
     )),
 )]
-pub async fn win(State(door): State<SharedDoor>, body: JsonBody) -> Result<Response, Failure> {
-    let command = body.parse::<WinRequest<'_>>()?.command(door.engine.currency())?;
-    submit(&door, command, StatusCode::OK, BalanceAnswer::new).await
+pub async fn win(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
+    let command = body.parse::<WinRequest<'_>>()?.command(state.engine.currency())?;
+    submit(&state, command, StatusCode::OK, BalanceAnswer::new).await
 }
 
 /// Roll back a charge
@@ -54,9 +54,9 @@ pub async fn win(State(door): State<SharedDoor>, body: JsonBody) -> Result<Respo
     post, path = "/api/v1/rollback", tag = "game", operation_id = "rollback", request_body = RollbackRequest,
     responses((status = 200, description = "The charge is undone, or barred.", body = RollbackAnswer)),
 )]
-pub async fn rollback(State(door): State<SharedDoor>, body: JsonBody) -> Result<Response, Failure> {
+pub async fn rollback(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
     let command = body.parse::<RollbackRequest<'_>>()?.command()?;
-    submit(&door, command, StatusCode::OK, RollbackAnswer::new).await
+    submit(&state, command, StatusCode::OK, RollbackAnswer::new).await
 }
 
 /// Deposit money
@@ -69,10 +69,10 @@ pub async fn rollback(State(door): State<SharedDoor>, body: JsonBody) -> Result<
         example = json!({"success": true, "UserId": 123_123, "AccountBalance": 35.00}),
     )),
 )]
-pub async fn deposit(State(door): State<SharedDoor>, body: JsonBody) -> Result<Response, Failure> {
+pub async fn deposit(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
     let request = body.parse::<TransactionRequest<'_>>()?;
-    let command = request.command(door.engine.currency(), Command::deposit)?;
-    submit(&door, command, StatusCode::OK, BalanceAnswer::new).await
+    let command = request.command(state.engine.currency(), Command::deposit)?;
+    submit(&state, command, StatusCode::OK, BalanceAnswer::new).await
 }
 
 /// Withdraw money
@@ -85,10 +85,10 @@ pub async fn deposit(State(door): State<SharedDoor>, body: JsonBody) -> Result<R
         example = json!({"success": true, "UserId": 123_123, "AccountBalance": 10.00}),
     )),
 )]
-pub async fn withdraw(State(door): State<SharedDoor>, body: JsonBody) -> Result<Response, Failure> {
+pub async fn withdraw(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
     let request = body.parse::<TransactionRequest<'_>>()?;
-    let command = request.command(door.engine.currency(), Command::withdraw)?;
-    submit(&door, command, StatusCode::OK, BalanceAnswer::new).await
+    let command = request.command(state.engine.currency(), Command::withdraw)?;
+    submit(&state, command, StatusCode::OK, BalanceAnswer::new).await
 }
 
 /// Create a user
@@ -101,24 +101,24 @@ pub async fn withdraw(State(door): State<SharedDoor>, body: JsonBody) -> Result<
         (status = 200, description = "The wallet was made before; it is given as it was opened.", body = WalletAnswer),
     ),
 )]
-pub async fn create_user(State(door): State<SharedDoor>, body: JsonBody) -> Result<Response, Failure> {
+pub async fn create_user(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
     let request = body.parse::<UserRequest<'_>>()?;
-    let command = request.command(door.engine.currency(), door.engine.new_wallet_id())?;
-    submit(&door, command, StatusCode::CREATED, WalletAnswer::opened).await
+    let command = request.command(state.engine.currency(), state.engine.new_wallet_id())?;
+    submit(&state, command, StatusCode::CREATED, WalletAnswer::opened).await
 }
 
 /// Submits a command and renders its outcome; `first` is the status when it is done now, and not a replay.
 async fn submit<A: Serialize>(
-    door: &Door,
+    state: &RestState,
     command: Command,
     first: StatusCode,
     answer: fn(&Receipt, Currency) -> A,
 ) -> Result<Response, Failure> {
-    let currency = door.engine.currency();
-    match door.engine.submit(command, door.deadline()).await? {
-        Outcome::Applied(receipt) => Ok(wire::answer(first, &answer(&receipt, currency))),
+    let currency = state.engine.currency();
+    match state.engine.submit(command, state.deadline()).await? {
+        Outcome::Applied(receipt) => Ok(response::answer(first, &answer(&receipt, currency))),
         Outcome::Replayed { receipt, current_balance } => {
-            let response = wire::answer(StatusCode::OK, &answer(&receipt, currency));
+            let response = response::answer(StatusCode::OK, &answer(&receipt, currency));
             Ok(replayed(response, current_balance, currency))
         }
         Outcome::Refused(refusal) => Err(Problem::from(refusal).into()),

@@ -6,8 +6,8 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::wire::{self, ErrorAnswer};
-use crate::api::code::{Call, Problem, Reason};
+use super::response::{self, ErrorAnswer};
+use crate::api::reason::{Call, Problem, Reason};
 use crate::engine::{EngineError, panic_message};
 
 /// The header in which machines read why something was not done.
@@ -43,9 +43,9 @@ impl From<EngineError> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let Problem { reason, sentence, .. } = self.problem;
-        tracing::debug!(reason = reason.name(), sentence, "refused");
-        let mut response = wire::answer(self.status, &ErrorAnswer { success: false, error: sentence });
+        let Problem { reason, message, .. } = self.problem;
+        tracing::debug!(reason = reason.name(), message, "refused");
+        let mut response = response::answer(self.status, &ErrorAnswer { success: false, error: message });
         response.headers_mut().insert(WALLET_REASON, HeaderValue::from_static(reason.name()));
         if let Some(delay) = reason.retry_after() {
             response.headers_mut().insert(RETRY_AFTER, delay.as_secs().into());
@@ -55,7 +55,7 @@ impl IntoResponse for Failure {
 }
 
 /// Gives an error of the framework (no such path, wrong method, …) the documented shape, and keeps its headers.
-pub fn shaped(response: Response) -> Response {
+pub fn normalize_error(response: Response) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
     if !is_error || response.headers().contains_key(WALLET_REASON) {
@@ -66,9 +66,9 @@ pub fn shaped(response: Response) -> Response {
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(CONTENT_TYPE);
     parts.headers.remove(CONTENT_LENGTH);
-    let mut shaped = Failure { problem: Problem::from(reason), status }.into_response();
-    shaped.headers_mut().extend(parts.headers);
-    shaped
+    let mut normalize_error = Failure { problem: Problem::from(reason), status }.into_response();
+    normalize_error.headers_mut().extend(parts.headers);
+    normalize_error
 }
 
 /// The answer when a handler panicked: a bug, which must not look like a dropped connection.
@@ -88,11 +88,11 @@ mod tests {
     #[test]
     fn the_frameworks_errors_get_the_shape_and_keep_their_headers() {
         let plain = Response::builder().status(405).header(ALLOW, "POST").header(CONTENT_TYPE, "text/plain");
-        let shaped = shaped(plain.body(Body::from("no")).unwrap());
-        assert_eq!(shaped.status(), 405);
-        assert_eq!(shaped.headers()[ALLOW], "POST");
-        assert_eq!(shaped.headers()[CONTENT_TYPE], "application/json");
-        assert_eq!(shaped.headers()[WALLET_REASON], "METHOD_NOT_ALLOWED");
+        let normalize_error = normalize_error(plain.body(Body::from("no")).unwrap());
+        assert_eq!(normalize_error.status(), 405);
+        assert_eq!(normalize_error.headers()[ALLOW], "POST");
+        assert_eq!(normalize_error.headers()[CONTENT_TYPE], "application/json");
+        assert_eq!(normalize_error.headers()[WALLET_REASON], "METHOD_NOT_ALLOWED");
     }
 
     #[test]
@@ -108,7 +108,7 @@ mod tests {
             (502, "INTERNAL"),
         ] {
             let response = Response::builder().status(status).body(Body::empty()).unwrap();
-            assert_eq!(shaped(response).headers()[WALLET_REASON], name, "{status}");
+            assert_eq!(normalize_error(response).headers()[WALLET_REASON], name, "{status}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The JSON REST door: handlers parse a request into a command, submit it, and render the outcome.
+//! The JSON REST state: handlers parse a request into a command, submit it, and render the outcome.
 
 mod body;
 mod commands;
@@ -6,7 +6,7 @@ mod error;
 mod openapi;
 mod reads;
 mod request;
-mod wire;
+mod response;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ const OPENAPI_PATH: &str = "/api/v1/openapi.json";
 /// Where a page to read it, and to try the API, is served.
 const DOCS_PATH: &str = "/docs";
 
-/// What the REST door takes.
+/// What the REST state takes.
 #[derive(Clone, Copy, Debug)]
 pub struct RestOptions {
     /// The largest request body, in bytes.
@@ -50,23 +50,23 @@ impl Default for RestOptions {
 }
 
 /// What every handler shares.
-struct Door {
+struct RestState {
     engine: Engine,
     options: RestOptions,
 }
 
-impl Door {
+impl RestState {
     /// When a command that is submitted now must be decided; `None` if that is further than time is counted.
     fn deadline(&self) -> Option<Instant> {
         Instant::now().checked_add(self.options.command_timeout)
     }
 }
 
-type SharedDoor = Arc<Door>;
+type SharedState = Arc<RestState>;
 
-impl FromRef<SharedDoor> for RestOptions {
-    fn from_ref(door: &SharedDoor) -> Self {
-        door.options
+impl FromRef<SharedState> for RestOptions {
+    fn from_ref(state: &SharedState) -> Self {
+        state.options
     }
 }
 
@@ -75,12 +75,12 @@ pub fn router(engine: Engine, options: RestOptions) -> Router {
     let (router, _) = routes().split_for_parts();
     router
         .merge(docs())
-        .with_state(Arc::new(Door { engine, options }))
+        .with_state(Arc::new(RestState { engine, options }))
         // As one: each layer of a router costs every request several allocations.
         .layer((
             middleware::from_fn(trace::trace),
             CatchPanicLayer::custom(error::panicked),
-            MapResponseLayer::new(error::shaped),
+            MapResponseLayer::new(error::normalize_error),
         ))
 }
 
@@ -99,7 +99,7 @@ pub fn openapi() -> String {
     openapi::describe(routes()).to_pretty_json().expect("the description can be written as JSON")
 }
 
-fn routes() -> OpenApiRouter<SharedDoor> {
+fn routes() -> OpenApiRouter<SharedState> {
     OpenApiRouter::new()
         .routes(routes!(reads::healthcheck))
         .routes(routes!(commands::charge))

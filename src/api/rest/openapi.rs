@@ -20,8 +20,8 @@ use utoipa_axum::router::OpenApiRouter;
 use super::body;
 use super::commands::{IDEMPOTENT_REPLAYED, WALLET_CURRENT_BALANCE};
 use super::error::WALLET_REASON;
-use super::wire::ErrorAnswer;
-use crate::api::code::{Call, Problem, Reason};
+use super::response::ErrorAnswer;
+use crate::api::reason::{Call, Problem, Reason};
 use crate::api::trace::REQUEST_ID;
 use crate::ledger::{Kind, Refusal, UserId};
 
@@ -36,7 +36,7 @@ the first answer, byte for byte, and moves nothing: the header `Idempotent-Repla
 `Wallet-Current-Balance` has the balance of this moment. With another amount it is refused with 409. Whatever the \
 failure, retrying with the same ids is safe.
 
-**Errors** all have one shape, `{\"success\": false, \"error\": \"<sentence>\"}`, and the header `Wallet-Reason` for \
+**Errors** all have one shape, `{\"success\": false, \"error\": \"<message>\"}`, and the header `Wallet-Reason` for \
 machines:
 ";
 
@@ -75,11 +75,11 @@ pub fn describe<S: Clone + Send + Sync + 'static>(routes: OpenApiRouter<S>) -> O
 }
 
 fn reasons_table() -> String {
-    let mut table = "\n| `Wallet-Reason` | status | sentence |\n|---|---|---|\n".to_owned();
+    let mut table = "\n| `Wallet-Reason` | status | message |\n|---|---|---|\n".to_owned();
     for reason in Reason::ALL {
         let (command, read) = (reason.http(Call::Command).as_u16(), reason.http(Call::Read).as_u16());
         let status = if command == read { command.to_string() } else { format!("{command}, {read} when looked up") };
-        let _ = writeln!(table, "| `{}` | {status} | {} |", reason.name(), reason.sentence());
+        let _ = writeln!(table, "| `{}` | {status} | {} |", reason.name(), reason.message());
     }
     table
 }
@@ -137,15 +137,15 @@ fn answers(reason: Reason, call: Call, path: &str) -> bool {
     }
 }
 
-/// The response of one status: its reasons, each with its sentence as an example.
+/// The response of one status: its reasons, each with its message as an example.
 fn error(status: &str, reasons: &[Reason], path: &str) -> Response {
     let mut description = String::new();
     let mut examples = Vec::new();
     for reason in reasons {
-        let sentence = sentence(*reason, path);
-        let _ = writeln!(description, "- `{}`: {sentence}", reason.name());
-        let value = json!({ "success": false, "error": sentence });
-        examples.push((reason.name(), ExampleBuilder::new().summary(sentence).value(Some(value)).build()));
+        let message = message(*reason, path);
+        let _ = writeln!(description, "- `{}`: {message}", reason.name());
+        let value = json!({ "success": false, "error": message });
+        examples.push((reason.name(), ExampleBuilder::new().summary(message).value(Some(value)).build()));
     }
     let content = ContentBuilder::new()
         .schema(Some(Ref::from_schema_name(ErrorAnswer::name())))
@@ -167,8 +167,8 @@ fn error(status: &str, reasons: &[Reason], path: &str) -> Response {
     response.build()
 }
 
-/// The sentence of a reason; where the reason alone does not decide it, one that this path may answer.
-fn sentence(reason: Reason, path: &str) -> String {
+/// The message of a reason; where the reason alone does not decide it, one that this path may answer.
+fn message(reason: Reason, path: &str) -> String {
     let kind = match path {
         "/api/v1/win" => Kind::Win,
         "/api/v1/users" => Kind::Open,
@@ -181,7 +181,7 @@ fn sentence(reason: Reason, path: &str) -> String {
     } else {
         None
     };
-    problem.unwrap_or_else(|| reason.into()).sentence
+    problem.unwrap_or_else(|| reason.into()).message
 }
 
 fn text(description: &str, values: &[&str]) -> Header {

@@ -7,12 +7,12 @@ use axum::response::Response;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
-use super::SharedDoor;
+use super::SharedState;
 use super::body::{duplicate, parse_id};
 use super::error::Failure;
 use super::request::{EntriesQuery, WalletQuery};
-use super::wire::{self, CheckpointAnswer, EntriesAnswer, HealthAnswer, Id, WalletAnswer};
-use crate::api::code::{Problem, Reason};
+use super::response::{self, CheckpointAnswer, EntriesAnswer, HealthAnswer, Id, WalletAnswer};
+use crate::api::reason::{Problem, Reason};
 use crate::engine::{Health, Page};
 use crate::ledger::{EntryId, UserId};
 
@@ -23,9 +23,9 @@ use crate::ledger::{EntryId, UserId};
     get, path = "/api/v1/healthcheck", tag = "system", operation_id = "healthcheck",
     responses((status = 200, description = "The system is up.", body = HealthAnswer)),
 )]
-pub async fn healthcheck(State(door): State<SharedDoor>) -> Result<Response, Failure> {
-    match door.engine.health().now() {
-        Health::Serving => Ok(wire::answer(StatusCode::OK, &HealthAnswer::UP)),
+pub async fn healthcheck(State(state): State<SharedState>) -> Result<Response, Failure> {
+    match state.engine.health().now() {
+        Health::Serving => Ok(response::answer(StatusCode::OK, &HealthAnswer::UP)),
         Health::NotServing => Err(Failure::of_read(Reason::Unavailable)),
     }
 }
@@ -39,16 +39,16 @@ pub async fn healthcheck(State(door): State<SharedDoor>) -> Result<Response, Fai
     responses((status = 200, description = "The wallet.", body = WalletAnswer)),
 )]
 pub async fn user(
-    State(door): State<SharedDoor>,
+    State(state): State<SharedState>,
     UserPath { user_id }: UserPath,
     uri: Uri,
 ) -> Result<Response, Failure> {
     let WalletQuery { at } = query(&uri)?;
     let no_moment = || Problem::invalid("at must be a time as RFC 3339 has it, such as 2026-01-02T03:04:05Z");
-    let at = at.map(|text| wire::parse_rfc3339(&text).ok_or_else(no_moment)).transpose()?;
-    let wallet = door.engine.wallet(user_id, at).await?;
+    let at = at.map(|text| response::parse_rfc3339(&text).ok_or_else(no_moment)).transpose()?;
+    let wallet = state.engine.wallet(user_id, at).await?;
     let wallet = wallet.ok_or_else(|| Failure::of_read(Reason::UnknownUser))?;
-    Ok(wire::answer(StatusCode::OK, &WalletAnswer::new(&wallet, door.engine.currency())))
+    Ok(response::answer(StatusCode::OK, &WalletAnswer::new(&wallet, state.engine.currency())))
 }
 
 /// Look up a wallet's history
@@ -60,16 +60,16 @@ pub async fn user(
     responses((status = 200, description = "A page of entries.", body = EntriesAnswer)),
 )]
 pub async fn entries(
-    State(door): State<SharedDoor>,
+    State(state): State<SharedState>,
     UserPath { user_id }: UserPath,
     uri: Uri,
 ) -> Result<Response, Failure> {
     let EntriesQuery { limit, before } = query(&uri)?;
     let limit = limit.map_or(Ok(Page::SIZE_DEFAULT), |text| parse_limit(&text))?;
     let before = before.map(|text| parse_id(&text, "before", EntryId::new)).transpose()?;
-    let page = door.engine.entries(user_id, before, limit).await?;
+    let page = state.engine.entries(user_id, before, limit).await?;
     let page = page.ok_or_else(|| Failure::of_read(Reason::UnknownUser))?;
-    Ok(wire::answer(StatusCode::OK, &EntriesAnswer::new(user_id.get(), &page, door.engine.currency())))
+    Ok(response::answer(StatusCode::OK, &EntriesAnswer::new(user_id.get(), &page, state.engine.currency())))
 }
 
 /// Look up the head of the commit chain
@@ -79,8 +79,8 @@ pub async fn entries(
     get, path = "/api/v1/ledger/checkpoint", tag = "system", operation_id = "getCheckpoint",
     responses((status = 200, description = "The head of the chain.", body = CheckpointAnswer)),
 )]
-pub async fn checkpoint(State(door): State<SharedDoor>) -> Result<Response, Failure> {
-    Ok(wire::answer(StatusCode::OK, &CheckpointAnswer::new(&door.engine.head().await?)))
+pub async fn checkpoint(State(state): State<SharedState>) -> Result<Response, Failure> {
+    Ok(response::answer(StatusCode::OK, &CheckpointAnswer::new(&state.engine.head().await?)))
 }
 
 /// Whose wallet is asked for.

@@ -9,8 +9,8 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::body::Field;
-use super::wire::{Decimal, Id};
-use crate::api::code::Problem;
+use super::response::{Decimal, Id};
+use crate::api::reason::Problem;
 use crate::engine::Page;
 use crate::ledger::{Command, Currency, EventId, Refusal, UserId, WalletId};
 

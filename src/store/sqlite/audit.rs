@@ -102,11 +102,11 @@ fn check_wallets(tx: &Transaction<'_>, audit: &mut Audit) -> Result<(), Stop> {
     while let Some(found) = wallets.next()? {
         let number: i64 = found.get(0)?;
         let user_id = row::user_id("wallet", number)?;
-        let standing = row::standing(number, (found.get(1)?, found.get(2)?, found.get(3)?))?;
+        let state = row::state(number, (found.get(1)?, found.get(2)?, found.get(3)?))?;
         let user: Option<(Vec<u8>, i64)> = found.get::<_, Option<_>>(4)?.zip(found.get(5)?);
         let (wallet_id, created_at) = user.ok_or(Finding::UserMissing { user_id })?;
         row::wallet_id(number, &wallet_id)?;
-        audit.wallet(user_id, standing, Timestamp::from_microseconds(created_at))?;
+        audit.wallet(user_id, state, Timestamp::from_microseconds(created_at))?;
     }
     let lonely = "select user_id from user where user_id not in (select user_id from wallet) limit 1";
     match tx.query_row(lonely, [], |row| row.get(0)).optional()? {
@@ -149,5 +149,5 @@ fn next_commit(found: Option<&Row<'_>>) -> Result<Option<Commit>, Stop> {
 }
 
 fn unreadable(path: &Path) -> impl Fn(rusqlite::Error) -> StoreError {
-    move |error| StoreError::Unfit(format!("cannot read the database {}: {error}", path.display()))
+    move |error| StoreError::Incompatible(format!("cannot read the database {}: {error}", path.display()))
 }

@@ -8,7 +8,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::audit::audit;
-use super::open::{FileLock, beside, is_wallets, real};
+use super::open::{FileLock, canonical_path, is_wallets, sibling};
 use crate::ledger::{AuditReport, Finding};
 use crate::store::{CopyStep, StoreError};
 
@@ -34,14 +34,14 @@ pub fn backup(
 /// Makes the ledger at `target` from the backup `source`.
 ///
 /// # Errors
-/// As [`backup`]; and [`StoreError::Unfit`] if a process serves `target`.
+/// As [`backup`]; and [`StoreError::Incompatible`] if a process serves `target`.
 pub fn restore(
     source: &Path,
     target: &Path,
     progress: &mut dyn FnMut(CopyStep),
 ) -> Result<Result<AuditReport, Finding>, StoreError> {
     // As the service does: SQLite keeps its WAL beside the file that a link leads to.
-    let target = &real(target);
+    let target = &canonical_path(target);
     let _lock = FileLock::take(target)?;
     refuse_existing(target)?;
     copy_verified(source, target, progress)
@@ -49,9 +49,12 @@ pub fn restore(
 
 /// Refuses to touch a database, or what SQLite would take for a part of the one that is to be made.
 fn refuse_existing(target: &Path) -> Result<(), StoreError> {
-    for path in ["", "-wal", "-journal"].map(|suffix| beside(target, suffix)) {
+    for path in ["", "-wal", "-journal"].map(|suffix| sibling(target, suffix)) {
         if path.symlink_metadata().is_ok() {
-            return Err(StoreError::Unfit(format!("{} is there already, and is never overwritten", path.display())));
+            return Err(StoreError::Incompatible(format!(
+                "{} is there already, and is never overwritten",
+                path.display()
+            )));
         }
     }
     Ok(())
@@ -63,8 +66,8 @@ fn copy_verified(
     target: &Path,
     progress: &mut dyn FnMut(CopyStep),
 ) -> Result<Result<AuditReport, Finding>, StoreError> {
-    let partial = Partial(beside(target, &format!(".{}.partial", std::process::id())));
-    let failed = |error: io::Error| StoreError::Unfit(format!("cannot write {}: {error}", target.display()));
+    let partial = Partial(sibling(target, &format!(".{}.partial", std::process::id())));
+    let failed = |error: io::Error| StoreError::Incompatible(format!("cannot write {}: {error}", target.display()));
     let new = File::create_new(&partial.0).map_err(failed)?;
     drop(new);
     copy(source, &partial.0, progress)?;
@@ -85,18 +88,20 @@ struct Partial(PathBuf);
 impl Drop for Partial {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
-        let _ = fs::remove_file(beside(&self.0, "-journal"));
+        let _ = fs::remove_file(sibling(&self.0, "-journal"));
     }
 }
 
 fn copy(source: &Path, target: &Path, progress: &mut dyn FnMut(CopyStep)) -> Result<(), StoreError> {
-    let unreadable = |error: rusqlite::Error| StoreError::Unfit(format!("cannot read {}: {error}", source.display()));
-    let unwritable = |error: rusqlite::Error| StoreError::Unfit(format!("cannot write {}: {error}", target.display()));
+    let unreadable =
+        |error: rusqlite::Error| StoreError::Incompatible(format!("cannot read {}: {error}", source.display()));
+    let unwritable =
+        |error: rusqlite::Error| StoreError::Incompatible(format!("cannot write {}: {error}", target.display()));
     let mut from = Connection::open_with_flags(source, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(unreadable)?;
     // Within a transaction the copy reads one moment of the ledger. Without it, it would begin again at each commit.
     let moment = from.transaction().map_err(unreadable)?;
     if !is_wallets(&moment).map_err(unreadable)? {
-        return Err(StoreError::Unfit(format!("{} is not a wallet's database", source.display())));
+        return Err(StoreError::Incompatible(format!("{} is not a wallet's database", source.display())));
     }
     let mut to = Connection::open(target).map_err(unwritable)?;
     // Until it has its name the copy is worth nothing: one sync at the end is enough.
@@ -112,7 +117,7 @@ fn copy(source: &Path, target: &Path, progress: &mut dyn FnMut(CopyStep)) -> Res
         match step {
             StepResult::Done => break,
             StepResult::More => (),
-            other => return Err(StoreError::Unfit(format!("cannot copy {}: {other:?}", source.display()))),
+            other => return Err(StoreError::Incompatible(format!("cannot copy {}: {other:?}", source.display()))),
         }
     }
     drop(backup);

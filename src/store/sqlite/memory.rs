@@ -9,14 +9,14 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::row::{self, SELECT_HEAD, commit_row};
 use super::writer::failed;
-use crate::ledger::{Changes, Commit, EventId, Standing, UserId};
+use crate::ledger::{Changes, Commit, EventId, UserId, WalletState};
 use crate::store::StoreError;
 
 const SELECT_LAST_EVENT: &str = "select max(event_id) from entry";
 
 /// The wallets that are remembered, at the most: a few megabytes. Past that all are forgotten, which costs less than to
 /// know which to forget.
-const STANDINGS_MAX: usize = 65_536;
+const WALLETS_MAX: usize = 65_536;
 
 /// The state of the ledger, as far as the last transaction of this connection saw it.
 pub(super) struct Memory {
@@ -24,7 +24,7 @@ pub(super) struct Memory {
     head: Commit,
     /// The highest event id of any entry: no entry has one above it. `None` if there is no entry.
     last_event_id: Option<EventId>,
-    standings: HashMap<UserId, Standing>,
+    wallets: HashMap<UserId, WalletState>,
 }
 
 impl Memory {
@@ -44,7 +44,7 @@ impl Memory {
         let head = head.map_or(Ok(Commit::GENESIS), row::commit)?;
         let last_event_id: Option<i64> = tx.query_row(SELECT_LAST_EVENT, [], |row| row.get(0)).map_err(failed)?;
         let last_event_id = last_event_id.and_then(EventId::new);
-        Ok(Self { data_version, head, last_event_id, standings: HashMap::new() })
+        Ok(Self { data_version, head, last_event_id, wallets: HashMap::new() })
     }
 
     /// The head of the commit chain.
@@ -53,8 +53,8 @@ impl Memory {
     }
 
     /// Where the user's wallet stands, if that is remembered.
-    pub(super) fn standing(&self, user_id: UserId) -> Option<Standing> {
-        self.standings.get(&user_id).copied()
+    pub(super) fn state(&self, user_id: UserId) -> Option<WalletState> {
+        self.wallets.get(&user_id).copied()
     }
 
     /// Whether no entry can have this event id. Engines number events upwards, so most commands bring such a one.
@@ -64,13 +64,13 @@ impl Memory {
 
     /// Takes in what was just committed.
     pub(super) fn learn(&mut self, changes: &Changes) {
-        let Changes { entries, opened, moved, commit } = changes;
+        let Changes { entries, opened, updated, commit } = changes;
         self.head = commit.unwrap_or(self.head);
         self.last_event_id = self.last_event_id.max(entries.iter().map(|entry| entry.event_id).max());
-        if self.standings.len() + opened.len() + moved.len() > STANDINGS_MAX {
-            self.standings.clear();
+        if self.wallets.len() + opened.len() + updated.len() > WALLETS_MAX {
+            self.wallets.clear();
         }
-        self.standings.extend(opened.iter().map(|(user_id, _, standing)| (*user_id, *standing)));
-        self.standings.extend(moved.iter().copied());
+        self.wallets.extend(opened.iter().map(|(user_id, _, state)| (*user_id, *state)));
+        self.wallets.extend(updated.iter().copied());
     }
 }

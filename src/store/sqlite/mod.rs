@@ -5,11 +5,11 @@
 
 mod audit;
 mod backup;
+mod disk_space;
 mod immediate;
 mod memory;
 mod open;
 mod reader;
-mod room;
 mod row;
 mod wal;
 mod writer;
@@ -31,11 +31,11 @@ const APPLICATION_ID: i32 = 0x574c_4554;
 /// Opens the ledger in the file at `path`, which is made if it is missing, and brings its tables up to date.
 ///
 /// # Errors
-/// [`StoreError::Unfit`] if another process serves it, or if it is no wallet's, a newer wallet's, or in another
+/// [`StoreError::Incompatible`] if another process serves it, or if it is no wallet's, a newer wallet's, or in another
 /// currency: it is left as it is. [`StoreError::Locked`] and [`StoreError::Unavailable`] as they say.
 pub async fn open(path: &Path, currency: Currency) -> Result<Store, StoreError> {
     // SQLite keeps its WAL beside the file that a link leads to.
-    let path = &open::real(path);
+    let path = &open::canonical_path(path);
     let lock = FileLock::take(path)?;
     open::prepare(path, currency).await?;
     let writer = SqliteWriter::open(path, lock)?;

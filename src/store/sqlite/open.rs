@@ -33,29 +33,29 @@ impl FileLock {
         let shown = path.display();
         // Under another name its WAL would have another name, too.
         if path.metadata().is_ok_and(|file| file.nlink() > 1) {
-            return Err(StoreError::Unfit(format!("the database {shown} has more than one name (hard links)")));
+            return Err(StoreError::Incompatible(format!("the database {shown} has more than one name (hard links)")));
         }
-        let lock_path = beside(path, "-lock");
+        let lock_path = sibling(path, "-lock");
         let file = File::options()
             .create(true)
             .truncate(false)
             .write(true)
             .open(&lock_path)
-            .map_err(|error| StoreError::Unfit(format!("cannot open the database {shown}: {error}")))?;
+            .map_err(|error| StoreError::Incompatible(format!("cannot open the database {shown}: {error}")))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => {
-                Err(StoreError::Unfit(format!("the database {shown} is served by another process")))
+                Err(StoreError::Incompatible(format!("the database {shown} is served by another process")))
             }
             Err(TryLockError::Error(error)) => {
-                Err(StoreError::Unfit(format!("cannot lock the database {shown}: {error}")))
+                Err(StoreError::Incompatible(format!("cannot lock the database {shown}: {error}")))
             }
         }
     }
 }
 
 /// The one name of a file that has many, whether it is there yet or not: all must meet in one lock.
-pub(super) fn real(path: &Path) -> PathBuf {
+pub(super) fn canonical_path(path: &Path) -> PathBuf {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let missing = || Some(folder.canonicalize().ok()?.join(path.file_name()?));
     path.canonicalize().ok().or_else(missing).unwrap_or_else(|| path.to_owned())
@@ -77,14 +77,16 @@ pub(super) async fn prepare(path: &Path, currency: Currency) -> Result<(), Store
     let mut connection =
         options.disable_statement_logging().connect().await.map_err(|error| refused_by_sqlite(path, &error))?;
     let migrated = MIGRATIONS.run(&mut connection).await.map_err(|error| match error {
-        MigrateError::VersionMissing(version) | MigrateError::VersionMismatch(version) => StoreError::Unfit(format!(
-            "the database {} was made by another version of the wallet (migration {version} is not known here)",
-            path.display()
-        )),
+        MigrateError::VersionMissing(version) | MigrateError::VersionMismatch(version) => {
+            StoreError::Incompatible(format!(
+                "the database {} was made by another version of the wallet (migration {version} is not known here)",
+                path.display()
+            ))
+        }
         error => refused_by_sqlite(path, &error),
     });
     let settled = match migrated {
-        Ok(()) => settle_currency(&mut connection, path, currency).await,
+        Ok(()) => check_currency(&mut connection, path, currency).await,
         Err(error) => Err(error),
     };
     let closed = connection.close().await.map_err(StoreError::unavailable);
@@ -94,16 +96,16 @@ pub(super) async fn prepare(path: &Path, currency: Currency) -> Result<(), Store
 /// Whether there is nothing in the file yet. Looks at it without changing it.
 fn is_new(path: &Path) -> Result<bool, StoreError> {
     let length = size(path);
-    let wal_length = size(&beside(path, "-wal"));
+    let wal_length = size(&sibling(path, "-wal"));
     if length == 0 && wal_length > 0 {
         // SQLite would take it for new, and delete the WAL.
-        return Err(StoreError::Unfit(format!("the database {} is empty, but its WAL is not", path.display())));
+        return Err(StoreError::Incompatible(format!("the database {} is empty, but its WAL is not", path.display())));
     }
     if !path.exists() {
         return Ok(true);
     }
-    if length > 0 && !begins_like_a_database(path) {
-        return Err(StoreError::Unfit(format!("{} is not a wallet's database", path.display())));
+    if length > 0 && !has_sqlite_magic(path) {
+        return Err(StoreError::Incompatible(format!("{} is not a wallet's database", path.display())));
     }
     let look = || -> rusqlite::Result<(i64, bool, u32)> {
         let connection = RawConnection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
@@ -116,18 +118,21 @@ fn is_new(path: &Path) -> Result<bool, StoreError> {
         // SQLite misses whole pages, but reads one that is cut short as if it ended in zeros. With a WAL that is no
         // loss: a checkpoint was cut short, and is done again.
         (_, true, page_size) if wal_length == 0 && !length.is_multiple_of(page_size.into()) => {
-            Err(StoreError::Unfit(format!("the database {} is truncated: its last page is not whole", path.display())))
+            Err(StoreError::Incompatible(format!(
+                "the database {} is truncated: its last page is not whole",
+                path.display()
+            )))
         }
         (_, true, _) => Ok(false),
         (0, false, _) => Ok(true),
-        _ => Err(StoreError::Unfit(format!("{} is not a wallet's database", path.display()))),
+        _ => Err(StoreError::Incompatible(format!("{} is not a wallet's database", path.display()))),
     }
 }
 
 /// SQLite itself takes a file of a few bytes, or one full of zeros, for a new database, and writes over it.
 ///
 /// The file is opened and closed here while this process has no connection to it, and with it no lock to lose.
-fn begins_like_a_database(path: &Path) -> bool {
+fn has_sqlite_magic(path: &Path) -> bool {
     let mut magic = [0; 16];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
     read.is_ok() && magic == *b"SQLite format 3\0"
@@ -145,14 +150,14 @@ fn size(path: &Path) -> u64 {
 }
 
 /// The file that SQLite, or this program, keeps beside the database.
-pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
+pub(super) fn sibling(database: &Path, suffix: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(suffix);
     path.into()
 }
 
 /// Stores the currency at the first start, and holds every later one to it.
-async fn settle_currency(
+async fn check_currency(
     connection: &mut sqlx::SqliteConnection,
     path: &Path,
     currency: Currency,
@@ -169,9 +174,9 @@ async fn settle_currency(
     if stored == currency.code() {
         return Ok(());
     }
-    Err(StoreError::Unfit(format!("the database {} is in {stored}, not in {currency}", path.display())))
+    Err(StoreError::Incompatible(format!("the database {} is in {stored}, not in {currency}", path.display())))
 }
 
 fn refused_by_sqlite(path: &Path, error: &dyn std::error::Error) -> StoreError {
-    StoreError::Unfit(format!("cannot open the database {}: {error}", path.display()))
+    StoreError::Incompatible(format!("cannot open the database {}: {error}", path.display()))
 }

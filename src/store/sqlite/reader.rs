@@ -104,10 +104,10 @@ impl Reader for SqliteReader {
         let Some((wallet_id, created_at, balance, sequence, last_entry_id)) = found else { return Ok(None) };
         let wallet_id = row::wallet_id(user_id.get(), &wallet_id)?;
         let created_at = Timestamp::from_microseconds(created_at);
-        let standing = row::standing(user_id.get(), (balance, sequence, last_entry_id))?;
+        let state = row::state(user_id.get(), (balance, sequence, last_entry_id))?;
         let wallet = |balance: Balance, sequence| Wallet { user_id, wallet_id, balance, sequence, created_at };
-        let Some(at) = at else { return Ok(Some(wallet(standing.balance, standing.sequence))) };
-        let Some(entry_id) = self.walk(standing.last_entry_id, EntryId::MAX, at).await? else { return Ok(None) };
+        let Some(at) = at else { return Ok(Some(wallet(state.balance, state.sequence))) };
+        let Some(entry_id) = self.walk(state.last_entry_id, EntryId::MAX, at).await? else { return Ok(None) };
         let entry = self.entry(entry_id).await?.ok_or_else(|| missing_entry(entry_id.get()))?;
         Ok(Some(wallet(entry.balance_after, entry.sequence)))
     }

@@ -1,7 +1,7 @@
 //! Rows of SQLite as the ledger's types. A value that the ledger cannot have written is named, not guessed at.
 
 use crate::ledger::{
-    Amount, Balance, Commit, CommitHash, Entry, EntryId, EventId, Kind, Standing, Timestamp, UserId, WalletId,
+    Amount, Balance, Commit, CommitHash, Entry, EntryId, EventId, Kind, Timestamp, UserId, WalletId, WalletState,
 };
 use crate::store::StoreError;
 use rusqlite::Row;
@@ -75,9 +75,9 @@ pub(super) fn entry(row: EntryRow) -> Result<Entry, StoreError> {
     })
 }
 
-pub(super) fn standing(user_id: i64, row: (i64, i64, i64)) -> Result<Standing, StoreError> {
+pub(super) fn state(user_id: i64, row: (i64, i64, i64)) -> Result<WalletState, StoreError> {
     let (balance, sequence, last_entry_id) = row;
-    Ok(Standing {
+    Ok(WalletState {
         balance: valid("wallet", user_id, "balance", balance, Balance::from_minor(balance))?,
         sequence,
         last_entry_id: valid("wallet", user_id, "last_entry_id", last_entry_id, EntryId::new(last_entry_id))?,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::open::beside;
+use super::open::sibling;
 
 /// Makes what is in the WAL durable, before anything is answered from it. The caller holds the write lock.
 ///
@@ -13,8 +13,8 @@ use super::open::beside;
 /// (<https://wiki.postgresql.org/wiki/Fsync_Errors>). So they are written again.
 ///
 /// SQLite keeps its locks in other files: to open and close this one drops none.
-pub(super) fn secure_wal(database: &Path) -> io::Result<()> {
-    let mut wal = match File::options().read(true).write(true).open(beside(database, "-wal")) {
+pub(super) fn rewrite_wal(database: &Path) -> io::Result<()> {
+    let mut wal = match File::options().read(true).write(true).open(sibling(database, "-wal")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         opened => opened?,
     };

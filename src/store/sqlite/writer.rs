@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
+use super::disk_space;
 use super::immediate::Immediate;
 use super::memory::Memory;
 use super::open::FileLock;
-use super::room;
 use super::row::{self, entry_columns, entry_row};
-use super::wal::secure_wal;
-use crate::ledger::{Action, Book, Changes, Command, Commit, Entry, EventId, Outcome, Standing, Timestamp, UserId};
+use super::wal::rewrite_wal;
+use crate::ledger::{Action, Book, Changes, Command, Commit, Entry, EventId, Outcome, Timestamp, UserId, WalletState};
 use crate::store::{StoreError, Writer};
 
 /// How long one attempt waits for another process's lock. The engine tries again for as long as its commands may wait.
@@ -26,7 +26,7 @@ const WAL_AUTOCHECKPOINT: i64 = 20_000;
 /// What the connection caches, in KiB.
 const CACHE_KIB: i64 = 32 * 1024;
 
-const SELECT_STANDING: &str = "select balance, sequence, last_entry_id from wallet where user_id = ?1";
+const SELECT_WALLET: &str = "select balance, sequence, last_entry_id from wallet where user_id = ?1";
 const SELECT_WALLET_ID: &str = "select wallet_id from user where user_id = ?1";
 const SELECT_ENTRIES: &str = concat!("select ", entry_columns!(), " from entry where event_id = ?1 and user_id = ?2");
 const INSERT_ENTRY: &str =
@@ -89,14 +89,14 @@ impl Session {
     fn open(path: &Path) -> Result<Self, StoreError> {
         let mut connection = connect(path).map_err(failed)?;
         let locked = Immediate::begin(&mut connection).map_err(failed)?;
-        secure_wal(path).map_err(StoreError::unavailable)?;
+        rewrite_wal(path).map_err(StoreError::unavailable)?;
         drop(locked);
         Ok(Self { connection, memory: None })
     }
 
     /// Opens the database again after a failure, if there is a chance that a batch can be committed.
     fn reopen(path: &Path) -> Result<Self, StoreError> {
-        room::check(path).map_err(StoreError::unavailable)?;
+        disk_space::check(path).map_err(StoreError::unavailable)?;
         Self::open(path)
     }
 
@@ -130,15 +130,15 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Lays in everything that deciding `batch` needs.
 fn lay_in(tx: &Connection, memory: &Memory, book: &mut Book, batch: &[Command]) -> Result<(), StoreError> {
-    let mut select_standing = tx.prepare_cached(SELECT_STANDING).map_err(failed)?;
+    let mut select_wallet = tx.prepare_cached(SELECT_WALLET).map_err(failed)?;
     let mut select_entries = tx.prepare_cached(SELECT_ENTRIES).map_err(failed)?;
     for Command { user_id, event_id, action } in batch.iter().copied() {
         if !book.has_wallet(user_id) {
-            let standing = match memory.standing(user_id) {
-                Some(standing) => Some(standing),
-                None => standing_of(&mut select_standing, user_id)?,
+            let state = match memory.state(user_id) {
+                Some(state) => Some(state),
+                None => wallet_state(&mut select_wallet, user_id)?,
             };
-            book.lay_in_wallet(user_id, standing);
+            book.lay_in_wallet(user_id, state);
         }
         if !memory.is_new(event_id) {
             lay_in_entries(&mut select_entries, book, user_id, event_id)?;
@@ -150,10 +150,10 @@ fn lay_in(tx: &Connection, memory: &Memory, book: &mut Book, batch: &[Command]) 
     Ok(())
 }
 
-fn standing_of(select: &mut CachedStatement<'_>, user_id: UserId) -> Result<Option<Standing>, StoreError> {
+fn wallet_state(select: &mut CachedStatement<'_>, user_id: UserId) -> Result<Option<WalletState>, StoreError> {
     let user_id = user_id.get();
     let found = select.query_row([user_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional();
-    found.map_err(failed)?.map(|columns| row::standing(user_id, columns)).transpose()
+    found.map_err(failed)?.map(|columns| row::state(user_id, columns)).transpose()
 }
 
 fn lay_in_entries(
@@ -179,18 +179,18 @@ fn lay_in_wallet_id(tx: &Connection, book: &mut Book, user_id: UserId) -> Result
 }
 
 fn write(tx: &Connection, changes: &Changes) -> Result<(), StoreError> {
-    let Changes { entries, opened, moved, commit } = changes;
+    let Changes { entries, opened, updated, commit } = changes;
     insert_entries(tx, entries).map_err(failed)?;
     let written = || -> rusqlite::Result<()> {
-        for (user_id, wallet_id, standing) in opened {
+        for (user_id, wallet_id, state) in opened {
             let created_at = commit.map_or(0, |commit| commit.created_at.microseconds());
             tx.prepare_cached(INSERT_USER)?.execute(params![user_id.get(), wallet_id.as_bytes(), created_at])?;
-            let Standing { balance, sequence, last_entry_id } = standing;
+            let WalletState { balance, sequence, last_entry_id } = state;
             let wallet = params![user_id.get(), balance.minor(), sequence, last_entry_id.get()];
             tx.prepare_cached(INSERT_WALLET)?.execute(wallet)?;
         }
         let mut update = tx.prepare_cached(UPDATE_WALLET)?;
-        for (user_id, Standing { balance, sequence, last_entry_id }) in moved {
+        for (user_id, WalletState { balance, sequence, last_entry_id }) in updated {
             let updated = update.execute(params![user_id.get(), balance.minor(), sequence, last_entry_id.get()])?;
             assert_eq!(updated, 1, "the wallet of user {user_id} was there when the transaction began");
         }

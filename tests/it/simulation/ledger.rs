@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use wallet::ledger::{
-    Action, Audit, AuditReport, Book, Changes, Command, Commit, Entry, EntryId, Finding, Kind, Outcome, Standing,
-    Timestamp, UserId, WalletId,
+    Action, Audit, AuditReport, Book, Changes, Command, Commit, Entry, EntryId, Finding, Kind, Outcome, Timestamp,
+    UserId, WalletId, WalletState,
 };
 
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     pub entries: Vec<Entry>,
     pub commits: Vec<Commit>,
-    pub wallets: BTreeMap<UserId, (WalletId, Timestamp, Standing)>,
+    pub wallets: BTreeMap<UserId, (WalletId, Timestamp, WalletState)>,
 }
 
 impl Ledger {
@@ -21,7 +21,7 @@ impl Ledger {
         for Command { user_id, event_id, action } in batch {
             let wallet = self.wallets.get(user_id);
             if !book.has_wallet(*user_id) {
-                book.lay_in_wallet(*user_id, wallet.map(|(.., standing)| *standing));
+                book.lay_in_wallet(*user_id, wallet.map(|(.., state)| *state));
             }
             let of_event = |entry: &&Entry| entry.user_id == *user_id && entry.event_id == *event_id;
             let known = self.entries.iter().filter(of_event).filter(|_| !forgetful);
@@ -34,11 +34,11 @@ impl Ledger {
         (outcomes, book.changes())
     }
 
-    pub fn write(&mut self, Changes { entries, opened, moved, commit }: Changes) {
+    pub fn write(&mut self, Changes { entries, opened, updated, commit }: Changes) {
         let created_at = commit.map(|commit| commit.created_at).unwrap_or_default();
-        self.wallets.extend(opened.into_iter().map(|(user, id, standing)| (user, (id, created_at, standing))));
-        for (user_id, standing) in moved {
-            self.wallets.get_mut(&user_id).expect("a wallet that moves is there").2 = standing;
+        self.wallets.extend(opened.into_iter().map(|(user, id, state)| (user, (id, created_at, state))));
+        for (user_id, state) in updated {
+            self.wallets.get_mut(&user_id).expect("a wallet that moves is there").2 = state;
         }
         self.entries.extend(entries);
         self.commits.extend(commit);
@@ -50,11 +50,11 @@ impl Ledger {
         let end = self.commits.last().map_or(EntryId::ZERO, |commit| commit.last_entry_id);
         self.entries.retain(|entry| entry.entry_id <= end);
         let entries = &self.entries;
-        self.wallets.retain(|user_id, (.., standing)| {
+        self.wallets.retain(|user_id, (.., state)| {
             let last = entries.iter().rfind(|entry| entry.user_id == *user_id);
             last.map(|entry| {
                 let Entry { balance_after: balance, sequence, entry_id: last_entry_id, .. } = *entry;
-                *standing = Standing { balance, sequence, last_entry_id };
+                *state = WalletState { balance, sequence, last_entry_id };
             })
             .is_some()
         });
@@ -74,8 +74,8 @@ impl Ledger {
             audit.commit(commit)?;
             rest = after;
         }
-        for (user_id, (_, created_at, standing)) in wallets {
-            audit.wallet(*user_id, *standing, *created_at)?;
+        for (user_id, (_, created_at, state)) in wallets {
+            audit.wallet(*user_id, *state, *created_at)?;
         }
         audit.finish()
     }

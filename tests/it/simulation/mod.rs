@@ -17,7 +17,7 @@ use wallet::engine::{Engine, EngineError, EngineOptions, Health};
 use wallet::ledger::{Command, EventId, Outcome, Receipt, UserId, WalletId};
 use wallet::store::StoreError;
 
-use self::world::{Bug, Shared, Troubles};
+use self::world::{Bug, FaultPlan, Shared};
 use crate::linear::Operation;
 use crate::oracle::{Answer, Call, told};
 use crate::seed::{Seeded, rounds, seeds};
@@ -89,9 +89,9 @@ impl Caller {
             }
             let command = command(&mut seeded, user_id);
             let deadline = seeded.percent(20).then(|| Instant::now() + Duration::from_millis(30));
-            let patience = Duration::from_millis(if seeded.percent(10) { 20 } else { 60_000 });
+            let timeouts = Duration::from_millis(if seeded.percent(10) { 20 } else { 60_000 });
             // A caller that hangs up learns nothing.
-            let _ = time::timeout(patience, self.send(command, deadline)).await;
+            let _ = time::timeout(timeouts, self.send(command, deadline)).await;
         }
     }
 
@@ -123,9 +123,9 @@ impl Caller {
     }
 
     fn saw(&self, index: usize, command: &Command, sent: Instant, outcome: Result<Outcome, EngineError>) {
-        let (alive, Troubles { corrupt, cursed, .. }) = {
+        let (alive, FaultPlan { corrupt, poisoned, .. }) = {
             let world = self.world.lock();
-            (world.alive, world.troubles.clone())
+            (world.alive, world.fault_plan.clone())
         };
         // What a process had not sent when it was killed, nobody saw.
         if !alive {
@@ -141,7 +141,7 @@ impl Caller {
             }
             Err(EngineError::Busy | EngineError::Deadline) => record.operations[index] = None,
             Err(EngineError::Corrupt(_)) if Some(command.user_id) == corrupt => record.operations[index] = None,
-            Err(EngineError::Panicked) if Some(command.event_id) == cursed => record.operations[index] = None,
+            Err(EngineError::Panicked) if Some(command.event_id) == poisoned => record.operations[index] = None,
             Err(EngineError::Unavailable(error)) if matches!(*error, StoreError::Locked) => {
                 record.operations[index] = None;
                 if sent.elapsed() < LOCK_TIMEOUT {
@@ -169,16 +169,21 @@ fn command(seeded: &mut Seeded, user_id: UserId) -> Command {
     .expect("no amount is negative")
 }
 
-fn troubles(seeded: &mut Seeded) -> Troubles {
+fn fault_plan(seeded: &mut Seeded) -> FaultPlan {
     let mut some = |most: i64| if seeded.percent(50) { seeded.of(0..most) } else { 0 };
     let (fail_percent, crash_percent, lock_percent, slow_percent) = (some(30), some(10), some(20), some(60));
     let corrupt = if seeded.percent(15) { UserId::new(seeded.of(0..USERS)) } else { None };
-    let cursed = if seeded.percent(15) { EventId::new(seeded.of(0..8)) } else { None };
-    Troubles { fail_percent, crash_percent, lock_percent, slow_percent, corrupt, cursed }
+    let poisoned = if seeded.percent(15) { EventId::new(seeded.of(0..8)) } else { None };
+    FaultPlan { fail_percent, crash_percent, lock_percent, slow_percent, corrupt, poisoned }
 }
 
 /// The life of one process: callers play until they have done or it is killed, which `play` starts.
-fn live(world: &Shared, record: &Arc<Mutex<Record>>, troubles: Troubles, play: impl FnOnce(Caller, &mut JoinSet<()>)) {
+fn live(
+    world: &Shared,
+    record: &Arc<Mutex<Record>>,
+    fault_plan: FaultPlan,
+    play: impl FnOnce(Caller, &mut JoinSet<()>),
+) {
     let options = {
         let seeded = &mut world.lock().seeded;
         let mut some = |range| usize::try_from(seeded.of(range)).expect("a number from 1");
@@ -192,7 +197,7 @@ fn live(world: &Shared, record: &Arc<Mutex<Record>>, troubles: Troubles, play: i
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     let hung = |what: &str| record.lock().expect("a record").violations.push(format!("{what} never came to an end"));
     runtime.block_on(async {
-        let store = world.live(troubles);
+        let store = world.live(fault_plan);
         let (engine, work) = Engine::with_work(store, "EUR".parse().expect("a code"), world.clone(), options);
         let worker = tokio::spawn(work);
         let mut callers = JoinSet::new();
@@ -205,7 +210,7 @@ fn live(world: &Shared, record: &Arc<Mutex<Record>>, troubles: Troubles, play: i
             done = time::timeout(LIFETIME, played) => if done.is_err() { return hung("a call") },
         }
         // A store that fails no more is soon told to serve again.
-        world.lock().troubles = Troubles::default();
+        world.lock().fault_plan = FaultPlan::default();
         let mut health = engine.health().clone();
         let served =
             async move { health.now() == Health::Serving || health.change(Health::NotServing).await.is_some() };
@@ -235,8 +240,8 @@ fn run(seed: u64, bug: Option<Bug>) -> Result<Report, String> {
     let record = Arc::new(Mutex::new(Record::default()));
     let lives = world.lock().seeded.of(1..4);
     for _ in 0..lives {
-        let troubles = troubles(&mut world.lock().seeded);
-        live(&world, &record, troubles, |caller, callers| {
+        let fault_plan = fault_plan(&mut world.lock().seeded);
+        live(&world, &record, fault_plan, |caller, callers| {
             for _ in 0..CALLERS {
                 let seeded = Seeded::new(caller.world.lock().seeded.next());
                 callers.spawn(caller.clone().play(seeded));
@@ -261,7 +266,7 @@ fn run(seed: u64, bug: Option<Bug>) -> Result<Report, String> {
 /// every wallet is looked up.
 fn recover(world: &Shared, record: &Arc<Mutex<Record>>) {
     let operations = record.lock().expect("a record").operations.clone();
-    live(world, record, Troubles::default(), |caller, callers| {
+    live(world, record, FaultPlan::default(), |caller, callers| {
         callers.spawn(async move {
             for operation in operations.into_iter().flatten() {
                 if let Call::Command(command) = operation.call {

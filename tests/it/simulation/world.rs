@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time;
 use wallet::engine::Clock;
 use wallet::ledger::{
-    AuditReport, Command, Commit, Entry, EntryId, EventId, Finding, Outcome, Standing, Timestamp, UserId, Wallet,
+    AuditReport, Command, Commit, Entry, EntryId, EventId, Finding, Outcome, Timestamp, UserId, Wallet, WalletState,
 };
 use wallet::store::{Reader, Store, StoreError, Writer};
 
@@ -45,7 +45,7 @@ enum Fault {
 
 /// How much goes wrong while one process lives.
 #[derive(Clone, Debug, Default)]
-pub struct Troubles {
+pub struct FaultPlan {
     pub fail_percent: i64,
     pub crash_percent: i64,
     pub lock_percent: i64,
@@ -53,14 +53,14 @@ pub struct Troubles {
     /// A user whose row cannot be read.
     pub corrupt: Option<UserId>,
     /// An event over which the writer panics.
-    pub cursed: Option<EventId>,
+    pub poisoned: Option<EventId>,
 }
 
 /// Everything there is beside the engine and its callers.
 #[derive(Debug)]
 pub struct World {
     pub seeded: Seeded,
-    pub troubles: Troubles,
+    pub fault_plan: FaultPlan,
     bug: Option<Bug>,
     /// What is on disk.
     ledger: Ledger,
@@ -78,9 +78,9 @@ pub struct Shared(Arc<Mutex<World>>);
 
 impl Shared {
     pub fn new(seed: u64, bug: Option<Bug>) -> Self {
-        let (seeded, troubles, ledger) = (Seeded::new(seed), Troubles::default(), Ledger::default());
+        let (seeded, fault_plan, ledger) = (Seeded::new(seed), FaultPlan::default(), Ledger::default());
         let (died, faults) = (Arc::default(), BTreeMap::new());
-        let world = World { seeded, troubles, bug, ledger, alive: true, died, locked_until: None, now_us: 0, faults };
+        let world = World { seeded, fault_plan, bug, ledger, alive: true, died, locked_until: None, now_us: 0, faults };
         Self(Arc::new(Mutex::new(world)))
     }
 
@@ -88,10 +88,10 @@ impl Shared {
         self.0.lock().expect("nothing panics while it holds the world")
     }
 
-    /// A new process begins, with its troubles, on what the last one left.
-    pub fn live(&self, troubles: Troubles) -> Store {
+    /// A new process begins, with its fault_plan, on what the last one left.
+    pub fn live(&self, fault_plan: FaultPlan) -> Store {
         let mut world = self.lock();
-        (world.alive, world.troubles, world.locked_until) = (true, troubles, None);
+        (world.alive, world.fault_plan, world.locked_until) = (true, fault_plan, None);
         Store { writer: Box::new(self.clone()), reader: Arc::new(self.clone()) }
     }
 
@@ -129,7 +129,7 @@ impl World {
         if !self.alive {
             return Err(StoreError::unavailable("the process is dead"));
         }
-        let Troubles { fail_percent, crash_percent, lock_percent, slow_percent, .. } = self.troubles;
+        let FaultPlan { fail_percent, crash_percent, lock_percent, slow_percent, .. } = self.fault_plan;
         if self.seeded.percent(slow_percent) {
             self.count("slow");
             pass(Duration::from_millis(self.seeded.of(1..60).unsigned_abs()));
@@ -158,7 +158,7 @@ impl World {
 
     fn transact(&mut self, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
         let fault = self.fault()?;
-        if let Some(user_id) = self.troubles.corrupt.filter(|user| batch.iter().any(|c| c.user_id == *user)) {
+        if let Some(user_id) = self.fault_plan.corrupt.filter(|user| batch.iter().any(|c| c.user_id == *user)) {
             self.count("corrupt");
             let (table, column, row) = ("wallet", "balance", user_id.get());
             return Err(StoreError::Corrupt { table, column, row, found: "planted".to_owned() });
@@ -192,8 +192,8 @@ fn pass(duration: Duration) {
 
 impl Writer for Shared {
     fn transact(&mut self, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
-        let cursed = self.lock().troubles.cursed;
-        if cursed.is_some_and(|event| batch.iter().any(|command| command.event_id == event)) {
+        let poisoned = self.lock().fault_plan.poisoned;
+        if poisoned.is_some_and(|event| batch.iter().any(|command| command.event_id == event)) {
             self.lock().count("panic");
             // As a panic, but it is not printed: there will be thousands.
             std::panic::resume_unwind(Box::new("planted"));
@@ -227,7 +227,7 @@ impl Reader for Shared {
         if world.bug == Some(Bug::ReadsTheCommitBefore) {
             ledger.lose_last_commit();
         }
-        Ok(ledger.wallets.get(&user_id).map(|(wallet_id, created_at, Standing { balance, sequence, .. })| Wallet {
+        Ok(ledger.wallets.get(&user_id).map(|(wallet_id, created_at, WalletState { balance, sequence, .. })| Wallet {
             user_id,
             wallet_id: *wallet_id,
             balance: *balance,

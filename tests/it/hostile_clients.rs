@@ -16,12 +16,12 @@ use tonic::Code;
 use wallet::api::grpc::proto::WinRequest;
 use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
 use wallet::engine::SystemClock;
-use wallet::server::Patience;
+use wallet::server::Timeouts;
 
 use crate::app::{App, Rest};
 use crate::faulty::Faulty;
 
-/// By when a rude client must have been dropped. The doors' patience is shorter; the rest is for a busy machine.
+/// By when a rude client must have been dropped. The doors' timeouts is shorter; the rest is for a busy machine.
 const LIMIT: Duration = Duration::from_secs(15);
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -44,7 +44,7 @@ fn greeting() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
 }
 
-fn greeted(frames: &[u8]) -> Vec<u8> {
+fn wait_for_preface(frames: &[u8]) -> Vec<u8> {
     [&greeting(), frames].concat()
 }
 
@@ -86,7 +86,7 @@ fn until_dropped(addr: SocketAddr, first: &[u8], more: &[u8], pause: Duration) -
 /// What a rude client does, the door, what it says first, what then again and again, and how slowly.
 type Rude = (&'static str, SocketAddr, Vec<u8>, Vec<u8>, Duration);
 
-/// What the slow ones do: patience ends with them.
+/// What the slow ones do: timeouts ends with them.
 fn slowness(rest: SocketAddr, grpc: SocketAddr) -> Vec<Rude> {
     let slowly = Duration::from_millis(50);
     vec![
@@ -103,9 +103,15 @@ fn slowness(rest: SocketAddr, grpc: SocketAddr) -> Vec<Rude> {
         ),
         ("sends half a preface", grpc, PREFACE[..11].to_vec(), vec![], slowly),
         ("sends a preface and no more", grpc, PREFACE.to_vec(), vec![], slowly),
-        ("sends half a frame", grpc, greeted(&frame(HEADERS, 0, 1, &[0; 100])[..30]), vec![], slowly),
+        ("sends half a frame", grpc, wait_for_preface(&frame(HEADERS, 0, 1, &[0; 100])[..30]), vec![], slowly),
         ("answers no ping", grpc, greeting(), vec![], slowly),
-        ("opens a call and is gone", grpc, greeted(&frame(HEADERS, END_HEADERS, 1, &call_headers())), vec![], slowly),
+        (
+            "opens a call and is gone",
+            grpc,
+            wait_for_preface(&frame(HEADERS, END_HEADERS, 1, &call_headers())),
+            vec![],
+            slowly,
+        ),
         ("speaks HTTP/1.1 to gRPC", grpc, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(), vec![], slowly),
         ("speaks HTTP/2 to REST", rest, greeting(), vec![], slowly),
     ]
@@ -119,10 +125,10 @@ fn loudness(rest: SocketAddr, grpc: SocketAddr) -> Vec<Rude> {
     let resets: Vec<u8> = (0..50_000).flat_map(|number| reset(2 * number + 1)).collect();
     let header_of_a_megabyte = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}", "y".repeat(1024 * 1024));
     vec![
-        ("resets every call at once", grpc, greeted(&resets), vec![], at_once),
-        ("never ends its headers", grpc, greeted(&frame(HEADERS, 0, 1, &call_headers())), frame(CONTINUATION, 0, 1, &[0x40; 8_192]), at_once),
-        ("sends empty continuations", grpc, greeted(&frame(HEADERS, 0, 1, &call_headers())), frame(CONTINUATION, 0, 1, &[]).repeat(500), at_once),
-        ("sends a frame larger than allowed", grpc, greeted(&frame(DATA, 0, 1, &[0; 100_000])), vec![], at_once),
+        ("resets every call at once", grpc, wait_for_preface(&resets), vec![], at_once),
+        ("never ends its headers", grpc, wait_for_preface(&frame(HEADERS, 0, 1, &call_headers())), frame(CONTINUATION, 0, 1, &[0x40; 8_192]), at_once),
+        ("sends empty continuations", grpc, wait_for_preface(&frame(HEADERS, 0, 1, &call_headers())), frame(CONTINUATION, 0, 1, &[]).repeat(500), at_once),
+        ("sends a frame larger than allowed", grpc, wait_for_preface(&frame(DATA, 0, 1, &[0; 100_000])), vec![], at_once),
         ("sends a header of a megabyte", rest, header_of_a_megabyte.into_bytes(), vec![], slowly),
         ("sends a thousand headers", rest, ["GET / HTTP/1.1\r\n", &"x: y\r\n".repeat(1_000), "\r\n"].concat().into_bytes(), vec![], slowly),
         ("promises a body of a terabyte", rest, b"POST /api/v1/charge HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1099511627776\r\n\r\n{".to_vec(), vec![], slowly),
@@ -147,8 +153,8 @@ async fn honest(app: Arc<App>, stop: Arc<AtomicBool>) -> (i64, Duration) {
 }
 
 /// Lets three of each kind of rude client loose on a service, beside an honest one.
-async fn withstand(patience: Patience, kinds: fn(SocketAddr, SocketAddr) -> Vec<Rude>) {
-    let app = Arc::new(App::spawn_patient(|_| (), patience).await);
+async fn withstand(timeouts: Timeouts, kinds: fn(SocketAddr, SocketAddr) -> Vec<Rude>) {
+    let app = Arc::new(App::spawn_with_timeouts(|_| (), timeouts).await);
     app.create_user(1, "10.00").await;
     let stop = Arc::new(AtomicBool::new(false));
     let honest = tokio::spawn(honest(Arc::clone(&app), Arc::clone(&stop)));
@@ -173,25 +179,25 @@ async fn withstand(patience: Patience, kinds: fn(SocketAddr, SocketAddr) -> Vec<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_clients_are_dropped_and_honest_ones_served() {
-    let patience = Patience {
+    let timeouts = Timeouts {
         head_timeout: Duration::from_millis(500),
         keep_alive_interval: Duration::from_millis(300),
         keep_alive_timeout: Duration::from_millis(300),
-        ..Patience::default()
+        ..Timeouts::default()
     };
-    withstand(patience, slowness).await;
+    withstand(timeouts, slowness).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn loud_clients_are_dropped_and_honest_ones_served() {
-    withstand(Patience::default(), loudness).await;
+    withstand(Timeouts::default(), loudness).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rude_clients_calls_are_calls() {
     let app = App::spawn().await;
     let end_stream = 1;
-    let call = greeted(&frame(HEADERS, END_HEADERS | end_stream, 1, &call_headers()));
+    let call = wait_for_preface(&frame(HEADERS, END_HEADERS | end_stream, 1, &call_headers()));
     let answer = tokio::task::block_in_place(|| {
         let mut stream = TcpStream::connect(app.grpc).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();

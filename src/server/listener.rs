@@ -35,9 +35,9 @@ const PREFACE_PAUSE: Duration = Duration::from_millis(20);
 /// How long to leave a system alone that cannot accept a connection (no file descriptors left, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a door has patience. No flag sets it; a test shortens it.
+/// How long a door has timeouts. No flag sets it; a test shortens it.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Timeouts {
     /// How long a client may take to send a request's head; also how long a connection may be idle between requests.
     pub head_timeout: Duration,
     /// How often an HTTP/2 client is asked whether it is still there, and how long it may take to say so.
@@ -47,7 +47,7 @@ pub struct Patience {
     pub drain_timeout: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             head_timeout: Duration::from_secs(30),
@@ -67,12 +67,12 @@ pub fn raise_file_limit() {
 }
 
 /// One of the two doors: where it listens, what answers there, and in which version of HTTP.
-pub(super) struct Door {
+pub(super) struct Listener {
     pub listener: TcpListener,
     pub router: Router,
     pub version: Version,
     pub connections_max: usize,
-    pub patience: Patience,
+    pub timeouts: Timeouts,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,11 +81,11 @@ pub(super) enum Version {
     Http2,
 }
 
-impl Door {
+impl Listener {
     /// Accepts and serves connections until shut-down, then drains them, and cuts off what takes too long.
     pub(super) async fn serve(self, shutdown: &CancellationToken) {
-        let Self { listener, router, version, connections_max, patience } = self;
-        let builder = builder(version, patience);
+        let Self { listener, router, version, connections_max, timeouts } = self;
+        let builder = builder(version, timeouts);
         let service = TowerToHyperService::new(router);
         let graceful = GracefulShutdown::new();
         let permits = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
@@ -104,8 +104,8 @@ impl Door {
             let silent_end = shutdown.clone();
             connections.spawn(async move {
                 let _permit = permit;
-                let greeted = time::timeout(patience.head_timeout, greeted(&stream, version));
-                if !matches!(silent_end.run_until_cancelled(greeted).await, Some(Ok(true))) {
+                let wait_for_preface = time::timeout(timeouts.head_timeout, wait_for_preface(&stream, version));
+                if !matches!(silent_end.run_until_cancelled(wait_for_preface).await, Some(Ok(true))) {
                     return;
                 }
                 let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
@@ -119,19 +119,19 @@ impl Door {
             graceful.shutdown().await;
             while connections.join_next().await.is_some() {}
         };
-        if time::timeout(patience.drain_timeout, drained).await.is_err() {
+        if time::timeout(timeouts.drain_timeout, drained).await.is_err() {
             tracing::warn!(connections = connections.len(), "cut off connections that did not finish in time");
             connections.shutdown().await;
         }
     }
 }
 
-fn builder(version: Version, patience: Patience) -> Builder<TokioExecutor> {
+fn builder(version: Version, timeouts: Timeouts) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(patience.head_timeout)
+        .header_read_timeout(timeouts.head_timeout)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEADER_BYTES_MAX)
         // Who has sent all it wants to say may still want the answer.
@@ -139,8 +139,8 @@ fn builder(version: Version, patience: Patience) -> Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(patience.keep_alive_interval)
-        .keep_alive_timeout(patience.keep_alive_timeout)
+        .keep_alive_interval(timeouts.keep_alive_interval)
+        .keep_alive_timeout(timeouts.keep_alive_timeout)
         .max_concurrent_streams(STREAMS_MAX)
         .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
         .max_local_error_reset_streams(RESETS_OURS_MAX)
@@ -155,7 +155,7 @@ fn builder(version: Version, patience: Patience) -> Builder<TokioExecutor> {
 
 /// Waits until a client has said enough for the timeouts of its version of HTTP to run: a first byte, or the whole
 /// preface. False if it has gone. What is no preface is the protocol's to refuse.
-async fn greeted(stream: &TcpStream, version: Version) -> bool {
+async fn wait_for_preface(stream: &TcpStream, version: Version) -> bool {
     let mut said = [0; PREFACE.len()];
     loop {
         match stream.peek(&mut said).await {

@@ -247,7 +247,7 @@ impl CheckpointAnswer {
 #[schema(example = json!({"success": false, "error": "Account balance is too low"}))]
 pub struct ErrorAnswer {
     pub success: bool,
-    /// A sentence for a person to read.
+    /// A message for a person to read.
     pub error: String,
 }
 

@@ -81,7 +81,7 @@ impl fmt::Display for Measure {
 }
 
 /// What is running.
-pub struct Stage {
+pub struct Harness {
     dir: TempDir,
     time: Duration,
     empty: Template,
@@ -92,7 +92,7 @@ pub struct Stage {
     pub peers: Peers,
 }
 
-impl Stage {
+impl Harness {
     /// Makes the ledgers and starts the peers that `measures` need.
     pub async fn new(dir: TempDir, time: Duration, measures: &[Measure]) -> Self {
         let empty = Template::create(dir.path().join("empty.db")).await;

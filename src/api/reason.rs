@@ -1,4 +1,4 @@
-//! The one table that says how each reason looks at each door: HTTP status, gRPC code, sentence.
+//! The one table that says how each reason looks at each door: HTTP status, gRPC code, message.
 //!
 //! The OpenAPI description and the parity tests are made from it.
 
@@ -159,11 +159,11 @@ impl Reason {
         }
     }
 
-    /// The sentence for a person to read, where the reason alone decides it.
+    /// The message for a person to read, where the reason alone decides it.
     ///
     /// [`Problem`] replaces it where more is known: what is invalid, which amount is negative.
     #[must_use]
-    pub const fn sentence(self) -> &'static str {
+    pub const fn message(self) -> &'static str {
         match self {
             Self::InvalidRequest => "Request is not valid",
             Self::NegativeAmount => "Amount value is negative",
@@ -187,20 +187,20 @@ impl Reason {
     }
 }
 
-/// A reason with its sentence and what else a caller may want to know: all that either door needs to answer.
+/// A reason with its message and what else a caller may want to know: all that either door needs to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub reason: Reason,
-    pub sentence: String,
+    pub message: String,
     /// More about it, for machines: a key in snake case and its value.
     pub metadata: Option<(&'static str, String)>,
 }
 
 impl Problem {
-    /// A request that is not well formed; the sentence names the field.
+    /// A request that is not well formed; the message names the field.
     #[must_use]
-    pub fn invalid(sentence: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), ..Self::from(Reason::InvalidRequest) }
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..Self::from(Reason::InvalidRequest) }
     }
 
     /// A request in which the field called `name` holds no id.
@@ -212,7 +212,7 @@ impl Problem {
 
 impl From<Reason> for Problem {
     fn from(reason: Reason) -> Self {
-        Self { reason, sentence: reason.sentence().to_owned(), metadata: None }
+        Self { reason, message: reason.message().to_owned(), metadata: None }
     }
 }
 
@@ -220,7 +220,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NegativeAmount(kind) => {
-                Self { sentence: negative_sentence(kind).to_owned(), ..Self::from(Reason::NegativeAmount) }
+                Self { message: negative_message(kind).to_owned(), ..Self::from(Reason::NegativeAmount) }
             }
             Refusal::UnknownUser => Self::from(Reason::UnknownUser),
             Refusal::RolledBack => Self::from(Reason::RolledBack),
@@ -261,10 +261,10 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-const fn negative_sentence(kind: Kind) -> &'static str {
+const fn negative_message(kind: Kind) -> &'static str {
     match kind {
         Kind::Win => "Winning amount is negative",
         Kind::Open => "Opening balance is negative",
-        Kind::Charge | Kind::Rollback | Kind::Deposit | Kind::Withdrawal => Reason::NegativeAmount.sentence(),
+        Kind::Charge | Kind::Rollback | Kind::Deposit | Kind::Withdrawal => Reason::NegativeAmount.message(),
     }
 }

@@ -1,4 +1,4 @@
-//! What is stated beside the table: memory, disk, start-up, verification.
+//! What is footprint beside the table: memory, disk, start-up, verification.
 
 use std::fs;
 
@@ -10,9 +10,9 @@ use super::wallets::{COUNT, Ids, Share};
 
 /// Facts by name, each measured once.
 #[derive(Default)]
-pub struct Stated(pub Vec<(String, f64)>);
+pub struct Footprint(pub Vec<(String, f64)>);
 
-impl Stated {
+impl Footprint {
     pub fn add(&mut self, name: impl Into<String>, value: f64) {
         self.0.push((name.into(), value));
     }

@@ -10,28 +10,28 @@ use hyper::body::{Frame, SizeHint};
 use tokio::time::{self, Sleep};
 use tonic::Status;
 
-use crate::api::code::{Problem, Reason};
+use crate::api::reason::{Problem, Reason};
 
 /// The calls whose requests come when they come, as their paths begin.
 const STREAMS: [&str; 2] = ["/wallet.v1.WalletService/Transact", "/grpc.reflection."];
 
 /// A call's request, the body of which must arrive within `timeout`; one that is a stream is left as it is.
-pub fn limited(request: Request, timeout: Duration) -> Request {
+pub fn with_timeout(request: Request, timeout: Duration) -> Request {
     if STREAMS.iter().any(|stream| request.uri().path().starts_with(stream)) {
         return request;
     }
-    request.map(|body| Body::new(Limited { body, timeout, sleep: None }))
+    request.map(|body| Body::new(TimeoutBody { body, timeout, sleep: None }))
 }
 
 /// A body that fails when it keeps its reader waiting past a moment.
-struct Limited {
+struct TimeoutBody {
     body: Body,
     timeout: Duration,
     /// Made at the first wait: most bodies are there at once, and need no timer.
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
-impl HttpBody for Limited {
+impl HttpBody for TimeoutBody {
     type Data = Bytes;
     type Error = axum::Error;
 
