@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use wallet::ledger::{Command, EventId, Timestamp, UserId, WalletId};
 use wallet::store::sqlite;
 
-use crate::app::App;
-use crate::process::{Process, database_url, run, wallet};
+use crate::support::app::App;
+use crate::support::process::{Process, database_url, run, wallet};
 
 fn backup(database: &Path, file: &Path) -> (String, String, Option<i32>) {
     run(&["backup", file.to_str().unwrap(), "--database-url", &database_url(database)])

@@ -6,9 +6,9 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::optional;
-use crate::process::{Process, database_url, run};
-use crate::script::{Doors, callers, load};
+use crate::support::optional;
+use crate::support::process::{Process, database_url, run};
+use crate::support::script::{Doors, callers, load};
 
 /// The ledger of a service that was stopped in order, in a folder of its own.
 async fn ledger() -> (TempDir, PathBuf) {

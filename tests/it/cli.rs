@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::process::{Process, database_url, run};
+use crate::support::process::{Process, database_url, run};
 
 #[test]
 fn help_explains_every_setting() {

@@ -5,8 +5,8 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use crate::optional;
-use crate::process::Process;
+use crate::support::optional;
+use crate::support::process::Process;
 
 /// The modules that the Python session imports, by the packages that bring them.
 const PYTHON_MODULES: &str = "import grpc, grpc_tools, grpc_health, grpc_reflection, grpc_status";

@@ -10,11 +10,11 @@ use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
 use wallet::api::grpc::proto::{ChargeRequest, CreateWalletRequest};
 use wallet::store::sqlite;
 
-use crate::app::Rest;
-use crate::optional;
-use crate::process::Process;
-use crate::script::{Doors, callers, load, replay_all, settle};
-use crate::strace::Strace;
+use crate::support::app::Rest;
+use crate::support::optional;
+use crate::support::process::Process;
+use crate::support::script::{Doors, callers, load, replay_all, settle};
+use crate::support::strace::Strace;
 
 const CALLERS: i64 = 15;
 
@@ -36,7 +36,7 @@ async fn whatever_was_acknowledged_survives_kill_9_and_happens_once() {
         let process = Process::start(&database);
         callers = load(&Doors::of(&process).await, callers, answers, || process.signal("KILL")).await;
         drop(process);
-        unknown += callers.iter().map(crate::script::Caller::unknown).sum::<i64>();
+        unknown += callers.iter().map(crate::support::script::Caller::unknown).sum::<i64>();
 
         let process = Process::start(&database);
         slowest = slowest.max(process.started_in);

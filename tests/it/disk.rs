@@ -13,11 +13,11 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use wallet::store::sqlite;
 
-use crate::app::Rest;
-use crate::optional;
-use crate::process::{Process, database_url, run, wallet};
-use crate::script::{Caller, Doors, callers, load, replay_all, settle};
-use crate::strace::Strace;
+use crate::support::app::Rest;
+use crate::support::optional;
+use crate::support::process::{Process, database_url, run, wallet};
+use crate::support::script::{Caller, Doors, callers, load, replay_all, settle};
+use crate::support::strace::Strace;
 
 const MIB: u64 = 1024 * 1024;
 

@@ -17,8 +17,8 @@ use wallet::api::grpc::proto::{ChargeRequest, CreateWalletRequest, GetWalletRequ
 use wallet::engine::{Clock, SystemClock};
 use wallet::ledger::{Command, Timestamp};
 
-use crate::app::{App, Reply, Rest};
-use crate::faulty::{Faulty, PANICS};
+use crate::support::app::{App, HttpReply, Rest};
+use crate::support::faulty::{Faulty, PANICS};
 
 const USER: i64 = 1;
 
@@ -33,7 +33,7 @@ async fn doors(faulty: &Faulty) -> (Rest, WalletServiceClient<Channel>) {
     (Rest::at(faulty.http), grpc)
 }
 
-async fn charge(rest: &Rest, event: i64) -> Reply {
+async fn charge(rest: &Rest, event: i64) -> HttpReply {
     rest.post("/api/v1/charge", &format!(r#"{{"UserId":{USER},"EventId":{event},"Amount":0.01}}"#)).await
 }
 
@@ -41,7 +41,7 @@ fn by_grpc(event_id: i64) -> ChargeRequest {
     ChargeRequest { user_id: USER, event_id, amount_minor: 1 }
 }
 
-fn assert_internal(reply: &Reply, status: &Status) {
+fn assert_internal(reply: &HttpReply, status: &Status) {
     assert_eq!((reply.status, reply.header("wallet-reason")), (500, "INTERNAL"), "{}", reply.text());
     assert!(reply.text().starts_with(r#"{"success":false,"error":"#), "{}", reply.text());
     assert_eq!((status.code(), status.get_details_error_info().unwrap().reason.as_str()), (Code::Internal, "INTERNAL"));
@@ -156,7 +156,7 @@ async fn when_the_clock_jumps_back_an_hour_times_do_not() {
 }
 
 /// A charge by REST and one by gRPC at the same time.
-async fn both(app: &App, grpc: &mut WalletServiceClient<Channel>, event: i64) -> (Reply, Result<i64, Status>) {
+async fn both(app: &App, grpc: &mut WalletServiceClient<Channel>, event: i64) -> (HttpReply, Result<i64, Status>) {
     let body = format!(r#"{{"UserId":{USER},"EventId":{event},"Amount":0.01}}"#);
     let (reply, status) = tokio::join!(app.post("/api/v1/charge", &body), grpc.charge(by_grpc(event + 1)));
     (reply, status.map(|response| response.into_inner().balance_minor))

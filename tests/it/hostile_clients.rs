@@ -18,8 +18,8 @@ use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
 use wallet::engine::SystemClock;
 use wallet::server::Timeouts;
 
-use crate::app::{App, Rest};
-use crate::faulty::Faulty;
+use crate::support::app::{App, Rest};
+use crate::support::faulty::Faulty;
 
 /// By when a rude client must have been dropped. The doors' timeouts is shorter; the rest is for a busy machine.
 const LIMIT: Duration = Duration::from_secs(15);

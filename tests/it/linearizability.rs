@@ -8,11 +8,11 @@ use tokio::task::JoinSet;
 use wallet::ledger::{Command, EventId, UserId, WalletId};
 use wallet::store::sqlite;
 
-use crate::doors::{AtTheDoors, Door, Doors, Seen};
-use crate::linear::{self, Operation};
-use crate::oracle::Call;
-use crate::process::Process;
-use crate::seed::{Seeded, rounds};
+use crate::support::doors::{AtTheDoors, Door, Doors, Seen};
+use crate::support::linear::{self, Operation};
+use crate::support::oracle::Call;
+use crate::support::process::Process;
+use crate::support::seed::{Seeded, rounds};
 
 /// So few wallets for so many callers that most calls meet others.
 const WALLETS: i64 = 4;

@@ -9,8 +9,8 @@ use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
 use wallet::api::grpc::proto::{ChargeRequest, CreateWalletRequest};
 use wallet::store::sqlite;
 
-use crate::optional;
-use crate::process::{Process, database_url, run};
+use crate::support::optional;
+use crate::support::process::{Process, database_url, run};
 
 const CHARGES: i64 = 300;
 /// Far longer than Litestream takes to send what is new, which it does each second.

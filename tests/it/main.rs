@@ -1,37 +1,28 @@
 //! The service from outside, in one binary.
 
-mod app;
+mod support;
+
 mod backup;
 mod bad_database;
 mod cli;
 mod clients;
 mod crash;
 mod disk;
-mod doors;
 mod faults;
-mod faulty;
 mod grpc;
 mod hostile_clients;
-mod linear;
 mod linearizability;
 mod litestream;
 mod model;
 mod openapi;
-mod optional;
-mod oracle;
 mod overload;
 mod parity;
 mod parsers;
-mod process;
 mod readme;
 mod rest;
 mod schemathesis;
-mod script;
-mod seed;
 mod simulation;
-mod step;
 mod stop;
 mod store;
-mod strace;
 mod tidy;
 mod tls;

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use wallet::ledger::{Balance, Command, EventId, Timestamp, UserId, WalletId};
 use wallet::store::sqlite;
 
-use crate::oracle::{Oracle, Told, told};
+use crate::support::oracle::{Oracle, Told, told};
 
 /// Few users, few events, few amounts: so that most commands meet another.
 fn command() -> impl Strategy<Value = Command> {

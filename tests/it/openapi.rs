@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use wallet::api::reason::Reason;
 
-use crate::app::App;
+use crate::support::app::App;
 
 fn description() -> Value {
     serde_json::from_str(&wallet::api::rest::openapi()).expect("the description is JSON")

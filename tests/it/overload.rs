@@ -14,9 +14,9 @@ use tonic_types::StatusExt as _;
 use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
 use wallet::api::grpc::proto::{CreateWalletRequest, GetWalletRequest, WinRequest};
 
-use crate::app::Rest;
-use crate::optional;
-use crate::process::{Process, wallet};
+use crate::support::app::Rest;
+use crate::support::optional;
+use crate::support::process::{Process, wallet};
 
 const USERS: usize = 64;
 /// Commands that may wait, and so the most that can be asked at once with nothing refused.

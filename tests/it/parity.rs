@@ -8,7 +8,7 @@ use wallet::api::grpc::proto::{
 };
 use wallet::api::reason::{Call, Reason};
 
-use crate::app::App;
+use crate::support::app::App;
 
 type Client = WalletServiceClient<tonic::transport::Channel>;
 

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use self::fuzz::Doors;
-use crate::seed::{Seeded, rounds, seeds};
+use crate::support::seed::{Seeded, rounds, seeds};
 
 /// Changes bytes as chance has it: a few of them, their order, their number.
 fn change(seeded: &mut Seeded, bytes: &mut Vec<u8>, other: &[u8]) {

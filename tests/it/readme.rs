@@ -2,8 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-use crate::optional;
-use crate::process::{Process, database_url};
+use crate::support::optional;
+use crate::support::process::{Process, database_url};
 
 const README: &str = include_str!("../../README.md");
 /// Stands in the README for what is different each time.

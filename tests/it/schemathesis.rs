@@ -2,9 +2,9 @@
 
 use std::process::{Command, Output};
 
-use crate::app::App;
-use crate::optional;
-use crate::seed::rounds;
+use crate::support::app::App;
+use crate::support::optional;
+use crate::support::seed::rounds;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_finds_nothing() {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use wallet::store::sqlite;
 
-use crate::optional;
-use crate::process::Process;
-use crate::script::{Doors, callers, load, replay_all, settle};
+use crate::support::optional;
+use crate::support::process::Process;
+use crate::support::script::{Doors, callers, load, replay_all, settle};
 
 /// The limit on how long the service may take to end.
 const LIMIT: Duration = Duration::from_secs(10);

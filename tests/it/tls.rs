@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use wallet::api::grpc::proto::ChargeRequest;
 use wallet::api::reason::{Call, Reason};
 
-use crate::optional;
-use crate::process::Process;
+use crate::support::optional;
+use crate::support::process::Process;
 
 const TRANSACT: &str = "wallet.v1.WalletService/Transact";
 const CHARGE: &str = "wallet.v1.WalletService/Charge";

@@ -18,9 +18,9 @@ use wallet::ledger::{Command, EventId, Outcome, Receipt, UserId, WalletId};
 use wallet::store::StoreError;
 
 use self::world::{Bug, FaultPlan, Shared};
-use crate::linear::Operation;
-use crate::oracle::{Answer, Call, told};
-use crate::seed::{Seeded, rounds, seeds};
+use crate::support::linear::Operation;
+use crate::support::oracle::{Answer, Call, told};
+use crate::support::seed::{Seeded, rounds, seeds};
 
 const USERS: i64 = 3;
 const CALLERS: i64 = 6;

@@ -4,8 +4,8 @@ use wallet::ledger::{Action, Command, Entry, EntryKey, Kind, Outcome, Receipt};
 
 use super::Record;
 use super::world::World;
-use crate::linear::{self, Operation};
-use crate::oracle::{Answer, Call, Oracle, Told, told};
+use crate::support::linear::{self, Operation};
+use crate::support::oracle::{Answer, Call, Oracle, Told, told};
 
 /// Holds what was seen against the ledger that is left, and both against the oracle.
 pub fn of(record: &Record, world: &World) -> Result<(), String> {

@@ -15,7 +15,7 @@ use wallet::ledger::{
 use wallet::store::{Reader, Store, StoreError, Writer};
 
 use super::ledger::Ledger;
-use crate::seed::Seeded;
+use crate::support::seed::Seeded;
 
 /// How long one attempt waits for a lock that another process holds, as the real writer does.
 const LOCK_WAIT: Duration = Duration::from_millis(100);
@@ -88,7 +88,7 @@ impl Shared {
         self.0.lock().expect("nothing panics while it holds the world")
     }
 
-    /// A new process begins, with its fault_plan, on what the last one left.
+    /// A new process begins, with its fault plan, on what the last one left.
     pub fn live(&self, fault_plan: FaultPlan) -> Store {
         let mut world = self.lock();
         (world.alive, world.fault_plan, world.locked_until) = (true, fault_plan, None);

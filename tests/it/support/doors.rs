@@ -20,9 +20,9 @@ use wallet::api::grpc::proto::{
 use wallet::api::reason::Problem;
 use wallet::ledger::{Action, Command, Currency, UserId};
 
-use crate::linear::Model;
-use crate::oracle::{Answer, Call, Oracle, Told};
-use crate::process::Process;
+use crate::support::linear::Model;
+use crate::support::oracle::{Answer, Call, Oracle, Told};
+use crate::support::process::Process;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {

@@ -24,8 +24,8 @@ use wallet::api::grpc::proto::transact_response::Outcome;
 use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
 use wallet::api::grpc::proto::{CreateWalletRequest, GetWalletRequest, TransactRequest, TransactResponse};
 
-use crate::process::Process;
-use crate::step::{OPENING, Step};
+use crate::support::process::Process;
+use crate::support::step::{OPENING, Step};
 
 /// Commands that a stream sends ahead of their answers.
 const WINDOW: usize = 16;

@@ -4,8 +4,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use crate::optional;
-use crate::process::Process;
+use crate::support::optional;
+use crate::support::process::Process;
 
 /// An `strace` that is attached to a process, detached when dropped.
 pub struct Strace {

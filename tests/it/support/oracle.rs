@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wallet::ledger::{Action, Balance, Command, Entry, EventId, Kind, Outcome, Receipt, Refusal, UserId};
 
-use crate::linear::Model;
+use crate::support::linear::Model;
 
 /// The ledger as a newcomer would write it: maps, and one command at a time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -140,8 +140,8 @@ mod tests {
     use wallet::ledger::{Command, EventId, UserId, WalletId};
 
     use super::*;
-    use crate::doors::{AtTheDoors, Seen};
-    use crate::oracle::Call;
+    use crate::support::doors::{AtTheDoors, Seen};
+    use crate::support::oracle::Call;
 
     type History = Vec<Operation<Call, Seen>>;
 

@@ -31,13 +31,13 @@ pub struct App {
 
 /// A REST answer.
 #[derive(Debug)]
-pub struct Reply {
+pub struct HttpReply {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
 
-impl Reply {
+impl HttpReply {
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("a body is text")
     }
@@ -64,7 +64,13 @@ impl Rest {
         Self { addr, client: Client::builder(TokioExecutor::new()).build_http() }
     }
 
-    pub async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
+    pub async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> HttpReply {
         let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.addr));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -73,14 +79,14 @@ impl Rest {
         let response = self.client.request(request).await.expect("an answer");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.into_body().collect().await.expect("a body").to_bytes();
-        Reply { status, headers, body }
+        HttpReply { status, headers, body }
     }
 
-    pub async fn post(&self, path: &str, json: &str) -> Reply {
+    pub async fn post(&self, path: &str, json: &str) -> HttpReply {
         self.request("POST", path, &[("content-type", "application/json")], json.to_owned()).await
     }
 
-    pub async fn get(&self, path: &str) -> Reply {
+    pub async fn get(&self, path: &str) -> HttpReply {
         self.request("GET", path, &[], "").await
     }
 }
@@ -113,15 +119,21 @@ impl App {
         Self { http, grpc, database, rest: Rest::at(http), shutdown, served, dir: Some(dir) }
     }
 
-    pub async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
+    pub async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> HttpReply {
         self.rest.request(method, path, headers, body).await
     }
 
-    pub async fn post(&self, path: &str, json: &str) -> Reply {
+    pub async fn post(&self, path: &str, json: &str) -> HttpReply {
         self.rest.post(path, json).await
     }
 
-    pub async fn get(&self, path: &str) -> Reply {
+    pub async fn get(&self, path: &str) -> HttpReply {
         self.rest.get(path).await
     }
 

@@ -1,0 +1,127 @@
+//! Requests that are not well formed, or only look so.
+
+use super::{CHARGE, app, assert_error, balance};
+use crate::support::app::App;
+
+#[tokio::test]
+async fn every_spelling_of_an_amount_is_the_same_amount() {
+    let app = app().await;
+    app.post("/api/v1/charge", CHARGE).await;
+    for amount in ["1", "1.0", "1.00", "10e-1", "1e0", "0.1E+1", "1.00000000000000000000000000000000000000"] {
+        let body = format!(r#"{{"UserId":123123,"EventId":321123,"Amount":{amount}}}"#);
+        let reply = app.post("/api/v1/charge", &body).await;
+        assert_eq!((reply.status, reply.header("idempotent-replayed")), (200, "true"), "{amount}");
+    }
+    for (amount, message) in [
+        ("1.005", "Amount has more than 2 decimals"),
+        ("1e-99999999", "Amount has more than 2 decimals"),
+        ("1e400", "Amount is out of range"),
+        ("-1e400", "Amount is out of range"),
+        ("92233720368547758.08", "Amount is out of range"),
+        (r#""1.00""#, "Amount must be a number"),
+        ("null", "Amount must be a number"),
+        ("true", "Amount must be a number"),
+        ("[1]", "Amount must be a number"),
+        ("NaN", "Request body is not valid JSON"),
+        ("01", "Request body is not valid JSON"),
+    ] {
+        let body = format!(r#"{{"UserId":123123,"EventId":5,"Amount":{amount}}}"#);
+        assert_error(&app.post("/api/v1/charge", &body).await, 400, "INVALID_REQUEST", message);
+    }
+    let zero = app.post("/api/v1/charge", r#"{"UserId":123123,"EventId":6,"Amount":-0.0}"#).await;
+    assert_eq!(zero.status, 200);
+    assert_eq!(balance(&app).await, "9.00");
+}
+
+#[tokio::test]
+async fn every_spelling_of_an_id_is_the_same_id() {
+    let app = app().await;
+    for user in ["123123", "123123.0", "1.23123e5", "1231230E-1"] {
+        let body = format!(r#"{{"UserId":{user},"EventId":9223372036854775807,"Amount":1}}"#);
+        assert_eq!(app.post("/api/v1/charge", &body).await.status, 200, "{user}");
+    }
+    assert_eq!(balance(&app).await, "9.00");
+    let range = "must be a whole number from 0 to 9223372036854775807";
+    for id in ["-1", "9223372036854775808", "1.5", r#""1""#, "null", "true", "{}", "1e400"] {
+        let body = format!(r#"{{"UserId":{id},"EventId":1,"Amount":1}}"#);
+        let reply = app.post("/api/v1/charge", &body).await;
+        assert_error(&reply, 400, "INVALID_REQUEST", &format!("UserId {range}"));
+        let body = format!(r#"{{"UserId":1,"EventId":{id},"Amount":1}}"#);
+        let reply = app.post("/api/v1/charge", &body).await;
+        assert_error(&reply, 400, "INVALID_REQUEST", &format!("EventId {range}"));
+    }
+    for path in ["/api/v1/users/x", "/api/v1/users/-1", "/api/v1/users/%ff/entries", "/api/v1/users/1%2F2"] {
+        assert_error(&app.get(path).await, 400, "INVALID_REQUEST", &format!("UserId {range}"));
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_body_is_refused_in_a_sentence_that_names_what_is_wrong() {
+    let app = app().await;
+    let missing = |name: &str| format!("{name} is missing from the request");
+    for (path, body, message) in [
+        ("charge", "{}", missing("UserId")),
+        ("charge", r#"{"UserId":1,"Amount":"x"}"#, missing("EventId")),
+        ("charge", r#"{"UserId":1,"EventId":1,"amount":1}"#, missing("Amount")),
+        ("win", r#"{"UserId":1,"EventId":1,"Amount":-1}"#, missing("WinningEventId")),
+        ("deposit", r#"{"UserId":1,"EventId":1,"Amount":1}"#, missing("TransactionId")),
+        ("rollback", r#"{"UserId":1}"#, missing("EventId")),
+        ("users", r#"{"AccountBalance":1}"#, missing("UserId")),
+        ("users", r#"{"UserId":1,"AccountBalance":null}"#, "AccountBalance must be a number".to_owned()),
+        ("charge", r#"{"UserId":1,"UserId":1}"#, "UserId is given more than once".to_owned()),
+        ("charge", "[123123,321123,1.00]", "Request body must be a JSON object".to_owned()),
+        ("charge", "null", "Request body must be a JSON object".to_owned()),
+        ("charge", "", "Request body is not valid JSON".to_owned()),
+        ("charge", "{", "Request body is not valid JSON".to_owned()),
+        ("charge", "{}{}", "Request body is not valid JSON".to_owned()),
+        ("charge", &"[".repeat(60_000), "Request body is not valid JSON".to_owned()),
+    ] {
+        assert_error(&app.post(&format!("/api/v1/{path}"), body).await, 400, "INVALID_REQUEST", &message);
+    }
+    let deep = format!(r#"{{"More":{}{},{}"#, "[".repeat(30_000), "]".repeat(30_000), &CHARGE[1..]);
+    assert_eq!(app.post("/api/v1/charge", &deep).await.status, 200, "what is not asked for is passed over");
+}
+
+#[tokio::test]
+async fn the_frameworks_own_errors_have_the_documented_shape() {
+    let app = App::spawn().await;
+    for path in ["/", "/api", "/api/v1/charge/", "/api/v1/users/1/x", "/docs/none", "/api/v1/nope?at=1"] {
+        assert_error(&app.get(path).await, 404, "NOT_FOUND", "No such path");
+    }
+    let not_allowed = "Method is not allowed for this path";
+    for (method, path, allow) in [
+        ("GET", "/api/v1/charge", "POST"),
+        ("DELETE", "/api/v1/users/1", "GET,HEAD"),
+        ("OPTIONS", "/api/v1/healthcheck", "GET,HEAD"),
+    ] {
+        let reply = app.request(method, path, &[], "").await;
+        assert_error(&reply, 405, "METHOD_NOT_ALLOWED", not_allowed);
+        assert_eq!(reply.header("allow"), allow);
+    }
+    let unsupported = "Content-Type must be application/json";
+    for headers in
+        [&[][..], &[("content-type", "text/plain")], &[("content-type", "application/x-www-form-urlencoded")]]
+    {
+        let reply = app.request("POST", "/api/v1/charge", headers, CHARGE).await;
+        assert_error(&reply, 415, "UNSUPPORTED_MEDIA_TYPE", unsupported);
+    }
+    for media_type in ["application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.game+json"] {
+        let reply = app.request("POST", "/api/v1/charge", &[("content-type", media_type)], CHARGE).await;
+        assert_error(&reply, 400, "UNKNOWN_USER", "Unknown user");
+    }
+    let large = app.post("/api/v1/charge", &" ".repeat(64 * 1024 + 1)).await;
+    assert_error(&large, 413, "PAYLOAD_TOO_LARGE", "Request body is too large");
+    let padded = CHARGE.to_owned() + &" ".repeat(64 * 1024 - CHARGE.len());
+    let just = app.post("/api/v1/charge", &padded).await;
+    assert_error(&just, 400, "UNKNOWN_USER", "Unknown user");
+    let head = app.request("HEAD", "/api/v1/healthcheck", &[], "").await;
+    assert_eq!((head.status, head.body.len()), (200, 0));
+}
+
+#[tokio::test]
+async fn a_body_that_is_encoded_is_not_supported() {
+    let app = app().await;
+    let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
+    let reply = app.request("POST", "/api/v1/charge", &headers, CHARGE).await;
+    assert_error(&reply, 415, "UNSUPPORTED_MEDIA_TYPE", "Content-Encoding is not supported");
+}

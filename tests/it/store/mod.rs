@@ -1,0 +1,3 @@
+//! Stores, below the engine: what every store must do, and what is SQLite's own.
+
+mod sqlite;
