@@ -8,15 +8,15 @@ use tempfile::TempDir;
 
 use crate::support::optional;
 use crate::support::process::{Process, database_url, run};
-use crate::support::script::{Doors, callers, load};
+use crate::support::script::{callers, load};
 
 /// The ledger of a service that was stopped in order, in a folder of its own.
 async fn ledger() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let database = dir.path().join("wallet.db");
     let process = Process::start(&database);
-    let doors = Doors::of(&process).await;
-    load(&doors, callers(&doors, 3).await, 200, || process.signal("TERM")).await;
+    let client = process.client().await;
+    load(&client, callers(&client, 3).await, 200, || process.signal("TERM")).await;
     assert!(process.terminate().0.success());
     (dir, database)
 }
@@ -70,7 +70,7 @@ async fn a_database_that_is_empty_beside_its_wal_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let database = dir.path().join("wallet.db");
     let process = Process::start(&database);
-    callers(&Doors::of(&process).await, 3).await;
+    callers(&process.client().await, 3).await;
     process.kill();
     fs::write(&database, "").unwrap();
     assert_refused(&database, &[], "is empty, but its WAL is not");

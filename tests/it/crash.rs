@@ -5,15 +5,13 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
-use tonic::transport::Endpoint;
-use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
-use wallet::api::grpc::proto::{ChargeRequest, CreateWalletRequest};
 use wallet::store::sqlite;
 
-use crate::support::app::Rest;
+use crate::support::client::{Protocol, Reply};
+use crate::support::command::PlainCommand;
 use crate::support::optional;
 use crate::support::process::Process;
-use crate::support::script::{Doors, callers, load, replay_all, settle};
+use crate::support::script::{Caller, callers, load, resend, resend_all};
 use crate::support::strace::Strace;
 
 const CALLERS: i64 = 15;
@@ -27,25 +25,25 @@ async fn whatever_was_acknowledged_survives_kill_9_and_happens_once() {
     let dir = tempfile::tempdir().unwrap();
     let database = dir.path().join("wallet.db");
     let process = Process::start(&database);
-    let mut callers = callers(&Doors::of(&process).await, CALLERS).await;
+    let mut callers = callers(&process.client().await, CALLERS).await;
     process.kill();
 
     let (mut slowest, mut unknown) = (Duration::ZERO, 0);
     for round in 0..rounds {
         let answers = 150 + usize::try_from(round * 397 % 1_500).unwrap();
         let process = Process::start(&database);
-        callers = load(&Doors::of(&process).await, callers, answers, || process.signal("KILL")).await;
+        callers = load(&process.client().await, callers, answers, || process.signal("KILL")).await;
         drop(process);
-        unknown += callers.iter().map(crate::support::script::Caller::unknown).sum::<i64>();
+        unknown += callers.iter().map(Caller::unknown).sum::<i64>();
 
         let process = Process::start(&database);
         slowest = slowest.max(process.started_in);
-        callers = settle(&Doors::of(&process).await, callers).await;
+        callers = resend(&process.client().await, callers).await;
         process.kill();
         sqlite::audit(&database, None).unwrap().unwrap();
     }
     let process = Process::start(&database);
-    let acknowledged = replay_all(&Doors::of(&process).await, &callers).await;
+    let acknowledged = resend_all(&process.client().await, &callers).await;
     println!(
         "{rounds} kills, {acknowledged} commands acknowledged, {unknown} cut off: none lost, none twice; start-up {slowest:?} at the most"
     );
@@ -55,14 +53,8 @@ async fn whatever_was_acknowledged_survives_kill_9_and_happens_once() {
 /// A wallet with ten euros in a new database, served.
 async fn with_ten_euros(database: &Path) -> Process {
     let process = Process::start(database);
-    let request = CreateWalletRequest { user_id: 1, opening_balance_minor: 1_000 };
-    client(&process).await.create_wallet(request).await.unwrap();
+    process.client().await.create_wallet(1, 1_000).await;
     process
-}
-
-async fn client(process: &Process) -> WalletServiceClient<tonic::transport::Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{}", process.grpc)).unwrap();
-    WalletServiceClient::new(endpoint.connect().await.unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +76,7 @@ async fn killed_between_commit_and_rest_answer_the_retry_is_a_replay() {
     assert!(!process.wait().success());
 
     let process = Process::start(&database);
-    let again = Rest::at(process.http).post("/api/v1/charge", body).await;
+    let again = process.client().await.http.post("/api/v1/charge", body).await;
     assert_eq!(again.header("idempotent-replayed"), "true", "it was committed");
     assert_eq!(again.text(), r#"{"success":true,"UserId":1,"AccountBalance":9.00}"#);
 }
@@ -94,16 +86,16 @@ async fn killed_between_commit_and_grpc_answer_the_retry_is_a_replay() {
     let dir = tempfile::tempdir().unwrap();
     let database = dir.path().join("wallet.db");
     let mut process = with_ten_euros(&database).await;
-    let charge = ChargeRequest { user_id: 1, event_id: 7, amount_minor: 100 };
-    let mut caller = client(&process).await;
-    // With an answer behind it, the connection has nothing left to say but the next.
-    caller.charge(ChargeRequest { event_id: 6, ..charge }).await.unwrap();
+    let client = process.client().await;
+    // With an answer behind it, the connection has nothing left to send but the next.
+    let first = client.send(Protocol::Grpc, PlainCommand::charge(1, 6, 100)).await;
+    assert_eq!(first, Reply::done(900));
     let Some(_strace) = Strace::attach("a kill before a gRPC answer", &process, ANSWER) else { return };
-    caller.charge(charge).await.unwrap_err();
+    let charge = PlainCommand::charge(1, 7, 100);
+    assert_eq!(client.send(Protocol::Grpc, charge).await, Reply::Unanswered);
     assert!(!process.wait().success());
 
     let process = Process::start(&database);
-    let again = client(&process).await.charge(charge).await.unwrap().into_inner();
-    assert!(again.replayed, "it was committed");
-    assert_eq!(again.balance_minor, 800);
+    let again = process.client().await.send(Protocol::Grpc, charge).await;
+    assert_eq!(again, Reply::replayed(800), "it was committed");
 }

@@ -7,16 +7,17 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use wallet::store::sqlite;
 
-use crate::support::app::Rest;
+use crate::support::client::{self, Client};
+use crate::support::http::HttpClient;
 use crate::support::optional;
 use crate::support::process::{Process, database_url, run, wallet};
-use crate::support::script::{Caller, Doors, callers, load, replay_all, settle};
+use crate::support::script::{Caller, callers, load, resend, resend_all};
 use crate::support::strace::Strace;
 
 const MIB: u64 = 1024 * 1024;
@@ -24,16 +25,16 @@ const MIB: u64 = 1024 * 1024;
 /// The size of the WAL at which a checkpoint begins: so many pages, each with a header.
 const CHECKPOINT_AT: u64 = 20_000 * (1_024 + 24);
 
-/// What both doors say of the service's health.
+/// The service's health, as both APIs tell it.
 struct Health {
-    rest: Rest,
+    rest: HttpClient,
     grpc: HealthClient<Channel>,
 }
 
 impl Health {
     async fn of(process: &Process) -> Self {
-        let channel = Endpoint::from_shared(format!("http://{}", process.grpc)).unwrap().connect().await.unwrap();
-        Self { rest: Rest::at(process.http), grpc: HealthClient::new(channel) }
+        let channel = client::channel(process.grpc).await;
+        Self { rest: HttpClient::new(process.http), grpc: HealthClient::new(channel) }
     }
 
     /// Whether it is up, by REST and by gRPC.
@@ -48,7 +49,7 @@ impl Health {
         (reply.status == 200, status == ServingStatus::Serving)
     }
 
-    /// Waits until both doors say so.
+    /// Waits until both APIs tell so.
     async fn becomes(&mut self, up: bool) {
         let begun = Instant::now();
         while self.now().await != (up, up) {
@@ -57,13 +58,13 @@ impl Health {
         }
     }
 
-    /// Both doors say that it is down, again and again, while callers try, and reads go on.
-    async fn stays_down(&mut self, doors: &Doors, mut trying: Vec<Caller>) -> Vec<Caller> {
+    /// Asserts for a while that both APIs tell that it is down, while callers try, and that reads go on.
+    async fn stays_down(&mut self, client: &Client, mut trying: Vec<Caller>) -> Vec<Caller> {
         for round in 0..15 {
             assert_eq!(self.now().await, (false, false), "round {round}");
-            doors.balance(0).await;
+            client.balance(0).await;
             if round % 3 == 2 {
-                trying = load(doors, trying, 0, || ()).await;
+                trying = load(client, trying, 0, || ()).await;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -71,11 +72,11 @@ impl Health {
     }
 }
 
-/// Everything was settled: a crash now changes nothing.
+/// The outcome of everything is known: a crash now changes nothing.
 async fn holds_after_a_crash(process: Process, database: &Path, callers: &[Caller], test: &str) {
     process.kill();
     let process = Process::start(database);
-    let acknowledged = replay_all(&Doors::of(&process).await, callers).await;
+    let acknowledged = resend_all(&process.client().await, callers).await;
     process.kill();
     sqlite::audit(database, None).unwrap().unwrap();
     println!("{test}: {acknowledged} commands acknowledged, none lost, none twice");
@@ -87,9 +88,9 @@ async fn a_disk_that_cannot_sync_acknowledges_nothing_until_it_can() {
     let dir = tempfile::tempdir().unwrap();
     let database = dir.path().join("wallet.db");
     let process = Process::start(&database);
-    let doors = Doors::of(&process).await;
+    let client = process.client().await;
     let mut health = Health::of(&process).await;
-    let mut callers = callers(&doors, 9).await;
+    let mut callers = callers(&client, 9).await;
     for _ in 0..3 {
         let mut strace = None;
         let inject = "fsync,fdatasync:error=EIO";
@@ -99,13 +100,13 @@ async fn a_disk_that_cannot_sync_acknowledges_nothing_until_it_can() {
                 process.signal("KILL");
             }
         };
-        callers = load(&doors, callers, 300, attach).await;
+        callers = load(&client, callers, 300, attach).await;
         let Some(strace) = strace else { return };
         health.becomes(false).await;
-        callers = health.stays_down(&doors, callers).await;
+        callers = health.stays_down(&client, callers).await;
         tokio::task::block_in_place(|| drop(strace));
         health.becomes(true).await;
-        callers = settle(&doors, callers).await;
+        callers = resend(&client, callers).await;
     }
     holds_after_a_crash(process, &database, &callers, test).await;
 }
@@ -116,9 +117,9 @@ async fn one_sync_that_fails_is_not_taken_for_a_success() {
     let dir = tempfile::tempdir().unwrap();
     let database = dir.path().join("wallet.db");
     let process = Process::start(&database);
-    let doors = Doors::of(&process).await;
+    let client = process.client().await;
     // One caller: so that after the failure, nothing but its retry is committed.
-    let mut callers = callers(&doors, 1).await;
+    let mut callers = callers(&client, 1).await;
     for round in 0..5 {
         let mut strace = None;
         let inject = "fsync,fdatasync:error=EIO:when=1";
@@ -128,14 +129,14 @@ async fn one_sync_that_fails_is_not_taken_for_a_success() {
                 process.signal("KILL");
             }
         };
-        callers = load(&doors, callers, 20, attach).await;
+        callers = load(&client, callers, 20, attach).await;
         if strace.is_none() {
             return;
         }
         assert_eq!(callers[0].unknown(), 1, "round {round}: the command whose sync failed was not acknowledged");
-        assert_eq!(doors.balance(0).await, callers[0].acknowledged_balance(), "nor is it to be seen");
+        assert_eq!(client.balance(0).await, callers[0].acknowledged_balance(), "nor is it to be seen");
         tokio::task::block_in_place(|| drop(strace));
-        callers = settle(&doors, callers).await;
+        callers = resend(&client, callers).await;
     }
     holds_after_a_crash(process, &database, &callers, test).await;
 }
@@ -177,7 +178,7 @@ impl Disk {
         }
     }
 
-    fn make_room(&self) {
+    fn free(&self) {
         fs::remove_file(self.dir.path().join("ballast")).unwrap();
     }
 
@@ -198,17 +199,17 @@ async fn a_disk_that_is_full_refuses_what_writes_and_serves_what_reads() {
     let test = "a full disk";
     let Some(disk) = Disk::mount(test, 16) else { return };
     let process = Process::start(&disk.database());
-    let doors = Doors::of(&process).await;
+    let client = process.client().await;
     let mut health = Health::of(&process).await;
-    let mut callers = callers(&doors, 9).await;
+    let mut callers = callers(&client, 9).await;
     for _ in 0..2 {
         disk.fill_but(MIB / 2);
-        callers = load(&doors, callers, 0, || ()).await;
+        callers = load(&client, callers, 0, || ()).await;
         health.becomes(false).await;
-        callers = health.stays_down(&doors, callers).await;
-        disk.make_room();
+        callers = health.stays_down(&client, callers).await;
+        disk.free();
         health.becomes(true).await;
-        callers = settle(&doors, callers).await;
+        callers = resend(&client, callers).await;
     }
     holds_after_a_crash(process, &disk.database(), &callers, test).await;
 }
@@ -219,11 +220,11 @@ async fn a_disk_that_is_full_at_the_checkpoint_loses_nothing() {
     let Some(disk) = Disk::mount(test, 40) else { return };
     // Small commits fill a WAL with few commands.
     let process = Process::start_with(wallet(), &disk.database(), &["--batch-size-max", "1"]);
-    let doors = Doors::of(&process).await;
+    let client = process.client().await;
     let mut health = Health::of(&process).await;
-    let mut callers = callers(&doors, 15).await;
-    // The WAL grows until a checkpoint moves it into the database, for which there is no room when it comes.
-    let playing = load(&doors, callers, usize::MAX, || ());
+    let mut callers = callers(&client, 15).await;
+    // The WAL grows until a checkpoint moves it into the database, which then has no space to grow.
+    let playing = load(&client, callers, usize::MAX, || ());
     let filled = async {
         while disk.size("wallet.db-wal") < 18 * MIB {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -237,10 +238,10 @@ async fn a_disk_that_is_full_at_the_checkpoint_loses_nothing() {
     assert!(database > 32 * 1024, "a checkpoint began: {database}");
     println!("{test}: the WAL reached {} KiB, the database {} KiB", wal / 1024, database / 1024);
     health.becomes(false).await;
-    callers = health.stays_down(&doors, callers).await;
-    disk.make_room();
+    callers = health.stays_down(&client, callers).await;
+    disk.free();
     health.becomes(true).await;
-    callers = settle(&doors, callers).await;
+    callers = resend(&client, callers).await;
     holds_after_a_crash(process, &disk.database(), &callers, test).await;
 }
 
@@ -250,8 +251,8 @@ async fn a_disk_that_is_full_at_the_start_is_named_and_nothing_is_touched() {
     let Some(disk) = Disk::mount(test, 16) else { return };
     let database = disk.database();
     let process = Process::start(&database);
-    let mut callers = callers(&Doors::of(&process).await, 3).await;
-    callers = load(&Doors::of(&process).await, callers, 30, || process.signal("TERM")).await;
+    let mut callers = callers(&process.client().await, 3).await;
+    callers = load(&process.client().await, callers, 30, || process.signal("TERM")).await;
     assert!(process.terminate().0.success());
     let before = fs::read(&database).unwrap();
     disk.fill_but(0);
@@ -260,8 +261,8 @@ async fn a_disk_that_is_full_at_the_start_is_named_and_nothing_is_touched() {
     assert_eq!((code, stderr.trim().lines().count()), (Some(1), 1), "{stderr}");
     assert!(stderr.contains("wallet.db"), "{stderr}");
     assert!(fs::read(&database).unwrap() == before, "the database is as it was");
-    disk.make_room();
+    disk.free();
     let process = Process::start(&database);
-    callers = settle(&Doors::of(&process).await, callers).await;
+    callers = resend(&process.client().await, callers).await;
     holds_after_a_crash(process, &database, &callers, test).await;
 }

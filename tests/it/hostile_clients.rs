@@ -1,4 +1,4 @@
-//! Rude clients: honest callers are served throughout, and the rude ones are dropped on time.
+//! Hostile clients, slow and flooding: they are dropped on time, and honest callers are served throughout.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,15 +13,15 @@ use hyper::body::Frame;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tonic::Code;
-use wallet::api::grpc::proto::WinRequest;
-use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
 use wallet::engine::SystemClock;
 use wallet::server::Timeouts;
 
-use crate::support::app::{App, Rest};
+use crate::support::app::App;
+use crate::support::client::{Protocol, Reply};
+use crate::support::command::PlainCommand;
 use crate::support::faulty::Faulty;
 
-/// By when a rude client must have been dropped. The doors' timeouts is shorter; the rest is for a busy machine.
+/// By when a hostile client must have been dropped. The time-outs are shorter; the rest is for a busy machine.
 const LIMIT: Duration = Duration::from_secs(15);
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -83,15 +83,15 @@ fn until_dropped(addr: SocketAddr, first: &[u8], more: &[u8], pause: Duration) -
     Some(begun.elapsed())
 }
 
-/// What a rude client does, the door, what it says first, what then again and again, and how slowly.
-type Rude = (&'static str, SocketAddr, Vec<u8>, Vec<u8>, Duration);
+/// What a hostile client does, to which address, what it sends first, what then again and again, and how slowly.
+type Hostile = (&'static str, SocketAddr, Vec<u8>, Vec<u8>, Duration);
 
-/// What the slow ones do: timeouts ends with them.
-fn slowness(rest: SocketAddr, grpc: SocketAddr) -> Vec<Rude> {
+/// What the slow ones do: a time-out ends each of them.
+fn slow(rest: SocketAddr, grpc: SocketAddr) -> Vec<Hostile> {
     let slowly = Duration::from_millis(50);
     vec![
-        ("says nothing to REST", rest, vec![], vec![], slowly),
-        ("says nothing to gRPC", grpc, vec![], vec![], slowly),
+        ("sends nothing to REST", rest, vec![], vec![], slowly),
+        ("sends nothing to gRPC", grpc, vec![], vec![], slowly),
         ("sends headers slowly", rest, b"GET / HTTP/1.1\r\nx: ".to_vec(), b"y".to_vec(), slowly),
         ("sends half a request line", rest, b"GET /api".to_vec(), vec![], slowly),
         (
@@ -117,8 +117,8 @@ fn slowness(rest: SocketAddr, grpc: SocketAddr) -> Vec<Rude> {
     ]
 }
 
-/// What the loud ones do. No timeout is short enough to drop them: only the limits of the protocol do.
-fn loudness(rest: SocketAddr, grpc: SocketAddr) -> Vec<Rude> {
+/// What the flooding ones do. No time-out is short enough to drop them: only the limits of the protocol do.
+fn flooding(rest: SocketAddr, grpc: SocketAddr) -> Vec<Hostile> {
     let (slowly, at_once) = (Duration::from_millis(50), Duration::ZERO);
     let reset =
         |id| [frame(HEADERS, END_HEADERS, id, &call_headers()), frame(RST_STREAM, 0, id, &[0, 0, 0, 8])].concat();
@@ -135,45 +135,46 @@ fn loudness(rest: SocketAddr, grpc: SocketAddr) -> Vec<Rude> {
     ]
 }
 
-/// Plays through both doors until told to stop; how many calls were served, and how long the slowest took.
+/// Charges by REST and wins by gRPC until told to stop; how many calls were served, and how long the slowest took.
 async fn honest(app: Arc<App>, stop: Arc<AtomicBool>) -> (i64, Duration) {
-    let mut grpc = WalletServiceClient::new(app.channel().await);
+    let client = app.client().await;
     let (mut number, mut slowest) = (0, Duration::ZERO);
     while !stop.load(Ordering::Relaxed) {
         let begun = Instant::now();
-        let body = format!(r#"{{"UserId":1,"EventId":{number},"Amount":0.01}}"#);
-        let reply = app.post("/api/v1/charge", &body).await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
-        let win = WinRequest { user_id: 1, winning_event_id: number, amount_minor: 1 };
-        assert_eq!(grpc.win(win).await.unwrap().into_inner().balance_minor, 1_000);
+        let charged = client.send(Protocol::Rest, PlainCommand::charge(1, number, 1)).await;
+        assert_eq!(charged, Reply::done(999));
+        let won = client.send(Protocol::Grpc, PlainCommand::win(1, number, 1)).await;
+        assert_eq!(won, Reply::done(1_000));
         slowest = slowest.max(begun.elapsed());
         number += 1;
     }
     (2 * number, slowest)
 }
 
-/// Lets three of each kind of rude client loose on a service, beside an honest one.
-async fn withstand(timeouts: Timeouts, kinds: fn(SocketAddr, SocketAddr) -> Vec<Rude>) {
+/// Starts three of each kind of hostile client, and an honest one.
+async fn withstand(timeouts: Timeouts, kinds: fn(SocketAddr, SocketAddr) -> Vec<Hostile>) {
     let app = Arc::new(App::spawn_with_timeouts(|_| (), timeouts).await);
     app.create_user(1, "10.00").await;
     let stop = Arc::new(AtomicBool::new(false));
     let honest = tokio::spawn(honest(Arc::clone(&app), Arc::clone(&stop)));
-    let mut rude = Vec::new();
+    let mut hostile = Vec::new();
     for (name, addr, first, more, pause) in kinds(app.http, app.grpc) {
         for _ in 0..3 {
             let (first, more) = (first.clone(), more.clone());
-            rude.push((name, tokio::task::spawn_blocking(move || until_dropped(addr, &first, &more, pause))));
+            hostile.push((name, tokio::task::spawn_blocking(move || until_dropped(addr, &first, &more, pause))));
         }
     }
-    let (clients, mut slowest) = (rude.len(), Duration::ZERO);
-    for (name, client) in rude {
+    let (clients, mut slowest) = (hostile.len(), Duration::ZERO);
+    for (name, client) in hostile {
         let dropped = client.await.unwrap();
         assert!(dropped.is_some(), "a client that {name} is not dropped");
         slowest = slowest.max(dropped.unwrap());
     }
     stop.store(true, Ordering::Relaxed);
-    let (served, slow) = honest.await.unwrap();
-    println!("{clients} rude clients, the last dropped after {slowest:?}; {served} honest calls, {slow:?} at the most");
+    let (served, slowest_call) = honest.await.unwrap();
+    println!(
+        "{clients} hostile clients, the last dropped after {slowest:?}; {served} honest calls, {slowest_call:?} at the most"
+    );
     assert!(served > 0);
 }
 
@@ -185,16 +186,16 @@ async fn slow_clients_are_dropped_and_honest_ones_served() {
         keep_alive_timeout: Duration::from_millis(300),
         ..Timeouts::default()
     };
-    withstand(timeouts, slowness).await;
+    withstand(timeouts, slow).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn loud_clients_are_dropped_and_honest_ones_served() {
-    withstand(Timeouts::default(), loudness).await;
+async fn flooding_clients_are_dropped_and_honest_ones_served() {
+    withstand(Timeouts::default(), flooding).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_rude_clients_calls_are_calls() {
+async fn a_call_of_the_hostile_clients_is_answered() {
     let app = App::spawn().await;
     let end_stream = 1;
     let call = wait_for_preface(&frame(HEADERS, END_HEADERS | end_stream, 1, &call_headers()));
@@ -228,7 +229,6 @@ async fn a_call_whose_message_does_not_arrive_is_given_up() {
     let response = client.request(request).await.unwrap();
     let status = tonic::Status::from_header_map(response.headers()).expect("a status");
     assert_eq!((status.code(), status.message()), (Code::DeadlineExceeded, "Request took too long to arrive"));
-    let rest = Rest::at(faulty.http);
-    assert_eq!(rest.get("/api/v1/healthcheck").await.status, 200);
+    assert_eq!(faulty.client().await.http.get("/api/v1/healthcheck").await.status, 200);
     drop(response.into_body().collect().await);
 }

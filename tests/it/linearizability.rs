@@ -1,16 +1,17 @@
-//! Histories of concurrent callers at both doors of a process that is killed under them, held against the oracle: each
-//! must be explained by some order of one call at a time.
+//! Histories of concurrent callers of both APIs, whose process is killed: some order of one call at a time must explain
+//! each of them, as the oracle answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::task::JoinSet;
+use wallet::api::reason::Reason;
 use wallet::ledger::{Command, EventId, UserId, WalletId};
 use wallet::store::sqlite;
 
-use crate::support::doors::{AtTheDoors, Door, Doors, Seen};
+use crate::support::client::{Client, Protocol, Reply};
 use crate::support::linear::{self, Operation};
-use crate::support::oracle::Call;
+use crate::support::oracle::{Call, ObservedOracle};
 use crate::support::process::Process;
 use crate::support::seed::{Seeded, rounds};
 
@@ -21,34 +22,39 @@ const KILLS: u64 = 3;
 /// The answers of all callers together after which the process is killed.
 const ANSWERS: usize = 350;
 
-type Seen1 = Operation<Call, Seen>;
+type Observed = Operation<Call, Reply>;
 
-/// One of many, who makes one call after another, through one door and the other.
+/// One of many callers, which makes one call after another, by one protocol or the other.
 struct Caller {
     seeded: Seeded,
     /// What got no answer, and is to be sent again.
     again: Option<Call>,
-    history: Vec<Seen1>,
+    history: Vec<Observed>,
     moment: Arc<AtomicU64>,
 }
 
 impl Caller {
-    async fn ask(&mut self, doors: &Doors, door: Door, call: Call) -> bool {
+    /// Makes a call; whether its outcome is known.
+    async fn call(&mut self, client: &Client, protocol: Protocol, call: Call) -> bool {
         let called = self.moment.fetch_add(1, Ordering::SeqCst);
-        let seen = doors.ask(door, &call).await;
-        let answered = seen.map(|seen| (self.moment.fetch_add(1, Ordering::SeqCst), seen));
-        let is_answered = answered.is_some();
+        let reply = match call {
+            Call::Command(command) => client.send(protocol, command).await,
+            Call::Wallet(user_id) => client.wallet(protocol, user_id.get()).await,
+        };
+        assert_ne!(reply.reason(), Some(Reason::Internal), "{call:?}");
+        let is_known = !reply.is_unknown();
+        let answered = is_known.then(|| (self.moment.fetch_add(1, Ordering::SeqCst), reply));
         self.history.push(Operation { call, called, answered });
-        self.again = (!is_answered).then_some(call);
-        is_answered
+        self.again = (!is_known).then_some(call);
+        is_known
     }
 
     /// Makes calls until one gets no answer.
-    async fn play(mut self, doors: Doors, answers: Arc<AtomicUsize>) -> Self {
+    async fn play(mut self, client: Client, answers: Arc<AtomicUsize>) -> Self {
         loop {
-            let door = if self.seeded.percent(50) { Door::Rest } else { Door::Grpc };
+            let protocol = if self.seeded.percent(50) { Protocol::Rest } else { Protocol::Grpc };
             let call = self.again.take().unwrap_or_else(|| call(&mut self.seeded));
-            if !self.ask(&doors, door, call).await {
+            if !self.call(&client, protocol, call).await {
                 return self;
             }
             answers.fetch_add(1, Ordering::Relaxed);
@@ -72,25 +78,25 @@ fn call(seeded: &mut Seeded) -> Call {
 }
 
 /// The history of one database, through so many kills.
-async fn history(seed: u64) -> Vec<Seen1> {
+async fn history(seed: u64) -> Vec<Observed> {
     let dir = tempfile::tempdir().unwrap();
     let database = dir.path().join("wallet.db");
     let moment = Arc::new(AtomicU64::new(0));
     let caller = |seed| Caller { seeded: Seeded::new(seed), again: None, history: Vec::new(), moment: moment.clone() };
     let mut first = caller(seed);
     let process = Process::start(&database);
-    let doors = Doors::of(&process).await;
+    let client = process.client().await;
     for user_id in (0..WALLETS).filter_map(UserId::new) {
         let open = Command::open(user_id, WalletId::from_bytes([0; 16]), 1_000).unwrap();
-        assert!(first.ask(&doors, Door::Rest, Call::Command(open)).await);
+        assert!(first.call(&client, Protocol::Rest, Call::Command(open)).await);
     }
     process.kill();
     let mut callers: Vec<Caller> = (0..CALLERS).map(|_| caller(first.seeded.next())).collect();
     for _ in 0..KILLS {
         let process = Process::start(&database);
-        let (doors, answers) = (Doors::of(&process).await, Arc::new(AtomicUsize::new(0)));
+        let (client, answers) = (process.client().await, Arc::new(AtomicUsize::new(0)));
         let mut playing: JoinSet<Caller> =
-            callers.drain(..).map(|caller| caller.play(doors.clone(), Arc::clone(&answers))).collect();
+            callers.drain(..).map(|caller| caller.play(client.clone(), Arc::clone(&answers))).collect();
         while answers.load(Ordering::Relaxed) < ANSWERS {
             tokio::task::yield_now().await;
         }
@@ -100,13 +106,13 @@ async fn history(seed: u64) -> Vec<Seen1> {
         }
     }
     let process = Process::start(&database);
-    let doors = Doors::of(&process).await;
+    let client = process.client().await;
     for caller in &mut callers {
         let call = caller.again.take().unwrap();
-        assert!(caller.ask(&doors, Door::Grpc, call).await);
+        assert!(caller.call(&client, Protocol::Grpc, call).await);
     }
     for user_id in (0..WALLETS).filter_map(UserId::new) {
-        assert!(first.ask(&doors, Door::Rest, Call::Wallet(user_id)).await);
+        assert!(first.call(&client, Protocol::Rest, Call::Wallet(user_id)).await);
     }
     process.kill();
     sqlite::audit(&database, None).unwrap().unwrap();
@@ -114,16 +120,16 @@ async fn history(seed: u64) -> Vec<Seen1> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_callers_saw_of_a_process_that_was_killed_has_an_order_that_explains_it() {
+async fn every_history_of_a_process_that_is_killed_has_an_order_that_explains_it() {
     let rounds = rounds(3, 30);
     let (mut calls, mut answers, mut replays) = (0, 0, 0);
     for seed in 0..rounds {
         let history = history(seed).await;
-        linear::check::<AtTheDoors, _>(&history, Call::user_id).unwrap_or_else(|why| panic!("{why}"));
-        let seen = || history.iter().filter_map(|operation| operation.answered.as_ref()).map(|(_, seen)| seen);
+        linear::check::<ObservedOracle, _>(&history, Call::user_id).unwrap_or_else(|why| panic!("{why}"));
+        let replies = || history.iter().filter_map(|operation| operation.answered.as_ref()).map(|(_, reply)| reply);
         calls += history.len();
-        answers += seen().count();
-        replays += seen().filter(|seen| matches!(seen, Seen::Done { replayed: true, .. })).count();
+        answers += replies().count();
+        replays += replies().filter(|reply| matches!(reply, Reply::Done { replayed: true, .. })).count();
     }
     println!("{rounds} histories of {KILLS} kills each: {calls} calls, {answers} answers, {replays} replays");
 }

@@ -5,16 +5,16 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
-use wallet::api::grpc::proto::{ChargeRequest, CreateWalletRequest};
 use wallet::store::sqlite;
 
+use crate::support::client::{Protocol, Reply};
+use crate::support::command::PlainCommand;
 use crate::support::optional;
 use crate::support::process::{Process, database_url, run};
 
 const CHARGES: i64 = 300;
 /// Far longer than Litestream takes to send what is new, which it does each second.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Ended when dropped.
 struct Replicating(Child);
@@ -32,17 +32,18 @@ fn replicate(litestream: &Path, database: &Path, replica: &str) -> Replicating {
     Replicating(command.spawn().expect("Litestream starts"))
 }
 
+/// Sends a charge for each event; the balance that each left, and whether it was a replay.
 async fn charge(process: &Process, events: std::ops::Range<i64>) -> Vec<(i64, bool)> {
-    let mut wallet = WalletServiceClient::connect(format!("http://{}", process.grpc)).await.unwrap();
-    let request = CreateWalletRequest { user_id: 1, opening_balance_minor: 100_000 };
-    wallet.create_wallet(request).await.unwrap();
-    let mut answers = Vec::new();
-    for event_id in events {
-        let request = ChargeRequest { user_id: 1, event_id, amount_minor: 1 };
-        let answer = wallet.charge(request).await.unwrap().into_inner();
-        answers.push((answer.balance_minor, answer.replayed));
+    let client = process.client().await;
+    client.send(Protocol::Grpc, PlainCommand::open(1, 100_000)).await.balance();
+    let mut replies = Vec::new();
+    for event in events {
+        match client.send(Protocol::Grpc, PlainCommand::charge(1, event, 1)).await {
+            Reply::Done { balance, replayed, .. } => replies.push((balance, replayed)),
+            other => panic!("event {event}: {other:?}"),
+        }
     }
-    answers
+    replies
 }
 
 /// Restores from the replica until all of `database` is in it.
@@ -56,10 +57,10 @@ fn restore(litestream: &Path, replica: &str, database: &Path, dir: &TempDir) -> 
         if output.status.success() && sqlite::audit(&restored, None).unwrap().unwrap().head == head {
             return restored;
         }
-        assert!(began.elapsed() < PATIENCE, "not all was replicated: {output:?}");
+        assert!(began.elapsed() < TIMEOUT, "not all was replicated: {output:?}");
         std::thread::sleep(Duration::from_millis(250));
     }
-    unreachable!("the loop ends with its timeouts")
+    unreachable!("the loop ends at its time-out")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,7 +76,10 @@ async fn what_litestream_replicated_survives_the_loss_of_the_database() {
     // The service comes back beside a Litestream that goes on, on a database that has Litestream's tables by now.
     let process = Process::start(&database);
     let second = charge(&process, 0..2 * CHARGES).await;
-    assert!(second.iter().zip(&first).all(|(again, first)| *again == (first.0, true)), "all that was told is there");
+    assert!(
+        second.iter().zip(&first).all(|(again, first)| *again == (first.0, true)),
+        "all that was acknowledged is there"
+    );
     process.kill();
 
     let restored = restore(&litestream, &replica, &database, &dir);

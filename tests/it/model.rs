@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use wallet::ledger::{Balance, Command, EventId, Timestamp, UserId, WalletId};
 use wallet::store::sqlite;
 
-use crate::support::oracle::{Oracle, Told, told};
+use crate::support::oracle::{Decision, Oracle};
 
 /// Few users, few events, few amounts: so that most commands meet another.
 fn command() -> impl Strategy<Value = Command> {
@@ -29,7 +29,7 @@ fn batches() -> impl Strategy<Value = Vec<Vec<Command>>> {
 }
 
 /// Runs the batches through the real store, and the ledger's audit over what it left.
-async fn run(batches: &[Vec<Command>]) -> Vec<Told> {
+async fn run(batches: &[Vec<Command>]) -> Vec<Decision> {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("wallet.db");
     let mut store = sqlite::open(&path, "EUR".parse().unwrap()).await.unwrap();
@@ -37,7 +37,7 @@ async fn run(batches: &[Vec<Command>]) -> Vec<Told> {
     for (batch, now) in batches.iter().zip(0..) {
         // A clock that jumps back and forth.
         let now = Timestamp::from_microseconds(now * 37 % 11);
-        answers.extend(store.writer.transact(batch, now).unwrap().iter().map(told));
+        answers.extend(store.writer.transact(batch, now).unwrap().iter().map(Decision::from));
     }
     store.reader.close().await;
     drop(store);
@@ -53,7 +53,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut oracle = Oracle::default();
         let commands: Vec<Command> = batches.concat();
-        let expected: Vec<Told> = commands.iter().map(|command| oracle.decide(command)).collect();
+        let expected: Vec<Decision> = commands.iter().map(|command| oracle.decide(command)).collect();
         prop_assert_eq!(&runtime.block_on(run(&batches)), &expected);
         let alone: Vec<Vec<Command>> = commands.iter().map(|command| vec![*command]).collect();
         prop_assert_eq!(&runtime.block_on(run(&alone)), &expected, "one batch is one by one");

@@ -1,170 +1,126 @@
-//! Every scenario through both doors: the same outcome, told in each door's words.
+//! Every scenario by each protocol: the same outcome.
 
-use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
-use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
-use wallet::api::grpc::proto::{
-    ChargeRequest, CreateWalletRequest, DepositRequest, GetWalletRequest, RollbackRequest, WinRequest, WithdrawRequest,
-};
-use wallet::api::reason::{Call, Reason};
+use wallet::api::reason::Reason;
+use wallet::ledger::Balance;
 
 use crate::support::app::App;
+use crate::support::client::{Client, Protocol, Reply};
+use crate::support::command::{Message, PlainCommand};
 
-type Client = WalletServiceClient<tonic::transport::Channel>;
-
-/// A command in neither door's words.
+/// What a scenario asks for.
 #[derive(Clone, Copy, Debug)]
-enum Step {
-    Open(i64, i64),
-    Charge(i64, i64, i64),
-    Win(i64, i64, i64),
-    Deposit(i64, i64, i64),
-    Withdraw(i64, i64, i64),
-    Rollback(i64, i64),
-    Get(i64),
+enum Call {
+    Command(PlainCommand),
+    Wallet(i64),
 }
 
-/// An outcome in neither door's words: the balance (minor) and whether it was a replay, or the reason and message.
-type Told = Result<(i64, bool), (String, String)>;
-
-fn decimal(minor: i64) -> String {
-    "EUR".parse::<wallet::ledger::Currency>().unwrap().format_minor(minor)
+/// A reply without its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    Done { balance: i64, replayed: bool, applied: bool },
+    Refused(Reason),
 }
 
-/// A step by REST. The status must be the table's for the reason.
-async fn by_rest(app: &App, step: Step) -> Told {
-    let command = |user: i64, id: &str, number: i64, minor: i64| {
-        format!(r#"{{"UserId":{user},"{id}":{number},"Amount":{}}}"#, decimal(minor))
-    };
-    let post = async |path: &str, body: String| app.post(&format!("/api/v1/{path}"), &body).await;
-    let reply = match step {
-        Step::Open(user, minor) => {
-            post("users", format!(r#"{{"UserId":{user},"AccountBalance":{}}}"#, decimal(minor))).await
+impl PartialEq<Expected> for Reply {
+    fn eq(&self, expected: &Expected) -> bool {
+        match (self, *expected) {
+            (Self::Done { balance, replayed, applied }, Expected::Done { balance: b, replayed: r, applied: a }) => {
+                (*balance, *replayed, *applied) == (b, r, a)
+            }
+            (reply, Expected::Refused(reason)) => reply.reason() == Some(reason),
+            (_, Expected::Done { .. }) => false,
         }
-        Step::Charge(user, event, minor) => post("charge", command(user, "EventId", event, minor)).await,
-        Step::Win(user, event, minor) => post("win", command(user, "WinningEventId", event, minor)).await,
-        Step::Deposit(user, id, minor) => post("deposit", command(user, "TransactionId", id, minor)).await,
-        Step::Withdraw(user, id, minor) => post("withdraw", command(user, "TransactionId", id, minor)).await,
-        Step::Rollback(user, event) => post("rollback", format!(r#"{{"UserId":{user},"EventId":{event}}}"#)).await,
-        Step::Get(user) => app.get(&format!("/api/v1/users/{user}")).await,
-    };
-    let json = reply.json();
-    if json["success"] == true {
-        let text = reply.text().split(r#""AccountBalance":"#).nth(1).unwrap().split([',', '}']).next().unwrap();
-        let minor = text.replace('.', "").parse().unwrap();
-        return Ok((minor, reply.header("idempotent-replayed") == "true"));
     }
-    let reason = reply.header("wallet-reason").to_owned();
-    let row = Reason::ALL.into_iter().find(|row| row.name() == reason).expect("a reason of the table");
-    let call = if matches!(step, Step::Get(_)) { Call::Read } else { Call::Command };
-    assert_eq!(reply.status, row.http(call).as_u16(), "{step:?}");
-    Err((reason, json["error"].as_str().unwrap().to_owned()))
 }
 
-/// A step by gRPC. The code must be the table's for the reason.
-async fn by_grpc(client: &mut Client, step: Step) -> Told {
-    macro_rules! told {
-        ($call:expr) => {
-            $call.await.map(|response| (response.get_ref().balance_minor, response.get_ref().replayed))
-        };
-    }
-    let told: Result<(i64, bool), Status> = match step {
-        Step::Open(user_id, opening_balance_minor) => {
-            let request = CreateWalletRequest { user_id, opening_balance_minor };
-            client.create_wallet(request).await.map(|wallet| (wallet.get_ref().balance_minor, false))
-        }
-        Step::Charge(user_id, event_id, amount_minor) => {
-            told!(client.charge(ChargeRequest { user_id, event_id, amount_minor }))
-        }
-        Step::Win(user_id, winning_event_id, amount_minor) => {
-            told!(client.win(WinRequest { user_id, winning_event_id, amount_minor }))
-        }
-        Step::Deposit(user_id, transaction_id, amount_minor) => {
-            told!(client.deposit(DepositRequest { user_id, transaction_id, amount_minor }))
-        }
-        Step::Withdraw(user_id, transaction_id, amount_minor) => {
-            told!(client.withdraw(WithdrawRequest { user_id, transaction_id, amount_minor }))
-        }
-        Step::Rollback(user_id, event_id) => told!(client.rollback(RollbackRequest { user_id, event_id })),
-        Step::Get(user_id) => {
-            let request = GetWalletRequest { user_id, at: None };
-            client.get_wallet(request).await.map(|wallet| (wallet.get_ref().balance_minor, false))
-        }
-    };
-    told.map_err(|status| {
-        let info = status.get_details_error_info().expect("an error has its ErrorInfo");
-        assert_eq!(info.domain, "wallet.v1");
-        let row = Reason::ALL.into_iter().find(|row| row.name() == info.reason).expect("a reason of the table");
-        assert_eq!(status.code(), row.grpc(), "{step:?}");
-        assert_ne!(status.code(), Code::Unknown);
-        (info.reason, status.message().to_owned())
-    })
-}
-
-/// What both doors must tell: the same as [`Told`], but for the message.
-type Expected = Result<(i64, bool), &'static str>;
-
-/// Each step and what both doors must tell of it.
-fn scenario() -> Vec<(Step, Expected)> {
-    let max = wallet::ledger::Balance::MAX.minor();
+/// Each call and the reply that every protocol must give.
+fn scenario() -> Vec<(Call, Expected)> {
+    use Reason::{BalanceLimit, BalanceTooLow, EventConflict, InvalidRequest, NegativeAmount, RolledBack, UnknownUser};
+    let open = |user, minor| Call::Command(PlainCommand::open(user, minor));
+    let charge = |user, event, minor| Call::Command(PlainCommand::charge(user, event, minor));
+    let win = |user, event, minor| Call::Command(PlainCommand::win(user, event, minor));
+    let deposit = |user, id, minor| Call::Command(PlainCommand::deposit(user, id, minor));
+    let withdraw = |user, id, minor| Call::Command(PlainCommand::withdraw(user, id, minor));
+    let rollback = |user, event| Call::Command(PlainCommand::rollback(user, event));
+    let done = |balance| Expected::Done { balance, replayed: false, applied: true };
+    let replayed = |balance| Expected::Done { balance, replayed: true, applied: true };
+    let not_applied = |balance| Expected::Done { balance, replayed: false, applied: false };
+    let max = Balance::MAX.minor();
     vec![
-        (Step::Charge(1, 1, 1), Err("UNKNOWN_USER")),
-        (Step::Get(1), Err("UNKNOWN_USER")),
-        (Step::Charge(1, 1, -1), Err("NEGATIVE_AMOUNT")),
-        (Step::Win(1, 1, -1), Err("NEGATIVE_AMOUNT")),
-        (Step::Open(1, -1), Err("NEGATIVE_AMOUNT")),
-        (Step::Charge(-1, 1, -1), Err("INVALID_REQUEST")),
-        (Step::Open(1, 1000), Ok((1000, false))),
-        (Step::Open(1, 999), Err("EVENT_CONFLICT")),
-        (Step::Charge(1, 1, 1001), Err("BALANCE_TOO_LOW")),
-        (Step::Charge(1, 1, 1000), Ok((0, false))),
-        (Step::Charge(1, 1, 1000), Ok((0, true))),
-        (Step::Charge(1, 1, 999), Err("EVENT_CONFLICT")),
-        (Step::Win(1, 1, 5), Ok((5, false))),
-        (Step::Win(1, 1, 5), Ok((5, true))),
-        (Step::Win(1, 1, 6), Err("EVENT_CONFLICT")),
-        (Step::Win(1, 2, max), Err("BALANCE_LIMIT")),
-        (Step::Deposit(1, 1, 20), Ok((25, false))),
-        (Step::Deposit(1, 1, 20), Ok((25, true))),
-        (Step::Withdraw(1, 1, 26), Err("BALANCE_TOO_LOW")),
-        (Step::Withdraw(1, 1, 15), Ok((10, false))),
-        (Step::Rollback(1, 1), Ok((1010, false))),
-        (Step::Rollback(1, 1), Ok((1010, true))),
-        (Step::Charge(1, 1, 1000), Err("ROLLED_BACK")),
-        (Step::Rollback(1, 9), Ok((1010, false))),
-        (Step::Charge(1, 9, 1), Err("ROLLED_BACK")),
-        (Step::Charge(1, 0, 10), Ok((1000, false))),
-        (Step::Charge(1, i64::MAX, 0), Ok((1000, false))),
-        (Step::Get(1), Ok((1000, false))),
+        (charge(1, 1, 1), Expected::Refused(UnknownUser)),
+        (Call::Wallet(1), Expected::Refused(UnknownUser)),
+        (charge(1, 1, -1), Expected::Refused(NegativeAmount)),
+        (win(1, 1, -1), Expected::Refused(NegativeAmount)),
+        (open(1, -1), Expected::Refused(NegativeAmount)),
+        (charge(-1, 1, -1), Expected::Refused(InvalidRequest)),
+        (open(1, 1000), done(1000)),
+        (open(1, 999), Expected::Refused(EventConflict)),
+        (charge(1, 1, 1001), Expected::Refused(BalanceTooLow)),
+        (charge(1, 1, 1000), done(0)),
+        (charge(1, 1, 1000), replayed(0)),
+        (charge(1, 1, 999), Expected::Refused(EventConflict)),
+        (win(1, 1, 5), done(5)),
+        (win(1, 1, 5), replayed(5)),
+        (win(1, 1, 6), Expected::Refused(EventConflict)),
+        (win(1, 2, max), Expected::Refused(BalanceLimit)),
+        (deposit(1, 1, 20), done(25)),
+        (deposit(1, 1, 20), replayed(25)),
+        (withdraw(1, 1, 26), Expected::Refused(BalanceTooLow)),
+        (withdraw(1, 1, 15), done(10)),
+        (rollback(1, 1), done(1010)),
+        (rollback(1, 1), replayed(1010)),
+        (charge(1, 1, 1000), Expected::Refused(RolledBack)),
+        (rollback(1, 9), not_applied(1010)),
+        (charge(1, 9, 1), Expected::Refused(RolledBack)),
+        (charge(1, 0, 10), done(1000)),
+        (charge(1, i64::MAX, 0), done(1000)),
+        (Call::Wallet(1), done(1000)),
     ]
 }
 
+/// Makes a call. What a stream does not carry goes by its own rpc.
+async fn reply(client: &Client, protocol: Protocol, call: Call) -> Reply {
+    match call {
+        Call::Command(command) => match (protocol, command.encode().message) {
+            (Protocol::Stream, Message::CreateWallet(_)) => client.send(Protocol::Grpc, command).await,
+            _ => client.send(protocol, command).await,
+        },
+        Call::Wallet(user_id) => client.wallet(protocol, user_id).await,
+    }
+}
+
 #[tokio::test]
-async fn both_doors_tell_the_same() {
-    let (rest, grpc) = (App::spawn().await, App::spawn().await);
-    let mut client = WalletServiceClient::new(grpc.channel().await);
-    for (step, expected) in scenario() {
-        let (rest, grpc) = (by_rest(&rest, step).await, by_grpc(&mut client, step).await);
-        let told = rest.as_ref().map(|told| *told).map_err(|(reason, _)| reason.as_str());
-        assert_eq!(told, expected, "{step:?} by REST");
-        match (rest, grpc) {
-            // Each door names a malformed field as its own wire format spells it.
-            (Err((reason, _)), Err((grpc, _))) if reason == "INVALID_REQUEST" => assert_eq!(grpc, reason),
-            (rest, grpc) => assert_eq!(grpc, rest, "{step:?} by gRPC"),
+async fn both_apis_give_the_same_outcome() {
+    let apps = [App::spawn().await, App::spawn().await, App::spawn().await];
+    let [rest, grpc, stream] = [apps[0].client().await, apps[1].client().await, apps[2].client().await];
+    for (call, expected) in scenario() {
+        let by_rest = reply(&rest, Protocol::Rest, call).await;
+        let by_grpc = reply(&grpc, Protocol::Grpc, call).await;
+        let by_stream = reply(&stream, Protocol::Stream, call).await;
+        assert_eq!(by_rest, expected, "{call:?} by REST");
+        assert_eq!(by_grpc, expected, "{call:?} by gRPC");
+        assert_eq!(by_stream, by_grpc, "{call:?} by stream");
+        // Each API names a malformed field as its own format spells it.
+        if by_rest.reason() != Some(Reason::InvalidRequest) {
+            assert_eq!(by_grpc, by_rest, "{call:?} by gRPC");
         }
     }
 }
 
 #[tokio::test]
-async fn an_event_by_one_door_is_known_at_the_other() {
+async fn an_event_sent_to_one_api_is_known_to_the_other() {
     let app = App::spawn().await;
-    let mut client = WalletServiceClient::new(app.channel().await);
-    for (step, expected) in scenario() {
-        let told = by_rest(&app, step).await;
-        assert_eq!(told.as_ref().map(|told| *told).map_err(|(reason, _)| reason.as_str()), expected, "{step:?}");
-        // What was done by REST is now a replay by gRPC, with the same answer.
-        if let (Ok((balance, _)), false) = (&told, matches!(step, Step::Get(_) | Step::Open(..))) {
-            assert_eq!(by_grpc(&mut client, step).await, Ok((*balance, true)), "{step:?}");
+    let client = app.client().await;
+    for (call, expected) in scenario() {
+        let by_rest = reply(&client, Protocol::Rest, call).await;
+        assert_eq!(by_rest, expected, "{call:?}");
+        // A command that was done by REST is a replay by gRPC, with the same answer.
+        let (Reply::Done { balance, applied, .. }, Call::Command(command)) = (by_rest, call) else { continue };
+        if let Message::Command(_) = command.encode().message {
+            let replay = Reply::Done { balance, replayed: true, applied };
+            for protocol in [Protocol::Grpc, Protocol::Stream] {
+                assert_eq!(client.send(protocol, command).await, replay, "{call:?} by {protocol:?}");
+            }
         }
     }
 }

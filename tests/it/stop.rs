@@ -6,7 +6,7 @@ use wallet::store::sqlite;
 
 use crate::support::optional;
 use crate::support::process::Process;
-use crate::support::script::{Doors, callers, load, replay_all, settle};
+use crate::support::script::{callers, load, resend, resend_all};
 
 /// The limit on how long the service may take to end.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -17,7 +17,7 @@ async fn told_to_stop_at_any_moment_it_ends_in_order_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let database = dir.path().join("wallet.db");
     let process = Process::start(&database);
-    let mut callers = callers(&Doors::of(&process).await, 15).await;
+    let mut callers = callers(&process.client().await, 15).await;
     assert!(process.terminate().0.success());
 
     let mut slowest = Duration::ZERO;
@@ -34,17 +34,17 @@ async fn told_to_stop_at_any_moment_it_ends_in_order_and_loses_nothing() {
                 process.signal(if round % 4 == 1 { "TERM" } else { "INT" });
             }
         };
-        callers = load(&Doors::of(&process).await, callers, answers, stop).await;
+        callers = load(&process.client().await, callers, answers, stop).await;
         let status = tokio::task::block_in_place(|| process.wait());
         slowest = slowest.max(begun.elapsed());
         assert!(status.success(), "round {round}: {status}");
         sqlite::audit(&database, None).unwrap().unwrap();
         let process = Process::start(&database);
-        callers = settle(&Doors::of(&process).await, callers).await;
+        callers = resend(&process.client().await, callers).await;
         assert!(process.terminate().0.success());
     }
     let process = Process::start(&database);
-    let acknowledged = replay_all(&Doors::of(&process).await, &callers).await;
+    let acknowledged = resend_all(&process.client().await, &callers).await;
     println!("{rounds} stops, {acknowledged} commands acknowledged: none lost, none twice; {slowest:?} at the most");
     assert!(slowest < LIMIT, "{slowest:?}");
 }

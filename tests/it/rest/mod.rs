@@ -13,7 +13,8 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::app::{App, HttpReply};
+use crate::support::app::App;
+use crate::support::http::HttpReply;
 
 pub const USER: i64 = 123_123;
 pub const CHARGE: &str = r#"{"UserId":123123,"EventId":321123,"Amount":1.00}"#;

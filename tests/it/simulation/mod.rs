@@ -19,7 +19,7 @@ use wallet::store::StoreError;
 
 use self::world::{Bug, FaultPlan, Shared};
 use crate::support::linear::Operation;
-use crate::support::oracle::{Answer, Call, told};
+use crate::support::oracle::{Answer, Call, Decision};
 use crate::support::seed::{Seeded, rounds, seeds};
 
 const USERS: i64 = 3;
@@ -134,7 +134,7 @@ impl Caller {
         let mut record = self.record();
         match outcome {
             Ok(outcome) => {
-                record.answer(index, Answer::Told(told(&outcome)));
+                record.answer(index, Answer::Decision(Decision::from(&outcome)));
                 if let Outcome::Applied(receipt) | Outcome::Replayed { receipt, .. } = outcome {
                     record.receipts.push((*command, receipt));
                 }

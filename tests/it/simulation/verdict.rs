@@ -5,7 +5,7 @@ use wallet::ledger::{Action, Command, Entry, EntryKey, Kind, Outcome, Receipt};
 use super::Record;
 use super::world::World;
 use crate::support::linear::{self, Operation};
-use crate::support::oracle::{Answer, Call, Oracle, Told, told};
+use crate::support::oracle::{Answer, Call, Decision, Oracle};
 
 /// Holds what was seen against the ledger that is left, and both against the oracle.
 pub fn of(record: &Record, world: &World) -> Result<(), String> {
@@ -44,8 +44,9 @@ fn explain(history: &mut [Operation<Call, Answer>], entry: &Entry, entries: &[En
         };
         entry.key() == EntryKey { user_id, event_id, kind: action.kind() } && entry.amount == amount
     };
-    let is_told =
-        |operation: &Operation<_, _>| matches!(operation.answered, Some((_, Answer::Told(Told::Applied { .. }))));
+    let is_told = |operation: &Operation<_, _>| {
+        matches!(operation.answered, Some((_, Answer::Decision(Decision::Applied { .. }))))
+    };
     if history.iter_mut().filter(asks).any(|operation| is_told(operation)) {
         return Ok(());
     }
@@ -54,7 +55,7 @@ fn explain(history: &mut [Operation<Call, Answer>], entry: &Entry, entries: &[En
     let unknown = unknown.ok_or_else(|| format!("nobody asked for {entry:?}, or was told that it was not done"))?;
     let charge = EntryKey { kind: Kind::Charge, ..entry.key() };
     let applied = entry.kind != Kind::Rollback || entries.iter().any(|other| other.key() == charge);
-    let told = told(&Outcome::Applied(Receipt { entry: *entry, applied, wallet_id: None }));
-    unknown.answered = Some((u64::MAX, Answer::Told(told)));
+    let decision = Decision::from(&Outcome::Applied(Receipt { entry: *entry, applied, wallet_id: None }));
+    unknown.answered = Some((u64::MAX, Answer::Decision(decision)));
     Ok(())
 }

@@ -1,94 +1,30 @@
-//! The real service, in this process: both doors on ports of their own, a fresh database.
+//! The service in this process: both APIs on ports of their own, a fresh database.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, Request};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use wallet::config::Settings;
 use wallet::server::{Server, Timeouts};
 use wallet::store::Location;
+
+use super::client::{self, Client};
+use super::http::{HttpClient, HttpReply};
 
 /// A running service. Dropped, it is told to stop and its database is deleted.
 pub struct App {
     pub http: SocketAddr,
     pub grpc: SocketAddr,
     pub database: PathBuf,
-    rest: Rest,
+    client: HttpClient,
     shutdown: CancellationToken,
     served: JoinHandle<()>,
     dir: Option<TempDir>,
-}
-
-/// A REST answer.
-#[derive(Debug)]
-pub struct HttpReply {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-}
-
-impl HttpReply {
-    pub fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).expect("a body is text")
-    }
-
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
-    }
-
-    /// A header's text; empty if it is absent.
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().expect("a header is text"))
-    }
-}
-
-/// A REST client.
-#[derive(Clone)]
-pub struct Rest {
-    addr: SocketAddr,
-    client: Client<HttpConnector, Full<Bytes>>,
-}
-
-impl Rest {
-    pub fn at(addr: SocketAddr) -> Self {
-        Self { addr, client: Client::builder(TokioExecutor::new()).build_http() }
-    }
-
-    pub async fn request(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: impl Into<Bytes>,
-    ) -> HttpReply {
-        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.addr));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Full::new(body.into())).expect("a request");
-        let response = self.client.request(request).await.expect("an answer");
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = response.into_body().collect().await.expect("a body").to_bytes();
-        HttpReply { status, headers, body }
-    }
-
-    pub async fn post(&self, path: &str, json: &str) -> HttpReply {
-        self.request("POST", path, &[("content-type", "application/json")], json.to_owned()).await
-    }
-
-    pub async fn get(&self, path: &str) -> HttpReply {
-        self.request("GET", path, &[], "").await
-    }
 }
 
 /// Settings for a test: any free ports, and a database in `dir`.
@@ -116,7 +52,7 @@ impl App {
         let shutdown = CancellationToken::new();
         let served = tokio::spawn(server.run(shutdown.clone()));
         let database = dir.path().join("wallet.db");
-        Self { http, grpc, database, rest: Rest::at(http), shutdown, served, dir: Some(dir) }
+        Self { http, grpc, database, client: HttpClient::new(http), shutdown, served, dir: Some(dir) }
     }
 
     pub async fn request(
@@ -126,15 +62,15 @@ impl App {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> HttpReply {
-        self.rest.request(method, path, headers, body).await
+        self.client.request(method, path, headers, body).await
     }
 
     pub async fn post(&self, path: &str, json: &str) -> HttpReply {
-        self.rest.post(path, json).await
+        self.client.post(path, json).await
     }
 
     pub async fn get(&self, path: &str) -> HttpReply {
-        self.rest.get(path).await
+        self.client.get(path).await
     }
 
     /// Makes a user, with an opening balance as JSON has it.
@@ -145,11 +81,14 @@ impl App {
     }
 
     pub async fn channel(&self) -> Channel {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.grpc)).expect("an address");
-        endpoint.connect().await.expect("the gRPC door answers")
+        client::channel(self.grpc).await
     }
 
-    /// Tells the service to stop, and goes on while it does.
+    pub async fn client(&self) -> Client {
+        Client::connect(self.http, self.grpc).await
+    }
+
+    /// Tells the service to stop, and returns at once.
     pub fn begin_stop(&self) {
         self.shutdown.cancel();
     }

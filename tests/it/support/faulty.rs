@@ -1,5 +1,5 @@
-//! Both doors over a real ledger whose writer a test can make stumble: in this process, for what no black box can be
-//! made to do.
+//! The service in this process, with planted faults: a writer that panics or blocks as a test says, a reader that panics
+//! over one user.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,10 +16,12 @@ use wallet::engine::{Clock, Engine, EngineOptions, HealthWatch};
 use wallet::ledger::{Command, Commit, Entry, EntryId, Outcome, Timestamp, UserId, Wallet};
 use wallet::store::{Reader, Store, StoreError, Writer, sqlite};
 
+use super::client::Client;
+
 /// To look up this user is a bug.
 pub const PANICS: i64 = 666;
 
-/// A service that stumbles.
+/// A service with planted faults.
 pub struct Faulty {
     pub http: SocketAddr,
     pub grpc: SocketAddr,
@@ -34,8 +36,8 @@ impl Faulty {
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings::defaults();
         let store = sqlite::open(&dir.path().join("wallet.db"), settings.currency).await.unwrap();
-        let writer = Box::new(Stumbling { writer: store.writer, before });
-        let store = Store { writer, reader: Arc::new(Buggy { reader: store.reader }) };
+        let writer = Box::new(FaultyWriter { writer: store.writer, before });
+        let store = Store { writer, reader: Arc::new(FaultyReader { reader: store.reader }) };
         let options = EngineOptions { stall_timeout: Duration::from_millis(100), ..settings.engine() };
         let (engine, _) = Engine::start(store, settings.currency, clock, options);
         let health = engine.health().clone();
@@ -49,6 +51,12 @@ impl Faulty {
     }
 }
 
+impl Faulty {
+    pub async fn client(&self) -> Client {
+        Client::connect(self.http, self.grpc).await
+    }
+}
+
 async fn serve(router: axum::Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -56,12 +64,12 @@ async fn serve(router: axum::Router) -> SocketAddr {
     addr
 }
 
-struct Stumbling<F> {
+struct FaultyWriter<F> {
     writer: Box<dyn Writer>,
     before: F,
 }
 
-impl<F: FnMut(&[Command]) + Send> Writer for Stumbling<F> {
+impl<F: FnMut(&[Command]) + Send> Writer for FaultyWriter<F> {
     fn transact(&mut self, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
         (self.before)(batch);
         self.writer.transact(batch, now)
@@ -72,12 +80,12 @@ impl<F: FnMut(&[Command]) + Send> Writer for Stumbling<F> {
     }
 }
 
-struct Buggy {
+struct FaultyReader {
     reader: Arc<dyn Reader>,
 }
 
 #[async_trait]
-impl Reader for Buggy {
+impl Reader for FaultyReader {
     async fn wallet(&self, user_id: UserId, at: Option<Timestamp>) -> Result<Option<Wallet>, StoreError> {
         assert_ne!(user_id.get(), PANICS, "a bug, planted by a test");
         self.reader.wallet(user_id, at).await

@@ -16,7 +16,7 @@ pub trait Model: Clone + Debug + Default + Eq + Hash {
     fn answer(&mut self, call: &Self::Call) -> Self::Answer;
 }
 
-/// A call, from the moment it was made to the moment its answer was seen. Each moment is a number of its own.
+/// A call, from the moment it was made to the moment its answer came. Each moment is a number of its own.
 #[derive(Clone, Debug)]
 pub struct Operation<C, A> {
     pub call: C,
@@ -42,7 +42,7 @@ pub fn check<M: Model, K: Debug + Ord>(history: &[Of<M>], object: impl Fn(&M::Ca
         let placed = vec![false; operations.len()];
         let mut search: Search<'_, M> = Search { operations, placed, tried: HashSet::new(), best: None };
         if !search.place(&M::default(), left) {
-            return Err(format!("no order explains what was seen of {object:?}: {}", search.obstacle()));
+            return Err(format!("no order explains what was observed of {object:?}: {}", search.obstacle()));
         }
     }
     Ok(())
@@ -87,7 +87,7 @@ impl<M: Model> Search<'_, M> {
         placed.map(|(operation, placed)| *placed && operation.answered.is_some()).collect()
     }
 
-    /// The calls that may come next and fit what was seen, each with where it leads.
+    /// The calls that may come next and fit what was observed, each with where it leads.
     fn fitting(&self, state: &M) -> Vec<(usize, M)> {
         let mut fitting = Vec::new();
         for index in next(&self.operations, &self.placed) {
@@ -95,8 +95,8 @@ impl<M: Model> Search<'_, M> {
             let answer = after.answer(&self.operations[index].call);
             match &self.operations[index].answered {
                 // It changes nothing, so wherever else it fits it fits here as well: there is no choice.
-                Some((_, seen)) if *seen == answer && after == *state => return vec![(index, after)],
-                Some((_, seen)) if *seen == answer => fitting.push((index, after)),
+                Some((_, observed)) if *observed == answer && after == *state => return vec![(index, after)],
+                Some((_, observed)) if *observed == answer => fitting.push((index, after)),
                 // Where it changes nothing, an unanswered call need not have happened.
                 None if after != *state => fitting.push((index, after)),
                 _ => (),
@@ -137,13 +137,14 @@ fn next<C, A>(operations: &[&Operation<C, A>], placed: &[bool]) -> Vec<usize> {
 mod tests {
     //! What the checker must let pass, and planted violations that it must not.
 
+    use wallet::api::reason::Reason;
     use wallet::ledger::{Command, EventId, UserId, WalletId};
 
     use super::*;
-    use crate::support::doors::{AtTheDoors, Seen};
-    use crate::support::oracle::Call;
+    use crate::support::client::Reply;
+    use crate::support::oracle::{Call, ObservedOracle};
 
-    type History = Vec<Operation<Call, Seen>>;
+    type Observed = Operation<Call, Reply>;
 
     fn user() -> UserId {
         UserId::new(7).unwrap()
@@ -153,24 +154,24 @@ mod tests {
         Call::Command(Command::charge(user(), EventId::new(event).unwrap(), 100).unwrap())
     }
 
-    fn look(called: u64, answered: u64, balance: i64) -> Operation<Call, Seen> {
-        let answered = Some((answered, Seen::Balance(Some(balance))));
+    fn look(called: u64, answered: u64, balance: i64) -> Observed {
+        let answered = Some((answered, Reply::done(balance)));
         Operation { call: Call::Wallet(user()), called, answered }
     }
 
-    fn seen(call: Call, called: u64, answered: u64, seen: Seen) -> Operation<Call, Seen> {
-        Operation { call, called, answered: Some((answered, seen)) }
+    fn answered(call: Call, called: u64, answered: u64, reply: Reply) -> Observed {
+        Operation { call, called, answered: Some((answered, reply)) }
     }
 
-    fn applied(call: Call, called: u64, answered: u64, balance: i64) -> Operation<Call, Seen> {
-        seen(call, called, answered, Seen::Done { balance, replayed: false })
+    fn applied(call: Call, called: u64, answered: u64, balance: i64) -> Observed {
+        self::answered(call, called, answered, Reply::done(balance))
     }
 
     /// A wallet of 1000, and then `more`.
-    fn verdict(more: impl IntoIterator<Item = Operation<Call, Seen>>) -> Result<(), String> {
+    fn verdict(more: impl IntoIterator<Item = Observed>) -> Result<(), String> {
         let open = Call::Command(Command::open(user(), WalletId::from_bytes([7; 16]), 1_000).unwrap());
-        let history: History = std::iter::once(applied(open, 0, 1, 1_000)).chain(more).collect();
-        check::<AtTheDoors, _>(&history, Call::user_id)
+        let history: Vec<Observed> = std::iter::once(applied(open, 0, 1, 1_000)).chain(more).collect();
+        check::<ObservedOracle, _>(&history, Call::user_id)
     }
 
     #[test]
@@ -185,8 +186,8 @@ mod tests {
         let unanswered = || Operation { call: charge(1), called: 2, answered: None };
         verdict([unanswered(), look(3, 4, 1_000), look(5, 6, 900), look(7, 8, 900)]).unwrap();
         verdict([unanswered(), look(3, 4, 1_000)]).unwrap();
-        let replayed = Seen::Done { balance: 900, replayed: true };
-        verdict([unanswered(), seen(charge(1), 3, 4, replayed)]).unwrap();
+        let replayed = Reply::replayed(900);
+        verdict([unanswered(), answered(charge(1), 3, 4, replayed)]).unwrap();
         assert!(verdict([unanswered(), look(3, 4, 900), look(5, 6, 1_000)]).is_err(), "it cannot be undone");
         assert!(verdict([look(0, 1, 900), unanswered()]).is_err(), "nor happen before it was made");
     }
@@ -200,7 +201,7 @@ mod tests {
     #[test]
     fn a_stale_read_is_found() {
         let found = verdict([applied(charge(1), 2, 3, 900), look(4, 5, 1_000), look(6, 7, 900)]).unwrap_err();
-        assert!(found.contains("Balance(Some(900)) to"), "{found}");
+        assert!(found.contains("Done { balance: 900, replayed: false, applied: true } to"), "{found}");
     }
 
     #[test]
@@ -213,9 +214,10 @@ mod tests {
 
     #[test]
     fn an_answer_that_belongs_to_another_moment_is_found() {
-        let refused = Seen::Refused { reason: "UNKNOWN_USER".to_owned() };
-        assert!(verdict([seen(charge(1), 2, 3, refused)]).is_err());
-        let replayed = Seen::Done { balance: 900, replayed: true };
-        assert!(verdict([seen(charge(1), 2, 3, replayed)]).is_err(), "a replay of nothing");
+        let (reason, message) = (Reason::UnknownUser, Reason::UnknownUser.message().to_owned());
+        let refused = Reply::Refused { reason, message };
+        assert!(verdict([answered(charge(1), 2, 3, refused)]).is_err());
+        let replayed = Reply::replayed(900);
+        assert!(verdict([answered(charge(1), 2, 3, replayed)]).is_err(), "a replay of nothing");
     }
 }

@@ -1,12 +1,14 @@
-//! The rules once more, as a newcomer would write them: what the real ledger is held to.
+//! The rules once more, written plainly: the ledger must decide the same.
 
 use std::collections::BTreeMap;
 
+use wallet::api::reason::{Problem, Reason};
 use wallet::ledger::{Action, Balance, Command, Entry, EventId, Kind, Outcome, Receipt, Refusal, UserId};
 
-use crate::support::linear::Model;
+use super::client::Reply;
+use super::linear::Model;
 
-/// The ledger as a newcomer would write it: maps, and one command at a time.
+/// A ledger of maps that takes one command at a time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Oracle {
     /// Where each wallet is.
@@ -22,16 +24,16 @@ pub struct Place {
     pub sequence: i64,
 }
 
-/// What a caller is told, without what the oracle cannot know.
+/// An outcome, without what the oracle cannot know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum Decision {
     Applied { place: Place, applied: bool },
     Replayed { place: Place, applied: bool, current: i64 },
     Refused(Refusal),
 }
 
 impl Oracle {
-    pub fn decide(&mut self, command: &Command) -> Told {
+    pub fn decide(&mut self, command: &Command) -> Decision {
         let Command { user_id, event_id, action } = *command;
         let kind = action.kind();
         let charge = self.done.get(&(user_id, Kind::Charge, event_id)).copied();
@@ -43,45 +45,47 @@ impl Oracle {
         };
         let Place { balance, sequence } = match (self.wallets.get(&user_id), kind) {
             (None, Kind::Open) => Place::default(),
-            (None, _) => return Told::Refused(Refusal::UnknownUser),
+            (None, _) => return Decision::Refused(Refusal::UnknownUser),
             (Some(place), _) => *place,
         };
         if kind == Kind::Charge && self.done.contains_key(&(user_id, Kind::Rollback, event_id)) {
-            return Told::Refused(Refusal::RolledBack);
+            return Decision::Refused(Refusal::RolledBack);
         }
         if let Some((recorded, place, _)) = self.done.get(&(user_id, kind, event_id)).copied() {
             return if recorded == amount {
-                Told::Replayed { place, applied, current: balance }
+                Decision::Replayed { place, applied, current: balance }
             } else {
                 let recorded = wallet::ledger::Amount::from_minor(recorded).unwrap();
-                Told::Refused(Refusal::EventConflict { recorded })
+                Decision::Refused(Refusal::EventConflict { recorded })
             };
         }
         let after = i128::from(balance) + delta;
         if after < 0 {
-            return Told::Refused(Refusal::BalanceTooLow { balance: Balance::from_minor(balance).unwrap() });
+            return Decision::Refused(Refusal::BalanceTooLow { balance: Balance::from_minor(balance).unwrap() });
         }
         if after > i128::from(Balance::MAX.minor()) {
-            return Told::Refused(Refusal::BalanceLimit);
+            return Decision::Refused(Refusal::BalanceLimit);
         }
         let place = Place { balance: i64::try_from(after).unwrap(), sequence: sequence + 1 };
         self.wallets.insert(user_id, place);
         self.done.insert((user_id, kind, event_id), (amount, place, applied));
-        Told::Applied { place, applied }
+        Decision::Applied { place, applied }
     }
 }
 
-pub fn told(outcome: &Outcome) -> Told {
-    let place = |receipt: &Receipt| {
-        let Entry { balance_after, sequence, .. } = receipt.entry;
-        Place { balance: balance_after.minor(), sequence }
-    };
-    match outcome {
-        Outcome::Applied(receipt) => Told::Applied { place: place(receipt), applied: receipt.applied },
-        Outcome::Replayed { receipt, current_balance } => {
-            Told::Replayed { place: place(receipt), applied: receipt.applied, current: current_balance.minor() }
+impl From<&Outcome> for Decision {
+    fn from(outcome: &Outcome) -> Self {
+        let place = |receipt: &Receipt| {
+            let Entry { balance_after, sequence, .. } = receipt.entry;
+            Place { balance: balance_after.minor(), sequence }
+        };
+        match outcome {
+            Outcome::Applied(receipt) => Self::Applied { place: place(receipt), applied: receipt.applied },
+            Outcome::Replayed { receipt, current_balance } => {
+                Self::Replayed { place: place(receipt), applied: receipt.applied, current: current_balance.minor() }
+            }
+            Outcome::Refused(refusal) => Self::Refused(*refusal),
         }
-        Outcome::Refused(refusal) => Told::Refused(*refusal),
     }
 }
 
@@ -102,10 +106,10 @@ impl Call {
     }
 }
 
-/// What comes of a [`Call`].
+/// The answer to a [`Call`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    Told(Told),
+    Decision(Decision),
     /// `None`: there is no such user.
     Balance(Option<i64>),
 }
@@ -116,8 +120,36 @@ impl Model for Oracle {
 
     fn answer(&mut self, call: &Call) -> Answer {
         match call {
-            Call::Command(command) => Answer::Told(self.decide(command)),
+            Call::Command(command) => Answer::Decision(self.decide(command)),
             Call::Wallet(user_id) => Answer::Balance(self.wallets.get(user_id).map(|place| place.balance)),
         }
     }
+}
+
+/// The oracle, as a client of either API observes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ObservedOracle(Oracle);
+
+impl Model for ObservedOracle {
+    type Call = Call;
+    type Answer = Reply;
+
+    fn answer(&mut self, call: &Call) -> Reply {
+        match self.0.answer(call) {
+            Answer::Decision(Decision::Applied { place: Place { balance, .. }, applied }) => {
+                Reply::Done { balance, replayed: false, applied }
+            }
+            Answer::Decision(Decision::Replayed { place: Place { balance, .. }, applied, .. }) => {
+                Reply::Done { balance, replayed: true, applied }
+            }
+            Answer::Decision(Decision::Refused(refusal)) => refused(refusal),
+            Answer::Balance(Some(balance)) => Reply::done(balance),
+            Answer::Balance(None) => refused(Reason::UnknownUser),
+        }
+    }
+}
+
+fn refused(problem: impl Into<Problem>) -> Reply {
+    let Problem { reason, message, .. } = problem.into();
+    Reply::Refused { reason, message }
 }

@@ -1,4 +1,4 @@
-//! The real program, as a process of its own: for what only a process can suffer.
+//! The program, as a process of its own: to be killed, told to stop, traced and measured.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -7,6 +7,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use super::client::Client;
 
 /// A running `wallet serve`, killed when dropped.
 pub struct Process {
@@ -84,6 +86,10 @@ impl Process {
             lines
         });
         Self { http, grpc, started_in: begun.elapsed(), child, log: Some(log) }
+    }
+
+    pub async fn client(&self) -> Client {
+        Client::connect(self.http, self.grpc).await
     }
 
     /// Kills it at once, as a crash would.

@@ -1,161 +1,78 @@
-//! Commands that are known by their number alone, with the balance that each must leave: so that whatever became of a
-//! process under load, every answer can be checked.
+//! A load of scripted commands. Each is known by its number, and so is the balance that it must leave: whatever becomes of
+//! a service under load, every answer can be checked, and everything can be sent again.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::http::Request;
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
-use wallet::api::grpc::proto::transact_request::Command;
-use wallet::api::grpc::proto::transact_response::Outcome;
-use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
-use wallet::api::grpc::proto::{CreateWalletRequest, GetWalletRequest, TransactRequest, TransactResponse};
+use wallet::api::grpc::proto::TransactRequest;
+use wallet::api::reason::Reason;
 
-use crate::support::process::Process;
-use crate::support::step::{OPENING, Step};
+use super::client::{Client, Protocol, Reply};
+use super::command::{Message, PlainCommand};
 
 /// Commands that a stream sends ahead of their answers.
 const WINDOW: usize = 16;
 
-/// By which door a caller comes.
+/// The opening balance of each caller's wallet: enough for every script.
+const OPENING: i64 = 1_000_000;
+
+/// One command of a caller's script.
 #[derive(Clone, Copy, Debug)]
-enum Way {
-    Rest,
-    Unary,
-    Stream,
+struct Step {
+    user: i64,
+    number: i64,
 }
 
-/// What a caller is told, in neither door's words.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Told {
-    Done {
-        balance: i64,
-        replayed: bool,
-    },
-    RolledBack,
-    /// Try again with the same ids; or nothing at all, as from a process that was killed.
-    Unknown,
-}
-
-/// Both doors of a process.
-#[derive(Clone)]
-pub struct Doors {
-    rest: Client<HttpConnector, Full<Bytes>>,
-    http: SocketAddr,
-    grpc: WalletServiceClient<Channel>,
-}
-
-impl Doors {
-    pub async fn of(process: &Process) -> Self {
-        let channel = Endpoint::from_shared(format!("http://{}", process.grpc)).unwrap().connect().await.unwrap();
-        let rest = Client::builder(TokioExecutor::new()).build_http();
-        Self { rest, http: process.http, grpc: WalletServiceClient::new(channel) }
-    }
-
-    async fn send(&self, way: Way, step: Step) -> Told {
-        match way {
-            Way::Rest => self.post(step).await.unwrap_or(Told::Unknown),
-            Way::Unary | Way::Stream => self.call(step).await,
+impl Step {
+    /// A charge, a win, a deposit, a withdrawal, the rollback of that charge; and again.
+    const fn command(self) -> PlainCommand {
+        let Self { user, number } = self;
+        match number % 5 {
+            0 => PlainCommand::charge(user, number, 1),
+            1 => PlainCommand::win(user, number, 2),
+            2 => PlainCommand::deposit(user, number, 3),
+            3 => PlainCommand::withdraw(user, number, 1),
+            _ => PlainCommand::rollback(user, number - 4),
         }
     }
 
-    async fn post(&self, step: Step) -> Option<Told> {
-        let (path, body) = step.rest();
-        let request = Request::post(format!("http://{}/api/v1/{path}", self.http));
-        let request = request.header("content-type", "application/json").body(Full::from(body)).unwrap();
-        let response = self.rest.request(request).await.ok()?;
-        let replayed = response.headers().contains_key("idempotent-replayed");
-        let reason = response.headers().get("wallet-reason").map(|reason| reason.to_str().unwrap().to_owned());
-        let status = response.status();
-        let retry_after = response.headers().contains_key("retry-after");
-        let body = response.into_body().collect().await.ok()?.to_bytes();
-        let body = String::from_utf8(body.to_vec()).expect("text");
-        assert_eq!(body.starts_with(r#"{"success":true"#), reason.is_none(), "{status}: {body}");
-        match reason.as_deref() {
-            None => {
-                let balance = body.split(r#""AccountBalance":"#).nth(1).and_then(|rest| rest.split([',', '}']).next());
-                let balance = balance.expect("a balance").replace('.', "").parse().expect("minor units");
-                Some(Told::Done { balance, replayed })
-            }
-            Some("ROLLED_BACK") => Some(Told::RolledBack),
-            Some("UNAVAILABLE") => {
-                assert!(status == 503 && retry_after, "{status}: {body}");
-                Some(Told::Unknown)
-            }
-            Some(reason) => panic!("{step:?}: {reason}: {body}"),
-        }
+    /// The balance that it leaves: of everything before it, and itself, done once.
+    fn balance(self) -> i64 {
+        let Self { number, .. } = self;
+        OPENING + number / 5 * 4 + [-1, 1, 4, 3, 4][usize::try_from(number % 5).unwrap()]
     }
 
-    async fn call(&self, step: Step) -> Told {
-        let mut grpc = self.grpc.clone();
-        macro_rules! told {
-            ($response:expr) => {
-                $response.await.map(|response| {
-                    let response = response.into_inner();
-                    Told::Done { balance: response.balance_minor, replayed: response.replayed }
-                })
-            };
-        }
-        let told = match step.command() {
-            Command::Charge(request) => told!(grpc.charge(request)),
-            Command::Win(request) => told!(grpc.win(request)),
-            Command::Rollback(request) => told!(grpc.rollback(request)),
-            Command::Deposit(request) => told!(grpc.deposit(request)),
-            Command::Withdraw(request) => told!(grpc.withdraw(request)),
-        };
-        told.unwrap_or_else(|status| refused(step, &status))
-    }
-
-    /// The balance of a user's wallet.
-    pub async fn balance(&self, user_id: i64) -> i64 {
-        self.grpc.clone().get_wallet(GetWalletRequest { user_id, at: None }).await.unwrap().into_inner().balance_minor
-    }
-}
-
-fn refused(step: Step, status: &Status) -> Told {
-    let reason = status.get_details_error_info().map(|info| info.reason);
-    match (status.code(), reason.as_deref()) {
-        (Code::FailedPrecondition, Some("ROLLED_BACK")) => Told::RolledBack,
-        // Without a reason it is the client's own word for a connection that is gone.
-        (Code::Unavailable, _) | (Code::Unknown | Code::Internal | Code::Cancelled, None) => Told::Unknown,
-        _ => panic!("{step:?}: {status}"),
+    /// Whether it is a charge that a later step rolled back: sent again after that, it is refused.
+    const fn is_rolled_back_by(self, sent: i64) -> bool {
+        self.number % 5 == 0 && self.number + 4 < sent
     }
 }
 
 /// A caller with a wallet of its own, which sends its script in order.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller {
-    pub user: i64,
-    way: Way,
-    /// What was settled in earlier rounds.
-    settled: i64,
-    /// What was answered.
+    user: i64,
+    protocol: Protocol,
+    /// How many commands were resent in earlier rounds.
+    resent: i64,
+    /// How many commands were answered.
     pub acknowledged: i64,
-    /// What was sent: the outcome of the last of these may be unknown.
+    /// How many commands were sent: the outcome of the last of these may be unknown.
     sent: i64,
 }
 
-/// So many callers, by both doors in turn, each with a wallet.
-pub async fn callers(doors: &Doors, count: i64) -> Vec<Caller> {
+/// So many callers, by REST, by gRPC and by stream in turn, each with a wallet.
+pub async fn callers(client: &Client, count: i64) -> Vec<Caller> {
     let mut callers = Vec::new();
     for user in 0..count {
-        let request = CreateWalletRequest { user_id: user, opening_balance_minor: OPENING };
-        doors.grpc.clone().create_wallet(request).await.unwrap();
-        let way = [Way::Rest, Way::Unary, Way::Stream][usize::try_from(user % 3).unwrap()];
-        callers.push(Caller { user, way, settled: 0, acknowledged: 0, sent: 0 });
+        client.create_wallet(user, OPENING).await;
+        let protocol = [Protocol::Rest, Protocol::Grpc, Protocol::Stream][usize::try_from(user % 3).unwrap()];
+        callers.push(Caller { user, protocol, resent: 0, acknowledged: 0, sent: 0 });
     }
     callers
 }
@@ -171,105 +88,100 @@ impl Caller {
         self.sent - self.acknowledged
     }
 
-    /// Sends command after command, counting the answers aloud, until one stays out.
-    pub async fn play(&mut self, doors: &Doors, answered: impl Fn()) {
-        match self.way {
-            Way::Rest | Way::Unary => {
-                while self.step(doors).await {
+    /// Sends command after command, and calls `answered` for each answer, until one has no outcome.
+    async fn play(&mut self, client: &Client, answered: impl Fn()) {
+        match self.protocol {
+            Protocol::Rest | Protocol::Grpc => {
+                while self.step(client).await {
                     answered();
                 }
             }
-            Way::Stream => self.stream(doors, answered).await,
+            Protocol::Stream => self.stream(client, answered).await,
         }
     }
 
-    async fn step(&mut self, doors: &Doors) -> bool {
+    async fn step(&mut self, client: &Client) -> bool {
         let step = Step { user: self.user, number: self.sent };
         self.sent += 1;
-        let told = doors.send(self.way, step).await;
-        if told == Told::Unknown {
+        let reply = client.send(self.protocol, step.command()).await;
+        if reply.is_unknown() {
             return false;
         }
-        assert_eq!(told, Told::Done { balance: step.balance(), replayed: false }, "{step:?}");
+        assert_eq!(reply, Reply::done(step.balance()), "{step:?}");
         self.acknowledged += 1;
         true
     }
 
-    async fn stream(&mut self, doors: &Doors, answered: impl Fn()) {
+    async fn stream(&mut self, client: &Client, answered: impl Fn()) {
         let (sender, requests) = mpsc::channel(WINDOW);
         for _ in 0..WINDOW {
-            self.hand_over(&sender).await;
+            self.send_next(&sender).await;
         }
-        let Ok(response) = doors.grpc.clone().transact(ReceiverStream::new(requests)).await else { return };
-        let mut answers = response.into_inner();
-        while let Ok(Some(TransactResponse { outcome })) = answers.message().await {
-            let step = Step { user: self.user, number: self.acknowledged };
-            match outcome.expect("an outcome") {
-                Outcome::Applied(applied) => {
-                    assert_eq!((applied.balance_minor, applied.replayed), (step.balance(), false), "{step:?}");
-                }
-                // The store failed: what follows may find it well again, but out of order.
-                Outcome::Refused(refused) if refused.reason == "UNAVAILABLE" => return,
-                Outcome::Refused(refused) => panic!("{step:?}: {refused:?}"),
+        let Some(mut replies) = client.transact(ReceiverStream::new(requests)).await else { return };
+        while let Some(reply) = replies.next().await {
+            // The store failed: later commands may be done, but out of order.
+            if reply == Reply::Unavailable {
+                return;
             }
+            let step = Step { user: self.user, number: self.acknowledged };
+            assert_eq!(reply, Reply::done(step.balance()), "{step:?}");
             self.acknowledged += 1;
             answered();
-            if !self.hand_over(&sender).await {
+            if !self.send_next(&sender).await {
                 return;
             }
         }
     }
 
-    /// Sends the next command of a stream; false if that has ended.
-    async fn hand_over(&mut self, sender: &mpsc::Sender<TransactRequest>) -> bool {
+    /// Sends the next command of a stream; false if the stream has ended.
+    async fn send_next(&mut self, sender: &mpsc::Sender<TransactRequest>) -> bool {
         let step = Step { user: self.user, number: self.sent };
-        let sent = sender.send(TransactRequest { command: Some(step.command()) }).await.is_ok();
+        let Message::Command(command) = step.command().encode().message else { panic!("{step:?} opens a wallet") };
+        let sent = sender.send(TransactRequest { command: Some(command) }).await.is_ok();
         self.sent += i64::from(sent);
         sent
     }
 
-    /// Sends everything since the last time again. What was answered must be a replay with the first answer, what was
-    /// not may be one; nothing moves twice.
-    pub async fn settle(&mut self, doors: &Doors) {
-        self.replay(doors, self.settled).await;
+    /// Sends everything since the last time again. An answered command must be a replay with the first answer, an
+    /// unanswered one may be; nothing moves twice.
+    async fn resend(&mut self, client: &Client) {
+        self.resend_from(client, self.resent).await;
         self.acknowledged = self.sent;
-        self.settled = self.sent;
+        self.resent = self.sent;
     }
 
-    /// Sends everything again, from the first command on.
-    pub async fn replay_all(&self, doors: &Doors) {
-        self.replay(doors, 0).await;
-    }
-
-    async fn replay(&self, doors: &Doors, from: i64) {
+    async fn resend_from(&self, client: &Client, from: i64) {
+        // One at a time, so a stream would bring nothing.
+        let protocol = if self.protocol == Protocol::Rest { Protocol::Rest } else { Protocol::Grpc };
         for number in from..self.sent {
             let step = Step { user: self.user, number };
-            let told = doors.send(self.way, step).await;
+            let reply = client.send(protocol, step.command()).await;
+            let rolled_back = reply.reason() == Some(Reason::RolledBack);
             if step.is_rolled_back_by(self.acknowledged) {
-                assert_eq!(told, Told::RolledBack, "{step:?}");
-            } else if !(told == Told::RolledBack && step.is_rolled_back_by(self.sent)) {
-                let Told::Done { balance, replayed } = told else { panic!("{step:?}: {told:?}") };
-                assert_eq!(balance, step.balance(), "{step:?}");
+                assert!(rolled_back, "{step:?}: {reply:?}");
+            } else if !(rolled_back && step.is_rolled_back_by(self.sent)) {
+                let Reply::Done { balance, replayed, applied } = reply else { panic!("{step:?}: {reply:?}") };
+                assert_eq!((balance, applied), (step.balance(), true), "{step:?}");
                 assert!(replayed || number >= self.acknowledged, "{step:?} was acknowledged, and is lost");
             }
         }
         let balance = Self { acknowledged: self.sent, ..*self }.acknowledged_balance();
-        assert_eq!(doors.balance(self.user).await, balance, "user {}", self.user);
+        assert_eq!(client.balance(self.user).await, balance, "user {}", self.user);
     }
 }
 
-/// Lets every caller play until one of its commands stays out, and does `then` when so many are answered.
-pub async fn load(doors: &Doors, callers: Vec<Caller>, answers: usize, then: impl FnOnce()) -> Vec<Caller> {
+/// Lets every caller play until one of its commands has no outcome, and calls `then` after so many answers.
+pub async fn load(client: &Client, callers: Vec<Caller>, answers: usize, then: impl FnOnce()) -> Vec<Caller> {
     let (answered, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let count = callers.len();
     let mut playing = JoinSet::new();
     for mut caller in callers {
-        let (doors, answered, ended) = (doors.clone(), Arc::clone(&answered), Arc::clone(&ended));
+        let (client, answered, ended) = (client.clone(), Arc::clone(&answered), Arc::clone(&ended));
         playing.spawn(async move {
             let count = || {
                 answered.fetch_add(1, Ordering::Relaxed);
             };
-            caller.play(&doors, count).await;
+            caller.play(&client, count).await;
             ended.fetch_add(1, Ordering::Relaxed);
             caller
         });
@@ -281,21 +193,21 @@ pub async fn load(doors: &Doors, callers: Vec<Caller>, answers: usize, then: imp
     playing.join_all().await
 }
 
-/// Settles every caller's script.
-pub async fn settle(doors: &Doors, callers: Vec<Caller>) -> Vec<Caller> {
-    let mut settling = JoinSet::new();
+/// Resends what each caller sent since the last time: whatever was unknown is known then.
+pub async fn resend(client: &Client, callers: Vec<Caller>) -> Vec<Caller> {
+    let mut resending = JoinSet::new();
     for mut caller in callers {
-        let doors = doors.clone();
-        settling.spawn(async move {
-            caller.settle(&doors).await;
+        let client = client.clone();
+        resending.spawn(async move {
+            caller.resend(&client).await;
             caller
         });
     }
-    settling.join_all().await
+    resending.join_all().await
 }
 
-/// Sends everything that there ever was again; how much that is.
-pub async fn replay_all(doors: &Doors, callers: &[Caller]) -> i64 {
-    futures::future::join_all(callers.iter().map(|caller| caller.replay_all(doors))).await;
+/// Resends all that was ever sent; how many commands that is.
+pub async fn resend_all(client: &Client, callers: &[Caller]) -> i64 {
+    futures::future::join_all(callers.iter().map(|caller| caller.resend_from(client, 0))).await;
     callers.iter().map(|caller| caller.acknowledged).sum()
 }
