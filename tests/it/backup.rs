@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use wallet::ledger::{Command, EventId, Timestamp, UserId, WalletId};
+use wallet::ledger::Command;
 use wallet::store::sqlite;
 
 use crate::support::app::App;
 use crate::support::process::{Process, database_url, run, wallet};
+use crate::support::store::{at, charge, close, open, open_sqlite, transact};
 
 fn backup(database: &Path, file: &Path) -> (String, String, Option<i32>) {
     run(&["backup", file.to_str().unwrap(), "--database-url", &database_url(database)])
@@ -25,16 +26,13 @@ fn restore(file: &Path, database: &Path) -> (String, String, Option<i32>) {
 /// A ledger of one user and `charges` more entries, which nobody serves.
 async fn ledger(dir: &TempDir, charges: i64) -> PathBuf {
     let path = dir.path().join("wallet.db");
-    let mut store = sqlite::open(&path, "EUR".parse().unwrap()).await.unwrap();
-    let user = UserId::new(1).unwrap();
-    let open = Command::open(user, WalletId::from_bytes([1; 16]), charges).unwrap();
-    store.writer.transact(&[open], Timestamp::from_microseconds(1)).unwrap();
-    let charges: Vec<Command> =
-        (0..charges).map(|event| Command::charge(user, EventId::new(event).unwrap(), 1).unwrap()).collect();
+    let mut store = open_sqlite(&path).await;
+    transact(&mut store, &[open(1, charges)], at(1)).unwrap();
+    let charges: Vec<Command> = (0..charges).map(|event| charge(1, event, 1)).collect();
     for batch in charges.chunks(1_000) {
-        store.writer.transact(batch, Timestamp::from_microseconds(2)).unwrap();
+        transact(&mut store, batch, at(2)).unwrap();
     }
-    store.reader.close().await;
+    close(store).await;
     path
 }
 

@@ -6,6 +6,7 @@ use wallet::ledger::{Balance, Command, EventId, Timestamp, UserId, WalletId};
 use wallet::store::sqlite;
 
 use crate::support::oracle::{Decision, Oracle};
+use crate::support::store::{close, open_sqlite, transact};
 
 /// Few users, few events, few amounts: so that most commands meet another.
 fn command() -> impl Strategy<Value = Command> {
@@ -32,15 +33,14 @@ fn batches() -> impl Strategy<Value = Vec<Vec<Command>>> {
 async fn run(batches: &[Vec<Command>]) -> Vec<Decision> {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("wallet.db");
-    let mut store = sqlite::open(&path, "EUR".parse().unwrap()).await.unwrap();
+    let mut store = open_sqlite(&path).await;
     let mut answers = Vec::new();
     for (batch, now) in batches.iter().zip(0..) {
         // A clock that jumps back and forth.
         let now = Timestamp::from_microseconds(now * 37 % 11);
-        answers.extend(store.writer.transact(batch, now).unwrap().iter().map(Decision::from));
+        answers.extend(transact(&mut store, batch, now).unwrap().iter().map(Decision::from));
     }
-    store.reader.close().await;
-    drop(store);
+    close(store).await;
     sqlite::audit(&path, None).unwrap().unwrap();
     answers
 }

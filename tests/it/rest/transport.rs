@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use wallet::api::rest::{RestOptions, router};
-use wallet::config::Settings;
-use wallet::engine::{Engine, SystemClock};
-use wallet::store::sqlite;
+use tokio::net::TcpStream;
+use wallet::engine::SystemClock;
 
 use super::{CHARGE, app, assert_ok, balance, exchange, post_head};
 use crate::support::app::App;
+use crate::support::faulty::Faulty;
 
 #[tokio::test]
 async fn a_requests_id_is_echoed_or_made() {
@@ -99,15 +97,8 @@ async fn a_body_without_a_length_is_read_to_its_limit() {
 
 #[tokio::test]
 async fn a_body_that_does_not_arrive_is_given_up() {
-    let dir = tempfile::tempdir().unwrap();
-    let settings = Settings::defaults();
-    let store = sqlite::open(&dir.path().join("wallet.db"), settings.currency).await.unwrap();
-    let (engine, _) = Engine::start(store, settings.currency, SystemClock, settings.engine());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let options = RestOptions { body_timeout: Duration::from_millis(20), ..RestOptions::default() };
-    tokio::spawn(axum::serve(listener, router(engine, options)).into_future());
-    let answer = exchange(addr, &post_head(CHARGE.len(), &CHARGE[..9])).await;
+    let faulty = Faulty::spawn(|_| (), SystemClock).await;
+    let answer = exchange(faulty.http, &post_head(CHARGE.len(), &CHARGE[..9])).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.ends_with(r#"{"success":false,"error":"Request took too long to arrive"}"#), "{answer}");
 }

@@ -1,140 +1,54 @@
-//! What every store must do. SQLite is the first to be held to it.
+//! What is SQLite's own: its write-ahead log, locks, triggers, migrations and files, and rows that others change.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use wallet::ledger::{
-    Balance, Checkpoint, Command, Commit, Currency, EntryId, EventId, Outcome, Refusal, Timestamp, UserId, WalletId,
-};
+use wallet::ledger::{AuditReport, Balance, Checkpoint, Currency, Finding, Outcome, Refusal};
 use wallet::store::{Store, StoreError, sqlite};
 
-fn eur() -> Currency {
-    "EUR".parse().unwrap()
+use super::contract::{StoreUnderTest, with_history};
+use crate::support::store::{at, charge, close, eur, open, probe, transact, user};
+
+/// A database in a folder of its own.
+struct SqliteFile {
+    dir: TempDir,
 }
 
-fn user(number: i64) -> UserId {
-    UserId::new(number).unwrap()
+impl SqliteFile {
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("wallet.db")
+    }
+
+    /// Another program's connection to the database.
+    fn connect(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.path()).unwrap()
+    }
 }
 
-fn event(number: i64) -> EventId {
-    EventId::new(number).unwrap()
+impl StoreUnderTest for SqliteFile {
+    async fn create() -> Self {
+        Self { dir: TempDir::new().unwrap() }
+    }
+
+    async fn open_in(&self, currency: Currency) -> Result<Store, StoreError> {
+        sqlite::open(&self.path(), currency).await
+    }
+
+    fn audit(&self, checkpoint: Option<Checkpoint>) -> Result<AuditReport, Finding> {
+        sqlite::audit(&self.path(), checkpoint).unwrap()
+    }
 }
 
-fn at(microseconds: i64) -> Timestamp {
-    Timestamp::from_microseconds(microseconds)
-}
+store_contract!(SqliteFile);
 
-fn open(number: i64, minor: i64) -> Command {
-    Command::open(user(number), WalletId::from_bytes([u8::try_from(number).unwrap(); 16]), minor).unwrap()
-}
-
-fn charge(number: i64, event_number: i64, minor: i64) -> Command {
-    Command::charge(user(number), event(event_number), minor).unwrap()
-}
-
-fn path(dir: &TempDir) -> std::path::PathBuf {
-    dir.path().join("wallet.db")
-}
-
-async fn store(path: &Path) -> Store {
-    sqlite::open(path, eur()).await.unwrap()
-}
-
-async fn close(store: Store) {
-    store.reader.close().await;
-}
-
-async fn refused(path: &Path, currency: &str) -> String {
-    match sqlite::open(path, currency.parse().unwrap()).await {
+/// Why the database is not opened.
+async fn refused(path: &Path) -> String {
+    match sqlite::open(path, eur()).await {
         Err(StoreError::Incompatible(why)) => why,
         Err(other) => panic!("another error: {other}"),
         Ok(_) => panic!("it opened"),
     }
-}
-
-/// Two wallets, the second of which was charged 1, 2, 3, … cents at the times 10, 20, 30, ….
-async fn with_history(path: &Path, charges: i64) -> Store {
-    let mut store = store(path).await;
-    store.writer.transact(&[open(1, 0), open(2, 1_000_000)], at(1)).unwrap();
-    for number in 1..=charges {
-        store.writer.transact(&[charge(2, number, number)], at(number * 10)).unwrap();
-    }
-    store
-}
-
-#[tokio::test]
-async fn what_was_told_is_there_after_opening_again() {
-    let dir = TempDir::new().unwrap();
-    let mut first = store(&path(&dir)).await;
-    let told = first.writer.transact(&[open(1, 100), charge(1, 7, 30), charge(1, 8, 80)], at(5)).unwrap();
-    let Outcome::Applied(receipt) = told[1] else { panic!("{told:?}") };
-    assert!(matches!(told[2], Outcome::Refused(_)), "a refusal does not fail its batch");
-    let head = first.reader.head().await.unwrap();
-    assert_eq!((head.commit_id, head.last_entry_id.get()), (1, 2));
-    close(first).await;
-
-    let mut second = store(&path(&dir)).await;
-    assert_eq!(second.reader.head().await.unwrap(), head);
-    let told = second.writer.transact(&[charge(1, 7, 30)], at(6)).unwrap();
-    assert_eq!(told, [Outcome::Replayed { receipt, current_balance: receipt.entry.balance_after }]);
-    assert_eq!(second.reader.head().await.unwrap(), head, "a batch of replays is no commit");
-    close(second).await;
-}
-
-#[tokio::test]
-async fn an_empty_ledger_stands_at_genesis() {
-    let dir = TempDir::new().unwrap();
-    let store = store(&path(&dir)).await;
-    assert_eq!(store.reader.head().await.unwrap(), Commit::GENESIS);
-    assert_eq!(store.reader.wallet(user(1), None).await.unwrap(), None);
-    assert_eq!(store.reader.entries(user(1), None, 10).await.unwrap(), None);
-    close(store).await;
-}
-
-#[tokio::test]
-async fn history_is_read_back_from_anywhere() {
-    let dir = TempDir::new().unwrap();
-    let store = with_history(&path(&dir), 9).await;
-    let ids = async |before: Option<i64>, limit| {
-        let entries = store.reader.entries(user(2), before.and_then(EntryId::new), limit).await.unwrap().unwrap();
-        entries.iter().map(|entry| entry.entry_id.get()).collect::<Vec<_>>()
-    };
-    assert_eq!(ids(None, 3).await, [11, 10, 9]);
-    assert_eq!(ids(Some(9), 3).await, [8, 7, 6]);
-    assert_eq!(ids(Some(3), 3).await, [2], "the opening is the last");
-    assert_eq!(ids(Some(2), 3).await, [0_i64; 0]);
-    assert_eq!(ids(Some(1), 3).await, [0_i64; 0], "an entry of another wallet");
-    assert_eq!(ids(Some(0), 3).await, [0_i64; 0]);
-    assert_eq!(ids(Some(i64::MAX), 2).await, [11, 10], "an entry that is not there yet");
-    close(store).await;
-}
-
-#[tokio::test]
-async fn a_wallet_is_seen_as_it_was() {
-    let dir = TempDir::new().unwrap();
-    let store = with_history(&path(&dir), 9).await;
-    let balance = async |then: i64| {
-        let wallet = store.reader.wallet(user(2), Some(at(then))).await.unwrap();
-        wallet.map(|wallet| (1_000_000 - wallet.balance.minor(), wallet.sequence))
-    };
-    assert_eq!(balance(0).await, None, "it was not made yet");
-    assert_eq!(balance(1).await, Some((0, 1)));
-    assert_eq!(balance(9).await, Some((0, 1)));
-    assert_eq!(balance(35).await, Some((6, 4)));
-    assert_eq!(balance(i64::MAX).await, Some((45, 10)));
-    close(store).await;
-}
-
-#[tokio::test]
-async fn times_never_go_back() {
-    let dir = TempDir::new().unwrap();
-    let mut store = store(&path(&dir)).await;
-    store.writer.transact(&[open(1, 100)], at(1_000)).unwrap();
-    store.writer.transact(&[charge(1, 1, 1)], at(5)).unwrap();
-    let entries = store.reader.entries(user(1), None, 10).await.unwrap().unwrap();
-    assert_eq!(entries[0].created_at, at(1_000));
-    close(store).await;
 }
 
 /// How often the write-ahead log was begun again; SQLite counts it in the log's header.
@@ -145,16 +59,16 @@ fn log_round(path: &Path) -> u32 {
 
 #[tokio::test]
 async fn the_log_is_begun_again_while_commits_go_on() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = path(&dir);
-    let mut store = store(&path).await;
-    store.writer.transact(&[open(1, 1_000_000)], at(1)).unwrap();
+    let file = SqliteFile::create().await;
+    let path = file.path();
+    let mut store = file.open().await;
+    transact(&mut store, &[open(1, 1_000_000)], at(1)).unwrap();
     let (first, mut commits) = (log_round(&path), 0);
     // Each round moves what is in the log into the database.
     while log_round(&path) < first + 2 {
         for _ in 0..500 {
             commits += 1;
-            store.writer.transact(&[charge(1, commits, 1)], at(commits)).unwrap();
+            transact(&mut store, &[charge(1, commits, 1)], at(commits)).unwrap();
         }
         assert!(commits < 100_000, "the log grows and grows");
     }
@@ -169,44 +83,44 @@ async fn the_log_is_begun_again_while_commits_go_on() {
 
 #[tokio::test]
 async fn another_process_holding_the_lock_is_told_apart_and_changes_nothing() {
-    let dir = TempDir::new().unwrap();
-    let mut store = store(&path(&dir)).await;
-    store.writer.transact(&[open(1, 100)], at(1)).unwrap();
-    let other = rusqlite::Connection::open(path(&dir)).unwrap();
+    let file = SqliteFile::create().await;
+    let mut store = file.open().await;
+    transact(&mut store, &[open(1, 100)], at(1)).unwrap();
+    let other = file.connect();
     other.execute_batch("begin immediate").unwrap();
-    assert!(matches!(store.writer.transact(&[charge(1, 1, 1)], at(2)), Err(StoreError::Locked)));
-    assert!(matches!(store.writer.probe(), Err(StoreError::Locked)));
+    assert!(matches!(transact(&mut store, &[charge(1, 1, 1)], at(2)), Err(StoreError::Locked)));
+    assert!(matches!(probe(&mut store), Err(StoreError::Locked)));
     assert_eq!(store.reader.wallet(user(1), None).await.unwrap().unwrap().balance.minor(), 100, "reads go on");
     other.execute_batch("rollback").unwrap();
-    store.writer.probe().unwrap();
-    assert!(matches!(store.writer.transact(&[charge(1, 1, 1)], at(2)).unwrap()[0], Outcome::Applied(_)));
+    probe(&mut store).unwrap();
+    assert!(matches!(transact(&mut store, &[charge(1, 1, 1)], at(2)).unwrap()[0], Outcome::Applied(_)));
     close(store).await;
 }
 
 #[tokio::test]
 async fn a_row_that_cannot_be_is_named_and_the_writer_works_on() {
-    let dir = TempDir::new().unwrap();
-    let mut store = store(&path(&dir)).await;
-    store.writer.transact(&[open(1, 100), open(2, 100)], at(1)).unwrap();
-    let other = rusqlite::Connection::open(path(&dir)).unwrap();
+    let file = SqliteFile::create().await;
+    let mut store = file.open().await;
+    transact(&mut store, &[open(1, 100), open(2, 100)], at(1)).unwrap();
+    let other = file.connect();
     other
         .execute_batch("pragma ignore_check_constraints = on; update wallet set balance = -5 where user_id = 1")
         .unwrap();
-    let error = store.writer.transact(&[charge(1, 1, 1)], at(2)).unwrap_err();
+    let error = transact(&mut store, &[charge(1, 1, 1)], at(2)).unwrap_err();
     assert_eq!(error.to_string(), "the database is corrupt: wallet.balance of row 1 is -5");
-    assert!(matches!(store.writer.transact(&[charge(2, 1, 1)], at(2)).unwrap()[0], Outcome::Applied(_)));
+    assert!(matches!(transact(&mut store, &[charge(2, 1, 1)], at(2)).unwrap()[0], Outcome::Applied(_)));
     close(store).await;
 }
 
 #[tokio::test]
 async fn what_another_program_writes_is_seen_at_once() {
-    let dir = TempDir::new().unwrap();
-    let mut store = with_history(&path(&dir), 2).await;
-    let other = rusqlite::Connection::open(path(&dir)).unwrap();
+    let file = SqliteFile::create().await;
+    let mut store = with_history(&file, 2).await;
+    let other = file.connect();
     other.execute_batch("update wallet set balance = 7 where user_id = 2").unwrap();
-    let told = store.writer.transact(&[charge(2, 3, 8)], at(30)).unwrap();
+    let outcomes = transact(&mut store, &[charge(2, 3, 8)], at(30)).unwrap();
     let low = Refusal::BalanceTooLow { balance: Balance::from_minor(7).unwrap() };
-    assert_eq!(told, [Outcome::Refused(low)]);
+    assert_eq!(outcomes, [Outcome::Refused(low)]);
     // An entry with an event id above all that the writer has seen.
     other
         .execute_batch(
@@ -214,16 +128,16 @@ async fn what_another_program_writes_is_seen_at_once() {
              update wallet set balance = 6, sequence = 4, last_entry_id = 5 where user_id = 2",
         )
         .unwrap();
-    let told = store.writer.transact(&[charge(2, 99, 1)], at(30)).unwrap();
-    assert!(matches!(told[0], Outcome::Replayed { .. }), "{told:?}");
+    let outcomes = transact(&mut store, &[charge(2, 99, 1)], at(30)).unwrap();
+    assert!(matches!(outcomes[0], Outcome::Replayed { .. }), "{outcomes:?}");
     close(store).await;
 }
 
 #[tokio::test]
 async fn history_cannot_be_rewritten() {
-    let dir = TempDir::new().unwrap();
-    close(with_history(&path(&dir), 1).await).await;
-    let other = rusqlite::Connection::open(path(&dir)).unwrap();
+    let file = SqliteFile::create().await;
+    close(with_history(&file, 1).await).await;
+    let other = file.connect();
     for (sql, why) in [
         ("update entry set amount = 0", "an entry is never updated"),
         ("delete from entry", "an entry is never deleted"),
@@ -238,32 +152,28 @@ async fn history_cannot_be_rewritten() {
 
 #[tokio::test]
 async fn one_store_serves_a_file() {
-    let dir = TempDir::new().unwrap();
-    let first = store(&path(&dir)).await;
-    assert!(refused(&path(&dir), "EUR").await.contains("served by another process"));
+    let file = SqliteFile::create().await;
+    let first = file.open().await;
+    assert!(refused(&file.path()).await.contains("served by another process"));
     close(first).await;
-    close(store(&path(&dir)).await).await;
+    close(file.open().await).await;
 }
 
 #[tokio::test]
-async fn another_currency_or_another_programs_file_is_refused() {
-    let dir = TempDir::new().unwrap();
-    close(store(&path(&dir)).await).await;
-    assert!(refused(&path(&dir), "JPY").await.contains("is in EUR, not in JPY"));
-    close(store(&path(&dir)).await).await;
-
-    let foreign = dir.path().join("foreign.db");
+async fn another_programs_file_is_refused() {
+    let file = SqliteFile::create().await;
+    let foreign = file.dir.path().join("foreign.db");
     rusqlite::Connection::open(&foreign).unwrap().execute_batch("create table precious (x)").unwrap();
-    let before = std::fs::read(&foreign).unwrap();
-    assert!(refused(&foreign, "EUR").await.contains("is not a wallet's database"));
-    assert_eq!(std::fs::read(&foreign).unwrap(), before);
+    let before = fs::read(&foreign).unwrap();
+    assert!(refused(&foreign).await.contains("is not a wallet's database"));
+    assert_eq!(fs::read(&foreign).unwrap(), before);
 }
 
 #[tokio::test]
 async fn a_newer_versions_database_is_refused() {
-    let dir = TempDir::new().unwrap();
-    close(store(&path(&dir)).await).await;
-    let other = rusqlite::Connection::open(path(&dir)).unwrap();
+    let file = SqliteFile::create().await;
+    close(file.open().await).await;
+    let other = file.connect();
     other
         .execute_batch(
             "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
@@ -271,14 +181,14 @@ async fn a_newer_versions_database_is_refused() {
         )
         .unwrap();
     drop(other);
-    assert!(refused(&path(&dir), "EUR").await.contains("another version of the wallet"));
+    assert!(refused(&file.path()).await.contains("another version of the wallet"));
 }
 
 #[tokio::test]
 async fn an_altered_ledger_is_found_out() {
-    let dir = TempDir::new().unwrap();
-    close(with_history(&path(&dir), 3).await).await;
-    let report = sqlite::audit(&path(&dir), None).unwrap().unwrap();
+    let file = SqliteFile::create().await;
+    close(with_history(&file, 3).await).await;
+    let report = sqlite::audit(&file.path(), None).unwrap().unwrap();
     assert_eq!((report.wallets, report.head.commit_id, report.head.last_entry_id.get()), (2, 4, 5));
     for (sql, named) in [
         ("update wallet set balance = 7 where user_id = 2", "the wallet of user 2 stands at 7 minor units"),
@@ -304,14 +214,14 @@ async fn an_altered_ledger_is_found_out() {
         ("create trigger more after insert on entry begin update wallet set balance = 9; end", "`more` is not as"),
         ("create table more (x)", "`more` is not as"),
     ] {
-        let copy = dir.path().join("copy.db");
-        std::fs::copy(path(&dir), &copy).unwrap();
+        let copy = file.dir.path().join("copy.db");
+        fs::copy(file.path(), &copy).unwrap();
         tamper(&copy, sql);
         let finding = sqlite::audit(&copy, None).unwrap().unwrap_err().to_string();
         assert!(finding.contains(named), "{sql}: {finding}");
     }
-    let copy = dir.path().join("copy.db");
-    std::fs::copy(path(&dir), &copy).unwrap();
+    let copy = file.dir.path().join("copy.db");
+    fs::copy(file.path(), &copy).unwrap();
     rusqlite::Connection::open(&copy).unwrap().execute_batch("drop trigger entry_is_never_updated").unwrap();
     let finding = sqlite::audit(&copy, None).unwrap().unwrap_err().to_string();
     assert!(finding.contains("`entry_is_never_updated` is not as"), "{finding}");
@@ -334,16 +244,16 @@ fn tamper(path: &Path, sql: &str) {
 
 #[tokio::test]
 async fn a_ledger_that_was_cut_back_does_not_meet_its_checkpoint() {
-    let dir = TempDir::new().unwrap();
-    let store = with_history(&path(&dir), 3).await;
+    let file = SqliteFile::create().await;
+    let store = with_history(&file, 3).await;
     let head = store.reader.head().await.unwrap();
     close(store).await;
     let checkpoint = Some(Checkpoint { commit_id: head.commit_id, hash: head.hash });
-    sqlite::audit(&path(&dir), checkpoint).unwrap().unwrap();
+    sqlite::audit(&file.path(), checkpoint).unwrap().unwrap();
     let cut = "delete from ledger_commit where commit_id = 4; delete from entry where entry_id = 5;
         update wallet set balance = balance + 3, sequence = 3, last_entry_id = 4 where user_id = 2";
-    tamper(&path(&dir), cut);
-    sqlite::audit(&path(&dir), None).unwrap().expect("it is whole in itself");
-    let finding = sqlite::audit(&path(&dir), checkpoint).unwrap().unwrap_err();
+    tamper(&file.path(), cut);
+    sqlite::audit(&file.path(), None).unwrap().expect("it is whole in itself");
+    let finding = sqlite::audit(&file.path(), checkpoint).unwrap().unwrap_err();
     assert!(finding.to_string().starts_with("commit 4: hash is not "), "{finding}");
 }

@@ -11,4 +11,5 @@ pub mod oracle;
 pub mod process;
 pub mod script;
 pub mod seed;
+pub mod store;
 pub mod strace;

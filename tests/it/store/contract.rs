@@ -1,0 +1,236 @@
+//! What every store must do, whatever keeps it.
+//!
+//! Each case is a function over [`StoreUnderTest`]; `store_contract!` makes it a test for one store. A new case is
+//! listed there, or the compiler tells that nothing calls it.
+
+use wallet::ledger::{
+    AuditReport, Balance, Checkpoint, Command, Commit, Currency, EntryId, Finding, Outcome, Receipt, Refusal,
+};
+use wallet::store::{Store, StoreError};
+
+use crate::support::store::{at, charge, close, eur, event, open, probe, transact, user};
+
+/// A place for one ledger, where there is none at first. Dropped, it is deleted.
+pub trait StoreUnderTest: Sized {
+    async fn create() -> Self;
+
+    /// Opens the ledger, which is made if it is missing.
+    async fn open_in(&self, currency: Currency) -> Result<Store, StoreError>;
+
+    /// Walks the whole ledger, while nobody has it open.
+    fn audit(&self, checkpoint: Option<Checkpoint>) -> Result<AuditReport, Finding>;
+
+    async fn open(&self) -> Store {
+        self.open_in(eur()).await.unwrap()
+    }
+
+    async fn reopen(&self, store: Store) -> Store {
+        close(store).await;
+        self.open().await
+    }
+}
+
+/// Makes every case of the contract a test of this store.
+macro_rules! store_contract {
+    ($store:ty) => {
+        store_contract! { $store:
+            what_was_answered_is_there_after_reopening
+            an_empty_ledger_stands_at_genesis
+            a_refusal_does_not_fail_its_batch
+            a_command_sees_what_came_before_it_in_its_batch
+            a_batch_that_writes_nothing_is_no_commit
+            a_wallet_keeps_its_id
+            a_rollback_gives_back_what_another_batch_took
+            history_is_read_back_from_anywhere
+            a_wallet_is_seen_as_it_was
+            times_never_go_back
+            another_currency_is_refused
+            what_is_committed_passes_the_audit
+        }
+    };
+    ($store:ty: $($case:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $case() {
+                $crate::store::contract::$case::<$store>().await;
+            }
+        )*
+    };
+}
+
+/// Two wallets, the second of which was charged 1, 2, 3, … cents at the times 10, 20, 30, ….
+pub async fn with_history(under_test: &impl StoreUnderTest, charges: i64) -> Store {
+    let mut store = under_test.open().await;
+    transact(&mut store, &[open(1, 0), open(2, 1_000_000)], at(1)).unwrap();
+    for number in 1..=charges {
+        transact(&mut store, &[charge(2, number, number)], at(number * 10)).unwrap();
+    }
+    store
+}
+
+fn receipt(outcome: Outcome) -> Receipt {
+    let Outcome::Applied(receipt) = outcome else { panic!("it was not done now: {outcome:?}") };
+    receipt
+}
+
+pub async fn what_was_answered_is_there_after_reopening<S: StoreUnderTest>() {
+    let under_test = S::create().await;
+    let mut store = under_test.open().await;
+    let outcomes = transact(&mut store, &[open(1, 100), charge(1, 7, 30)], at(5)).unwrap();
+    let receipt = receipt(outcomes[1]);
+    let head = store.reader.head().await.unwrap();
+    assert_eq!((head.commit_id, head.last_entry_id.get()), (1, 2));
+
+    let mut store = under_test.reopen(store).await;
+    assert_eq!(store.reader.head().await.unwrap(), head);
+    let outcomes = transact(&mut store, &[charge(1, 7, 30)], at(6)).unwrap();
+    assert_eq!(outcomes, [Outcome::Replayed { receipt, current_balance: receipt.entry.balance_after }]);
+    assert_eq!(store.reader.head().await.unwrap(), head, "a batch of replays is no commit");
+    close(store).await;
+}
+
+pub async fn an_empty_ledger_stands_at_genesis<S: StoreUnderTest>() {
+    let under_test = S::create().await;
+    let store = under_test.open().await;
+    assert_eq!(store.reader.head().await.unwrap(), Commit::GENESIS);
+    assert_eq!(store.reader.wallet(user(1), None).await.unwrap(), None);
+    assert_eq!(store.reader.entries(user(1), None, 10).await.unwrap(), None);
+    close(store).await;
+}
+
+pub async fn a_refusal_does_not_fail_its_batch<S: StoreUnderTest>() {
+    let under_test = S::create().await;
+    let mut store = under_test.open().await;
+    let batch = [open(1, 100), charge(1, 7, 30), charge(1, 8, 80), charge(9, 1, 1), charge(1, 9, 70)];
+    let outcomes = transact(&mut store, &batch, at(5)).unwrap();
+    assert_eq!(receipt(outcomes[1]).entry.balance_after.minor(), 70);
+    let balance = Balance::from_minor(70).unwrap();
+    assert_eq!(outcomes[2], Outcome::Refused(Refusal::BalanceTooLow { balance }));
+    assert_eq!(outcomes[3], Outcome::Refused(Refusal::UnknownUser));
+    assert_eq!(receipt(outcomes[4]).entry.balance_after.minor(), 0);
+    let head = store.reader.head().await.unwrap();
+    assert_eq!((head.commit_id, head.last_entry_id.get()), (1, 3), "a refusal leaves no trace");
+    close(store).await;
+}
+
+pub async fn a_command_sees_what_came_before_it_in_its_batch<S: StoreUnderTest>() {
+    let under_test = S::create().await;
+    let mut store = under_test.open().await;
+    let batch = [charge(1, 1, 10), open(1, 100), charge(1, 1, 10), charge(1, 1, 10), charge(1, 1, 11)];
+    let outcomes = transact(&mut store, &batch, at(5)).unwrap();
+    assert_eq!(outcomes[0], Outcome::Refused(Refusal::UnknownUser), "its wallet is opened after it");
+    let receipt = receipt(outcomes[2]);
+    assert_eq!(outcomes[3], Outcome::Replayed { receipt, current_balance: receipt.entry.balance_after });
+    assert_eq!(outcomes[4], Outcome::Refused(Refusal::EventConflict { recorded: receipt.entry.amount }));
+    assert_eq!(store.reader.wallet(user(1), None).await.unwrap().unwrap().balance.minor(), 90);
+    close(store).await;
+}
+
+pub async fn a_batch_that_writes_nothing_is_no_commit<S: StoreUnderTest>() {
+    let under_test = S::create().await;
+    let mut store = with_history(&under_test, 1).await;
+    let head = store.reader.head().await.unwrap();
+    probe(&mut store).unwrap();
+    transact(&mut store, &[charge(2, 1, 1), charge(1, 1, 1), charge(9, 1, 1)], at(99)).unwrap();
+    transact(&mut store, &[], at(99)).unwrap();
+    assert_eq!(store.reader.head().await.unwrap(), head);
+    close(store).await;
+}
+
+pub async fn a_wallet_keeps_its_id<S: StoreUnderTest>() {
+    let under_test = S::create().await;
+    let mut store = under_test.open().await;
+    let receipt = receipt(transact(&mut store, &[open(1, 100)], at(5)).unwrap()[0]);
+    let mut store = under_test.reopen(store).await;
+    let again = Command { action: open(7, 100).action, ..open(1, 100) };
+    let outcomes = transact(&mut store, &[again], at(6)).unwrap();
+    assert_eq!(outcomes, [Outcome::Replayed { receipt, current_balance: receipt.entry.balance_after }]);
+    let wallet = store.reader.wallet(user(1), None).await.unwrap().unwrap();
+    assert_eq!((Some(wallet.wallet_id), wallet.created_at), (receipt.wallet_id, at(5)));
+    close(store).await;
+}
+
+pub async fn a_rollback_gives_back_what_another_batch_took<S: StoreUnderTest>() {
+    let under_test = S::create().await;
+    let mut store = with_history(&under_test, 3).await;
+    let (rollback, unknown) = (Command::rollback(user(2), event(3)), Command::rollback(user(2), event(9)));
+    let outcomes = transact(&mut store, &[rollback, unknown], at(40)).unwrap();
+    let (first, second) = (receipt(outcomes[0]), receipt(outcomes[1]));
+    assert_eq!((first.applied, first.entry.balance_after.minor()), (true, 1_000_000 - 3));
+    assert_eq!((second.applied, second.entry.amount.minor()), (false, 0));
+
+    let mut store = under_test.reopen(store).await;
+    let outcomes = transact(&mut store, &[rollback, unknown, charge(2, 9, 1)], at(50)).unwrap();
+    let current_balance = first.entry.balance_after;
+    let replays = [first, second].map(|receipt| Outcome::Replayed { receipt, current_balance });
+    assert_eq!(outcomes, [replays[0], replays[1], Outcome::Refused(Refusal::RolledBack)]);
+    close(store).await;
+}
+
+pub async fn history_is_read_back_from_anywhere<S: StoreUnderTest>() {
+    let under_test = S::create().await;
+    let store = with_history(&under_test, 9).await;
+    let ids = async |before: Option<i64>, limit| {
+        let entries = store.reader.entries(user(2), before.and_then(EntryId::new), limit).await.unwrap().unwrap();
+        entries.iter().map(|entry| entry.entry_id.get()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(None, 3).await, [11, 10, 9]);
+    assert_eq!(ids(Some(9), 3).await, [8, 7, 6]);
+    assert_eq!(ids(Some(3), 3).await, [2], "the opening is the last");
+    assert_eq!(ids(Some(2), 3).await, [0_i64; 0]);
+    assert_eq!(ids(Some(1), 3).await, [0_i64; 0], "an entry of another wallet");
+    assert_eq!(ids(Some(0), 3).await, [0_i64; 0]);
+    assert_eq!(ids(Some(i64::MAX), 2).await, [11, 10], "an entry that is not there yet");
+    close(store).await;
+}
+
+pub async fn a_wallet_is_seen_as_it_was<S: StoreUnderTest>() {
+    let under_test = S::create().await;
+    let store = with_history(&under_test, 9).await;
+    let balance = async |then: i64| {
+        let wallet = store.reader.wallet(user(2), Some(at(then))).await.unwrap();
+        wallet.map(|wallet| (1_000_000 - wallet.balance.minor(), wallet.sequence))
+    };
+    assert_eq!(balance(0).await, None, "it was not made yet");
+    assert_eq!(balance(1).await, Some((0, 1)));
+    assert_eq!(balance(9).await, Some((0, 1)));
+    assert_eq!(balance(35).await, Some((6, 4)));
+    assert_eq!(balance(i64::MAX).await, Some((45, 10)));
+    close(store).await;
+}
+
+pub async fn times_never_go_back<S: StoreUnderTest>() {
+    let under_test = S::create().await;
+    let mut store = under_test.open().await;
+    transact(&mut store, &[open(1, 100)], at(1_000)).unwrap();
+    transact(&mut store, &[charge(1, 1, 1)], at(5)).unwrap();
+    let mut store = under_test.reopen(store).await;
+    transact(&mut store, &[charge(1, 2, 1)], at(6)).unwrap();
+    let entries = store.reader.entries(user(1), None, 10).await.unwrap().unwrap();
+    assert!(entries.iter().all(|entry| entry.created_at == at(1_000)), "{entries:?}");
+    close(store).await;
+}
+
+pub async fn another_currency_is_refused<S: StoreUnderTest>() {
+    let under_test = S::create().await;
+    close(under_test.open().await).await;
+    match under_test.open_in("JPY".parse().unwrap()).await {
+        Err(StoreError::Incompatible(why)) => assert!(why.contains("is in EUR, not in JPY"), "{why}"),
+        Err(other) => panic!("another error: {other}"),
+        Ok(_) => panic!("it opened"),
+    }
+    close(under_test.open().await).await;
+}
+
+pub async fn what_is_committed_passes_the_audit<S: StoreUnderTest>() {
+    let under_test = S::create().await;
+    let store = with_history(&under_test, 3).await;
+    let head = store.reader.head().await.unwrap();
+    close(store).await;
+    let report = under_test.audit(None).unwrap();
+    assert_eq!((report.wallets, report.head), (2, head));
+    assert_eq!((head.commit_id, head.last_entry_id.get()), (4, 5));
+    under_test.audit(Some(Checkpoint { commit_id: head.commit_id, hash: head.hash })).unwrap();
+    let beyond = Checkpoint { commit_id: head.commit_id + 1, hash: head.hash };
+    assert!(under_test.audit(Some(beyond)).is_err(), "a ledger that was cut back does not meet its checkpoint");
+}

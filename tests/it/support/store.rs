@@ -1,0 +1,51 @@
+//! A store in this process, below the engine.
+
+use std::path::Path;
+
+use wallet::ledger::{Command, Currency, EventId, Outcome, Timestamp, UserId, WalletId};
+use wallet::store::{Store, StoreError, sqlite};
+
+pub fn eur() -> Currency {
+    "EUR".parse().unwrap()
+}
+
+pub fn user(number: i64) -> UserId {
+    UserId::new(number).unwrap()
+}
+
+pub fn event(number: i64) -> EventId {
+    EventId::new(number).unwrap()
+}
+
+/// A moment, in microseconds.
+pub fn at(microseconds: i64) -> Timestamp {
+    Timestamp::from_microseconds(microseconds)
+}
+
+/// Opens a wallet, whose id follows from its user's.
+pub fn open(number: i64, minor: i64) -> Command {
+    Command::open(user(number), WalletId::from_bytes([u8::try_from(number).unwrap(); 16]), minor).unwrap()
+}
+
+pub fn charge(number: i64, event_number: i64, minor: i64) -> Command {
+    Command::charge(user(number), event(event_number), minor).unwrap()
+}
+
+/// Opens the SQLite ledger in this file, in euros.
+pub async fn open_sqlite(path: &Path) -> Store {
+    sqlite::open(path, eur()).await.unwrap()
+}
+
+/// Decides a batch and commits what it did: with [`probe`], the one place where a test calls a writer.
+pub fn transact(store: &mut Store, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
+    store.writer.transact(batch, now)
+}
+
+/// Asks whether a batch could be committed now.
+pub fn probe(store: &mut Store) -> Result<(), StoreError> {
+    store.writer.probe()
+}
+
+pub async fn close(store: Store) {
+    store.reader.close().await;
+}
