@@ -53,9 +53,9 @@ async fn a_ledger_is_backed_up_while_it_is_charged_and_serves_again_elsewhere() 
         assert_eq!(reply.status, 200, "{}", reply.text());
         reply
     };
-    let mut told = Vec::new();
+    let mut first_answers = Vec::new();
     for event in 0..500 {
-        told.push(charge(&app, event).await.text().to_owned());
+        first_answers.push(charge(&app, event).await.text().to_owned());
     }
     let stop = Arc::new(AtomicBool::new(false));
     let charging = tokio::spawn({
@@ -85,11 +85,11 @@ async fn a_ledger_is_backed_up_while_it_is_charged_and_serves_again_elsewhere() 
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stdout.contains("restored from") && stdout.contains("checkpoint: commit "), "{stdout}");
     let restored = App::spawn_with(|settings| settings.database_url = database_url(&database).parse().unwrap()).await;
-    for (event, first) in (0..).zip(&told) {
+    for (event, first) in (0..).zip(&first_answers) {
         let again = charge(&restored, event).await;
         assert_eq!((again.text(), again.header("idempotent-replayed")), (first.as_str(), "true"), "event {event}");
     }
-    assert_eq!(charge(&restored, 999).await.header("idempotent-replayed"), "", "it goes on from there");
+    assert_eq!(charge(&restored, 999).await.header("idempotent-replayed"), "", "new charges are taken");
     drop(restored.stop().await);
     sqlite::audit(&database, None).unwrap().unwrap();
 }

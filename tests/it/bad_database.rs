@@ -21,7 +21,7 @@ async fn ledger() -> (TempDir, PathBuf) {
     (dir, database)
 }
 
-/// Every file in the folder. What a process leaves beside a database that it has only looked at does not count.
+/// Every file in the folder. The files that a process leaves next to a database that it has only read do not count.
 fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect();
@@ -33,7 +33,7 @@ fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     files
 }
 
-/// The service refuses to start, in a line that says `why`, and changes nothing in the folder.
+/// The service refuses to start, in one line with `why`, and changes nothing in the folder.
 fn assert_refused(database: &Path, flags: &[&str], why: &str) {
     let folder = database.parent().unwrap();
     let before = contents(folder);
@@ -66,7 +66,7 @@ async fn a_ledger_that_was_cut_short_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_empty_beside_its_wal_is_refused() {
+async fn an_empty_database_whose_wal_is_not_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let database = dir.path().join("wallet.db");
     let process = Process::start(&database);
@@ -112,7 +112,7 @@ fn another_programs_file_is_refused() {
 struct ReadOnly<'a>(&'a Path);
 
 impl<'a> ReadOnly<'a> {
-    /// `None`, said aloud, where this is not allowed.
+    /// `None`, after saying so, where this is not allowed.
     fn mount(path: &'a Path) -> Option<Self> {
         let test = "a database that can only be read";
         let [mount, _] = optional::programs(test, ["mount", "umount"])?;

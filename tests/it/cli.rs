@@ -118,7 +118,10 @@ fn verify_tells_a_correct_ledger_from_an_altered_one() {
     assert!(status.success());
     let connection = rusqlite::Connection::open(&database).unwrap();
     connection
-        .execute_batch("insert into user values (1, x'00112233445566778899aabbccddeeff', 0); insert into wallet values (1, 5, 1, 1);")
+        .execute_batch(
+            "insert into user values (1, x'00112233445566778899aabbccddeeff', 0);
+             insert into wallet values (1, 5, 1, 1);",
+        )
         .unwrap();
     drop(connection);
     let (_, stderr, code) = run(&["verify", "--database-url", &url]);
@@ -146,8 +149,8 @@ fn after_sigterm_everything_is_in_the_one_file() {
     assert!(exchange(process.http, "GET /api/v1/users/1", "").starts_with("HTTP/1.1 404 "));
     assert!(process.terminate().0.success());
     assert!(database.exists());
-    for beside in ["wallet.db-wal", "wallet.db-shm"] {
-        assert!(!dir.path().join(beside).exists(), "{beside}");
+    for name in ["wallet.db-wal", "wallet.db-shm"] {
+        assert!(!dir.path().join(name).exists(), "{name}");
     }
 }
 
@@ -175,8 +178,8 @@ fn the_log_has_each_request_by_its_id_and_no_money() {
     }
     let log = process.terminate_and_log();
     let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
-    let told = lines.iter().filter(|line| line["span"]["request_id"] == "round-7");
-    let statuses: Vec<_> = told.map(|line| line["status"].as_u64().unwrap_or_default()).collect();
+    let of_requests = lines.iter().filter(|line| line["span"]["request_id"] == "round-7");
+    let statuses: Vec<_> = of_requests.map(|line| line["status"].as_u64().unwrap_or_default()).collect();
     assert_eq!(statuses, [201, 400, 200]);
     for line in &lines {
         assert_eq!(line["level"], "INFO", "what is refused is no error: {line}");

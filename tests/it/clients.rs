@@ -1,4 +1,4 @@
-//! Clients that this project did not write: Python's `grpcio`, with code made from the proto on the spot, and `grpcurl`.
+//! Clients that this project did not write: Python's `grpcio`, with code made from the proto here, and `grpcurl`.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -76,15 +76,15 @@ fn grpcurl_needs_no_files_and_sees_why_it_is_refused() {
     assert!(charged.contains(r#""balanceMinor": "900""#) && charged.contains(r#""replayed": false"#), "{charged}");
 
     // grpcurl's exit code is 64 more than the gRPC status.
-    for (amount, exit, told) in [
+    for (amount, exit, parts) in [
         (1000, 64 + 9, ["FailedPrecondition", "Account balance is too low", "BALANCE_TOO_LOW", "900"]),
         (-1, 64 + 3, ["InvalidArgument", "Amount value is negative", "NEGATIVE_AMOUNT", "wallet.v1"]),
     ] {
         let json = format!(r#"{{"user_id":123123,"event_id":1,"amount_minor":{amount}}}"#);
         let (refused, code) = call("wallet.v1.WalletService/Charge", &json);
         assert_eq!(code, Some(exit), "{refused}");
-        for word in told {
-            assert!(refused.contains(word), "{word} in {refused}");
+        for part in parts {
+            assert!(refused.contains(part), "{part} in {refused}");
         }
     }
 }

@@ -45,7 +45,8 @@ async fn whatever_was_acknowledged_survives_kill_9_and_happens_once() {
     let process = Process::start(&database);
     let acknowledged = resend_all(&process.client().await, &callers).await;
     println!(
-        "{rounds} kills, {acknowledged} commands acknowledged, {unknown} cut off: none lost, none twice; start-up {slowest:?} at the most"
+        "{rounds} kills, {acknowledged} commands acknowledged, {unknown} cut off: none lost, none twice; \
+         start-up {slowest:?} at the most"
     );
     assert!(slowest < Duration::from_secs(10), "{slowest:?}");
 }

@@ -1,4 +1,5 @@
-//! A disk that fails, and one that is full: what was acknowledged stays, the rest is told, and work resumes by itself.
+//! A disk that fails, and one that is full: what was acknowledged stays, everything else is refused, and work resumes by
+//! itself.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -25,7 +26,7 @@ const MIB: u64 = 1024 * 1024;
 /// The size of the WAL at which a checkpoint begins: so many pages, each with a header.
 const CHECKPOINT_AT: u64 = 20_000 * (1_024 + 24);
 
-/// The service's health, as both APIs tell it.
+/// The service's health, as both APIs report it.
 struct Health {
     rest: HttpClient,
     grpc: HealthClient<Channel>,
@@ -49,7 +50,7 @@ impl Health {
         (reply.status == 200, status == ServingStatus::Serving)
     }
 
-    /// Waits until both APIs tell so.
+    /// Waits until both APIs report this.
     async fn becomes(&mut self, up: bool) {
         let begun = Instant::now();
         while self.now().await != (up, up) {
@@ -58,7 +59,7 @@ impl Health {
         }
     }
 
-    /// Asserts for a while that both APIs tell that it is down, while callers try, and that reads go on.
+    /// Asserts for a while that both APIs report that it is down, while callers try, and that reads go on.
     async fn stays_down(&mut self, client: &Client, mut trying: Vec<Caller>) -> Vec<Caller> {
         for round in 0..15 {
             assert_eq!(self.now().await, (false, false), "round {round}");
@@ -134,7 +135,7 @@ async fn one_sync_that_fails_is_not_taken_for_a_success() {
             return;
         }
         assert_eq!(callers[0].unknown(), 1, "round {round}: the command whose sync failed was not acknowledged");
-        assert_eq!(client.balance(0).await, callers[0].acknowledged_balance(), "nor is it to be seen");
+        assert_eq!(client.balance(0).await, callers[0].acknowledged_balance(), "nor is it visible");
         tokio::task::block_in_place(|| drop(strace));
         callers = resend(&client, callers).await;
     }
@@ -148,7 +149,7 @@ struct Disk {
 }
 
 impl Disk {
-    /// `None`, said aloud, where this is not allowed.
+    /// `None`, after saying so, where this is not allowed.
     fn mount(test: &str, mib: u64) -> Option<Self> {
         let [mount, _] = optional::programs(test, ["mount", "umount"])?;
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! A panic, a disk that hangs, a clock that jumps, a lock in other hands: the service goes on.
+//! A panic, a commit that hangs, a clock that jumps, a lock that another process holds: the service serves on.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -145,7 +145,7 @@ async fn both(client: &Client, event: i64) -> [Reply; 2] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_in_other_hands_is_waited_for_but_not_for_ever() {
+async fn a_lock_of_another_process_is_waited_for_but_not_for_ever() {
     let app = App::spawn_with(|settings| settings.lock_timeout_ms = 1_500).await;
     let client = app.client().await;
     client.create_wallet(USER, 1_000).await;

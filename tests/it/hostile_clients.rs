@@ -44,7 +44,7 @@ fn greeting() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
 }
 
-fn wait_for_preface(frames: &[u8]) -> Vec<u8> {
+fn after_greeting(frames: &[u8]) -> Vec<u8> {
     [&greeting(), frames].concat()
 }
 
@@ -61,8 +61,8 @@ fn call_headers() -> Vec<u8> {
     .concat()
 }
 
-/// Sends `first`, then `more` again and again with a pause, until the service hangs up; how long that took, if it did.
-fn until_dropped(addr: SocketAddr, first: &[u8], more: &[u8], pause: Duration) -> Option<Duration> {
+/// Plays a hostile client until the service hangs up; how long that took, if it did.
+fn until_dropped(Hostile { addr, first, more, pause, .. }: &Hostile) -> Option<Duration> {
     let begun = Instant::now();
     let mut stream = TcpStream::connect(addr).ok()?;
     stream.set_read_timeout(Some(Duration::from_millis(1))).ok()?;
@@ -74,7 +74,7 @@ fn until_dropped(addr: SocketAddr, first: &[u8], more: &[u8], pause: Duration) -
             return None;
         }
         gone = !more.is_empty() && stream.write_all(more).is_err();
-        std::thread::sleep(pause);
+        std::thread::sleep(*pause);
         gone |= match stream.read(&mut buffer) {
             Ok(count) => count == 0,
             Err(error) => !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut),
@@ -83,59 +83,79 @@ fn until_dropped(addr: SocketAddr, first: &[u8], more: &[u8], pause: Duration) -
     Some(begun.elapsed())
 }
 
-/// What a hostile client does, to which address, what it sends first, what then again and again, and how slowly.
-type Hostile = (&'static str, SocketAddr, Vec<u8>, Vec<u8>, Duration);
+/// One way to be hostile.
+struct Hostile {
+    /// What such a client does.
+    name: &'static str,
+    addr: SocketAddr,
+    /// What it sends first.
+    first: Vec<u8>,
+    /// What it sends again and again after that.
+    more: Vec<u8>,
+    /// How long it waits in between.
+    pause: Duration,
+}
+
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl Hostile {
+    fn new(name: &'static str, addr: SocketAddr, first: impl Into<Vec<u8>>) -> Self {
+        Self { name, addr, first: first.into(), more: Vec::new(), pause: PAUSE }
+    }
+
+    fn more(self, more: impl Into<Vec<u8>>) -> Self {
+        Self { more: more.into(), ..self }
+    }
+
+    fn without_pause(self) -> Self {
+        Self { pause: Duration::ZERO, ..self }
+    }
+}
 
 /// What the slow ones do: a time-out ends each of them.
 fn slow(rest: SocketAddr, grpc: SocketAddr) -> Vec<Hostile> {
-    let slowly = Duration::from_millis(50);
+    let open_call = frame(HEADERS, END_HEADERS, 1, &call_headers());
     vec![
-        ("sends nothing to REST", rest, vec![], vec![], slowly),
-        ("sends nothing to gRPC", grpc, vec![], vec![], slowly),
-        ("sends headers slowly", rest, b"GET / HTTP/1.1\r\nx: ".to_vec(), b"y".to_vec(), slowly),
-        ("sends half a request line", rest, b"GET /api".to_vec(), vec![], slowly),
-        (
-            "is idle after a request",
-            rest,
-            b"GET /api/v1/healthcheck HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(),
-            vec![],
-            slowly,
-        ),
-        ("sends half a preface", grpc, PREFACE[..11].to_vec(), vec![], slowly),
-        ("sends a preface and no more", grpc, PREFACE.to_vec(), vec![], slowly),
-        ("sends half a frame", grpc, wait_for_preface(&frame(HEADERS, 0, 1, &[0; 100])[..30]), vec![], slowly),
-        ("answers no ping", grpc, greeting(), vec![], slowly),
-        (
-            "opens a call and is gone",
-            grpc,
-            wait_for_preface(&frame(HEADERS, END_HEADERS, 1, &call_headers())),
-            vec![],
-            slowly,
-        ),
-        ("speaks HTTP/1.1 to gRPC", grpc, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(), vec![], slowly),
-        ("speaks HTTP/2 to REST", rest, greeting(), vec![], slowly),
+        Hostile::new("sends nothing to REST", rest, ""),
+        Hostile::new("sends nothing to gRPC", grpc, ""),
+        Hostile::new("sends headers slowly", rest, "GET / HTTP/1.1\r\nx: ").more("y"),
+        Hostile::new("sends half a request line", rest, "GET /api"),
+        Hostile::new("is idle after a request", rest, "GET /api/v1/healthcheck HTTP/1.1\r\nhost: x\r\n\r\n"),
+        Hostile::new("sends half a preface", grpc, &PREFACE[..11]),
+        Hostile::new("sends a preface and no more", grpc, PREFACE),
+        Hostile::new("sends half a frame", grpc, after_greeting(&frame(HEADERS, 0, 1, &[0; 100])[..30])),
+        Hostile::new("answers no ping", grpc, greeting()),
+        Hostile::new("opens a call and is gone", grpc, after_greeting(&open_call)),
+        Hostile::new("speaks HTTP/1.1 to gRPC", grpc, "GET / HTTP/1.1\r\nhost: x\r\n\r\n"),
+        Hostile::new("speaks HTTP/2 to REST", rest, greeting()),
     ]
 }
 
 /// What the flooding ones do. No time-out is short enough to drop them: only the limits of the protocol do.
 fn flooding(rest: SocketAddr, grpc: SocketAddr) -> Vec<Hostile> {
-    let (slowly, at_once) = (Duration::from_millis(50), Duration::ZERO);
     let reset =
         |id| [frame(HEADERS, END_HEADERS, id, &call_headers()), frame(RST_STREAM, 0, id, &[0, 0, 0, 8])].concat();
     let resets: Vec<u8> = (0..50_000).flat_map(|number| reset(2 * number + 1)).collect();
-    let header_of_a_megabyte = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}", "y".repeat(1024 * 1024));
+    let unended = after_greeting(&frame(HEADERS, 0, 1, &call_headers()));
+    let continuation = frame(CONTINUATION, 0, 1, &[0x40; 8_192]);
+    let empty = frame(CONTINUATION, 0, 1, &[]).repeat(500);
+    let large_header = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}", "y".repeat(1024 * 1024));
+    let many_headers = ["GET / HTTP/1.1\r\n", &"x: y\r\n".repeat(1_000), "\r\n"].concat();
+    let large_body = "POST /api/v1/charge HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+        content-length: 1099511627776\r\n\r\n{";
     vec![
-        ("resets every call at once", grpc, wait_for_preface(&resets), vec![], at_once),
-        ("never ends its headers", grpc, wait_for_preface(&frame(HEADERS, 0, 1, &call_headers())), frame(CONTINUATION, 0, 1, &[0x40; 8_192]), at_once),
-        ("sends empty continuations", grpc, wait_for_preface(&frame(HEADERS, 0, 1, &call_headers())), frame(CONTINUATION, 0, 1, &[]).repeat(500), at_once),
-        ("sends a frame larger than allowed", grpc, wait_for_preface(&frame(DATA, 0, 1, &[0; 100_000])), vec![], at_once),
-        ("sends a header of a megabyte", rest, header_of_a_megabyte.into_bytes(), vec![], slowly),
-        ("sends a thousand headers", rest, ["GET / HTTP/1.1\r\n", &"x: y\r\n".repeat(1_000), "\r\n"].concat().into_bytes(), vec![], slowly),
-        ("promises a body of a terabyte", rest, b"POST /api/v1/charge HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1099511627776\r\n\r\n{".to_vec(), vec![], slowly),
+        Hostile::new("resets every call at once", grpc, after_greeting(&resets)).without_pause(),
+        Hostile::new("never ends its headers", grpc, unended.clone()).more(continuation).without_pause(),
+        Hostile::new("sends empty continuations", grpc, unended).more(empty).without_pause(),
+        Hostile::new("sends a frame larger than allowed", grpc, after_greeting(&frame(DATA, 0, 1, &[0; 100_000])))
+            .without_pause(),
+        Hostile::new("sends a header of a megabyte", rest, large_header),
+        Hostile::new("sends a thousand headers", rest, many_headers),
+        Hostile::new("promises a body of a terabyte", rest, large_body),
     ]
 }
 
-/// Charges by REST and wins by gRPC until told to stop; how many calls were served, and how long the slowest took.
+/// Charges by REST and wins by gRPC until `stop` is set; how many calls were served, and how long the slowest took.
 async fn honest(app: Arc<App>, stop: Arc<AtomicBool>) -> (i64, Duration) {
     let client = app.client().await;
     let (mut number, mut slowest) = (0, Duration::ZERO);
@@ -158,10 +178,10 @@ async fn withstand(timeouts: Timeouts, kinds: fn(SocketAddr, SocketAddr) -> Vec<
     let stop = Arc::new(AtomicBool::new(false));
     let honest = tokio::spawn(honest(Arc::clone(&app), Arc::clone(&stop)));
     let mut hostile = Vec::new();
-    for (name, addr, first, more, pause) in kinds(app.http, app.grpc) {
+    for kind in kinds(app.http, app.grpc).into_iter().map(Arc::new) {
         for _ in 0..3 {
-            let (first, more) = (first.clone(), more.clone());
-            hostile.push((name, tokio::task::spawn_blocking(move || until_dropped(addr, &first, &more, pause))));
+            let (name, kind) = (kind.name, Arc::clone(&kind));
+            hostile.push((name, tokio::task::spawn_blocking(move || until_dropped(&kind))));
         }
     }
     let (clients, mut slowest) = (hostile.len(), Duration::ZERO);
@@ -173,7 +193,8 @@ async fn withstand(timeouts: Timeouts, kinds: fn(SocketAddr, SocketAddr) -> Vec<
     stop.store(true, Ordering::Relaxed);
     let (served, slowest_call) = honest.await.unwrap();
     println!(
-        "{clients} hostile clients, the last dropped after {slowest:?}; {served} honest calls, {slowest_call:?} at the most"
+        "{clients} hostile clients, the last dropped after {slowest:?}; {served} honest calls, \
+         {slowest_call:?} at the most"
     );
     assert!(served > 0);
 }
@@ -198,7 +219,7 @@ async fn flooding_clients_are_dropped_and_honest_ones_served() {
 async fn a_call_of_the_hostile_clients_is_answered() {
     let app = App::spawn().await;
     let end_stream = 1;
-    let call = wait_for_preface(&frame(HEADERS, END_HEADERS | end_stream, 1, &call_headers()));
+    let call = after_greeting(&frame(HEADERS, END_HEADERS | end_stream, 1, &call_headers()));
     let answer = tokio::task::block_in_place(|| {
         let mut stream = TcpStream::connect(app.grpc).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();

@@ -1,4 +1,4 @@
-//! Continuous backup as `docs/operations.md` shows it: Litestream replicates a ledger in use, which then dies.
+//! Continuous backup as `docs/operations.md` shows it: Litestream replicates a ledger in use, which is then lost.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -73,7 +73,7 @@ async fn what_litestream_replicated_survives_the_loss_of_the_database() {
     let replicating = replicate(&litestream, &database, &replica);
     let first = charge(&process, 0..CHARGES).await;
     process.kill();
-    // The service comes back beside a Litestream that goes on, on a database that has Litestream's tables by now.
+    // The service starts again while Litestream runs, on a database that has Litestream's tables by now.
     let process = Process::start(&database);
     let second = charge(&process, 0..2 * CHARGES).await;
     assert!(

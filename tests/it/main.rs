@@ -1,4 +1,4 @@
-//! The service from outside, in one binary.
+//! All integration tests, in one binary.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! Long random command sequences, in random batches, against a naive oracle and the real store.
+//! Long random command sequences, in random batches, against the oracle and the SQLite store.
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -29,7 +29,7 @@ fn batches() -> impl Strategy<Value = Vec<Vec<Command>>> {
     prop::collection::vec(prop::collection::vec(command(), 1..20), 1..12)
 }
 
-/// Runs the batches through the real store, and the ledger's audit over what it left.
+/// Sends the batches to a store, and then audits its ledger.
 async fn run(batches: &[Vec<Command>]) -> Vec<Decision> {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("wallet.db");

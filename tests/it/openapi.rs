@@ -11,7 +11,7 @@ fn description() -> Value {
     serde_json::from_str(&wallet::api::rest::openapi()).expect("the description is JSON")
 }
 
-/// Every operation: its path, its method, and what is said of it.
+/// Every operation: its path, its method, and its description.
 fn operations(api: &Value) -> Vec<(&str, &str, &Value)> {
     let paths = api["paths"].as_object().expect("paths");
     paths

@@ -104,7 +104,8 @@ async fn ten_times_too_much_is_refused_and_what_is_accepted_is_right() {
     let (over, over_p99) = load(&process, 10 * QUEUE, 1_000_000_000_000, time, &tally).await;
     let (memory, busy) = (process.memory_mib(), tally.busy.load(Ordering::Relaxed));
     println!(
-        "at capacity {top:.0}/s, p99 {top_p99:?}; ten times as many callers: {over:.0}/s, p99 {over_p99:?}, {busy} BUSY; memory {memory_before} to {memory} MiB"
+        "at capacity {top:.0}/s, p99 {top_p99:?}; ten times as many callers: {over:.0}/s, \
+         p99 {over_p99:?}, {busy} BUSY; memory {memory_before} to {memory} MiB"
     );
     assert!(busy > 0, "the excess is refused");
     assert!(memory < memory_before + 200, "memory is bounded: {memory_before} to {memory} MiB");

@@ -1,4 +1,4 @@
-//! Bytes that chance has changed, at every place where the service parses some. `just fuzz` searches the same places
+//! Randomly changed bytes, at every place where the service parses some. `just fuzz` searches the same places
 //! for longer, and knows where it has been.
 
 #[path = "../../fuzz/src/lib.rs"]
@@ -8,10 +8,10 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use self::fuzz::Doors;
+use self::fuzz::Doors as Apis;
 use crate::support::seed::{Seeded, rounds, seeds};
 
-/// Changes bytes as chance has it: a few of them, their order, their number.
+/// Changes bytes at random: a few of them, their order, their number.
 fn change(seeded: &mut Seeded, bytes: &mut Vec<u8>, other: &[u8]) {
     let mut place = |length: usize| usize::try_from(seeded.next() % (length as u64 + 1)).expect("a place");
     let (from, to, of_other) = (place(bytes.len()), place(bytes.len()), place(other.len()));
@@ -62,24 +62,24 @@ fn any_bytes_for_an_amount() {
 
 #[test]
 fn any_bytes_for_a_body() {
-    let doors = Doors::new();
-    run("body", |bytes| doors.body(bytes));
+    let apis = Apis::new();
+    run("body", |bytes| apis.body(bytes));
 }
 
 #[test]
 fn any_bytes_for_a_message() {
-    let doors = Doors::new();
-    run("message", |bytes| doors.message(bytes));
+    let apis = Apis::new();
+    run("message", |bytes| apis.message(bytes));
 }
 
 #[test]
 fn any_bytes_for_a_page() {
-    let doors = Doors::new();
-    run("page", |bytes| doors.page(bytes));
+    let apis = Apis::new();
+    run("page", |bytes| apis.page(bytes));
 }
 
 #[test]
 fn any_bytes_for_a_moment() {
-    let doors = Doors::new();
-    run("moment", |bytes| doors.moment(bytes));
+    let apis = Apis::new();
+    run("moment", |bytes| apis.moment(bytes));
 }

@@ -1,4 +1,4 @@
-//! The README's tour, taken for real: what a newcomer is told to paste prints what the README says.
+//! The README's tour: each step that a reader pastes prints what the README says.
 
 use std::process::{Command, Stdio};
 
@@ -8,7 +8,7 @@ use crate::support::process::{Process, database_url};
 const README: &str = include_str!("../../README.md");
 /// Stands in the README for what is different each time.
 const VARIES: char = '…';
-/// Printed between two steps, to tell their output apart.
+/// Printed between two steps, to separate their output.
 const NEXT: &str = "==> next step";
 
 /// What to paste, and what it prints.

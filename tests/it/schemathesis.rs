@@ -18,7 +18,7 @@ async fn schemathesis_finds_nothing() {
     // It would have every well-formed request accepted. An unknown user or an empty wallet is answered 400, as it is
     // by the system whose API this is.
     command.args(["--exclude-checks", "positive_data_acceptance"]);
-    // It keeps what it found beside itself.
+    // It keeps what it found in the folder where it runs.
     let dir = tempfile::tempdir().unwrap();
     command.current_dir(dir.path());
     let output = tokio::task::spawn_blocking(move || command.output().expect("it starts")).await.unwrap();

@@ -1,4 +1,4 @@
-//! Shut-down during everything: told to stop at any moment, once or twice, it finishes what it accepted.
+//! Shut-down during everything: stopped at any moment, once or twice, the service finishes what it accepted.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::script::{callers, load, resend, resend_all};
 const LIMIT: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn told_to_stop_at_any_moment_it_ends_in_order_and_loses_nothing() {
+async fn stopped_at_any_moment_it_ends_in_order_and_loses_nothing() {
     let rounds = optional::rounds("WALLET_STOP_ROUNDS", 6);
     let dir = tempfile::tempdir().unwrap();
     let database = dir.path().join("wallet.db");
@@ -23,13 +23,13 @@ async fn told_to_stop_at_any_moment_it_ends_in_order_and_loses_nothing() {
     let mut slowest = Duration::ZERO;
     for round in 0..rounds {
         let mut process = Process::start(&database);
-        // Seeded, so that a round that fails fails again; the machine adds what chance it likes.
+        // It follows from the round, so that a failure is likely to happen again.
         let answers = usize::try_from(round * 7_919 % 613).unwrap();
         let begun = std::time::Instant::now();
         let stop = || {
             process.signal("TERM");
             if round % 2 == 1 {
-                // An impatient operator: what the first signal lets finish is finished all the same.
+                // A second signal changes nothing: what was accepted is finished.
                 std::thread::sleep(Duration::from_millis(u64::try_from(round).unwrap() % 5));
                 process.signal(if round % 4 == 1 { "TERM" } else { "INT" });
             }

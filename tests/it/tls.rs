@@ -1,4 +1,4 @@
-//! TLS in front, as `deploy/nginx/` has it: the real nginx before the real program, called by `curl` and `grpcurl`.
+//! TLS in front, as `deploy/nginx/` has it: nginx before the program, called by `curl` and `grpcurl`.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -19,8 +19,8 @@ use crate::support::process::Process;
 const TRANSACT: &str = "wallet.v1.WalletService/Transact";
 const CHARGE: &str = "wallet.v1.WalletService/Charge";
 
-/// The program behind the proxy.
-struct House {
+/// The proxy, and the program behind it.
+struct Deployment {
     proxy: Proxy,
     wallet: Option<Process>,
 }
@@ -48,8 +48,8 @@ struct Answer {
     body: String,
 }
 
-impl House {
-    /// Starts both; `None`, said aloud, if a program is missing.
+impl Deployment {
+    /// Starts both; `None`, after saying so, if a program is missing.
     fn start(test: &str) -> Option<Self> {
         let [nginx, curl, grpcurl, openssl] = optional::programs(test, ["nginx", "curl", "grpcurl", "openssl"])?;
         let dir = tempfile::tempdir().expect("a temporary folder");
@@ -217,7 +217,7 @@ fn assert_refused(answer: &Answer, reason: Reason) {
 
 #[test]
 fn rest_is_served_over_both_versions_of_http() {
-    let Some(House { proxy, wallet: _wallet }) = House::start("REST through TLS") else { return };
+    let Some(Deployment { proxy, wallet: _wallet }) = Deployment::start("REST through TLS") else { return };
     let healthy = r#"{"success":true,"message":"System is up and running"}"#;
     for (flag, version) in [("--http1.1", "http/1.1"), ("--http2", "http/2")] {
         let answer = proxy.rest(&[flag], "/api/v1/healthcheck", b"");
@@ -240,7 +240,7 @@ fn rest_is_served_over_both_versions_of_http() {
 
 #[test]
 fn grpc_is_served_with_reflection_and_streams() {
-    let Some(House { proxy, wallet: _wallet }) = House::start("gRPC through TLS") else { return };
+    let Some(Deployment { proxy, wallet: _wallet }) = Deployment::start("gRPC through TLS") else { return };
     let listed = proxy.grpcurl(&[], "list", b"");
     assert!(listed.out.lines().any(|line| line == "wallet.v1.WalletService"), "{} {}", listed.out, listed.err);
     let health = proxy.grpcurl(&[], "grpc.health.v1.Health/Check", b"");
@@ -268,12 +268,12 @@ fn grpc_is_served_with_reflection_and_streams() {
 
 #[test]
 fn a_calls_deadline_reaches_the_wallet() {
-    let Some(House { proxy, wallet: _wallet }) = House::start("deadlines through TLS") else { return };
+    let Some(Deployment { proxy, wallet: _wallet }) = Deployment::start("deadlines through TLS") else { return };
     proxy.create_user();
     let message = ChargeRequest { user_id: 123_123, event_id: 1, amount_minor: 100 }.encode_to_vec();
     let length = u32::try_from(message.len()).expect("a short message").to_be_bytes();
     let framed = [&[0], length.as_slice(), &message].concat();
-    // `curl`, as `grpcurl` would itself give up at a deadline that has passed.
+    // `curl`, as `grpcurl` would itself give up at a deadline that is over.
     let call = |timeout: &str| {
         let timeout = format!("grpc-timeout: {timeout}");
         let headers = ["--header", "Content-Type: application/grpc", "--header", "TE: trailers", "--header", &timeout];
@@ -294,7 +294,7 @@ fn a_calls_deadline_reaches_the_wallet() {
 
 #[test]
 fn only_tls_1_2_and_later_is_spoken() {
-    let Some(House { proxy, wallet: _wallet }) = House::start("the versions of TLS") else { return };
+    let Some(Deployment { proxy, wallet: _wallet }) = Deployment::start("the versions of TLS") else { return };
     let plain = format!("http://{}/api/v1/healthcheck", proxy.addr);
     let refused = Answer::of(&proxy.curl(&[&plain], b""));
     refused.assert_refused(400, Reason::InvalidRequest, "Connection must use TLS");
@@ -318,8 +318,8 @@ fn only_tls_1_2_and_later_is_spoken() {
 
 #[test]
 fn a_requests_id_is_passed_on_or_made() {
-    let Some(House { proxy, wallet: _wallet }) = House::start("request ids through TLS") else { return };
-    // An answer of the wallet's, one of the proxy's, and one of the gRPC door's.
+    let Some(Deployment { proxy, wallet: _wallet }) = Deployment::start("request ids through TLS") else { return };
+    // An answer of the wallet's, one of the proxy's, and one of the gRPC API's.
     let grpc = format!("/{CHARGE}");
     for (path, args) in [
         ("/api/v1/healthcheck", &[][..]),
@@ -338,7 +338,7 @@ fn a_requests_id_is_passed_on_or_made() {
 
 #[test]
 fn what_the_proxy_refuses_looks_as_if_the_wallet_had() {
-    let Some(House { proxy, wallet: _wallet }) = House::start("refusals of the proxy") else { return };
+    let Some(Deployment { proxy, wallet: _wallet }) = Deployment::start("refusals of the proxy") else { return };
     let body = |len: usize| format!("{{{}}}", " ".repeat(len - 2)).into_bytes();
     for version in ["--http1.1", "--http2"] {
         let fits = proxy.post_with(&[version], "/api/v1/charge", &body(64 * 1024));
@@ -355,8 +355,8 @@ fn what_the_proxy_refuses_looks_as_if_the_wallet_had() {
 }
 
 #[test]
-fn a_wallet_that_is_down_is_unavailable_through_both_doors() {
-    let Some(House { proxy, wallet }) = House::start("a wallet that is down") else { return };
+fn a_wallet_that_is_down_is_unavailable_through_both_apis() {
+    let Some(Deployment { proxy, wallet }) = Deployment::start("a wallet that is down") else { return };
     proxy.create_user();
     wallet.expect("it runs").kill();
     for version in ["--http1.1", "--http2"] {
@@ -369,7 +369,7 @@ fn a_wallet_that_is_down_is_unavailable_through_both_doors() {
     let charge = r#"{"user_id":123123,"event_id":321123,"amount_minor":100}"#;
     for (method, command) in [(CHARGE, charge.to_owned()), (TRANSACT, format!(r#"{{"charge":{charge}}}"#))] {
         let refused = proxy.grpcurl(&[&files[..], &["-d", &command]].concat(), method, b"");
-        let told = [Reason::Unavailable.message(), "Code: Unavailable"];
-        assert!(told.iter().all(|words| refused.err.contains(words)), "{method}: {}", refused.err);
+        let parts = [Reason::Unavailable.message(), "Code: Unavailable"];
+        assert!(parts.iter().all(|part| refused.err.contains(part)), "{method}: {}", refused.err);
     }
 }

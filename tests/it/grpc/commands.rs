@@ -1,4 +1,4 @@
-//! Charges, wins and rollbacks, and what a refusal of one tells.
+//! Charges, wins and rollbacks, and the details of their refusals.
 
 use futures::future::join_all;
 use tonic::Code;

@@ -6,7 +6,7 @@ use tonic::Code;
 use wallet::api::grpc::proto::transact_request::Command;
 use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
 
-use super::transact::{commands, told};
+use super::transact::{commands, in_short};
 use super::{app, assert_status, balance, charge, client_without_timeout, within};
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn a_streams_deadline_ends_it_after_what_was_accepted() {
     }
     let requests = within("2S", UnboundedReceiverStream::new(requests));
     let mut answers = client_without_timeout.transact(requests).await.unwrap().into_inner();
-    assert_eq!(told(answers.message().await.unwrap().unwrap()), Ok(900));
+    assert_eq!(in_short(answers.message().await.unwrap().unwrap()), Ok(900));
     let end = answers.message().await.unwrap_err();
     assert_status(&end, Code::DeadlineExceeded, "DEADLINE", &[]);
     assert_eq!(balance(&client).await, 900);

@@ -25,7 +25,7 @@ async fn a_lock_that_is_held_too_long_is_unavailable_and_health_says_so() {
     let mut health = HealthClient::new(app.channel().await);
     let name = "wallet.v1.WalletService";
     let mut watched = health.watch(HealthCheckRequest { service: name.to_owned() }).await.unwrap().into_inner();
-    let mut next = async || watched.message().await.unwrap().map(|told| told.status());
+    let mut next = async || watched.message().await.unwrap().map(|answer| answer.status());
     assert_eq!(next().await, Some(ServingStatus::Serving));
 
     let lock = app.hold_write_lock();

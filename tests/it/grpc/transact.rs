@@ -28,8 +28,8 @@ pub fn commands(commands: impl IntoIterator<Item = Command>) -> Vec<TransactRequ
     commands.into_iter().map(|command| TransactRequest { command: Some(command) }).collect()
 }
 
-/// An answer in short: the balance, or the reason.
-pub fn told(answer: TransactResponse) -> Result<i64, String> {
+/// The balance of an answer, or its reason.
+pub fn in_short(answer: TransactResponse) -> Result<i64, String> {
     match answer.outcome.expect("an answer has an outcome") {
         Outcome::Applied(applied) => Ok(applied.balance_minor),
         Outcome::Refused(refused) => Err(refused.reason),
@@ -54,7 +54,7 @@ async fn a_stream_answers_every_command_in_order_and_goes_on_after_a_refusal() {
     ]);
     requests.insert(3, TransactRequest { command: None });
     let answers = client.transact(stream::iter(requests)).await.unwrap().into_inner();
-    let answers: Vec<_> = answers.map(|answer| told(answer.unwrap())).collect().await;
+    let answers: Vec<_> = answers.map(|answer| in_short(answer.unwrap())).collect().await;
     let refused = |reason: &str| Err(reason.to_owned());
     let expected = [
         Ok(900),
@@ -129,7 +129,7 @@ async fn a_client_that_does_not_read_its_answers_slows_only_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_frames_of_one_command_each_is_no_attack() {
+async fn many_frames_of_one_command_each_are_accepted() {
     let (app, _) = app().await;
     let http = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<tonic::body::Body>();
     let (requests, taken) = endless_charges();
@@ -145,12 +145,12 @@ async fn a_flood_of_frames_of_one_command_each_is_no_attack() {
     let answers = http.request(stalled).await.unwrap();
     at_rest(&taken).await;
     let first = answers.into_body().frame().await.expect("an answer");
-    assert!(first.expect("the connection lives").is_data());
+    assert!(first.expect("the connection is open").is_data());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_leave_room_for_everybody_else() {
-    // So little room that a few streams would take all of it.
+async fn streams_do_not_keep_other_callers_out() {
+    // A queue so small that a few streams would fill it.
     let (app, mut client) = app_with(|settings| settings.queue_capacity = 512).await;
     let mut streams = Vec::new();
     for _ in 0..6 {
@@ -162,7 +162,7 @@ async fn streams_leave_room_for_everybody_else() {
         }));
     }
     for event in 0..200 {
-        client.charge(charge(i64::MAX - event, 1)).await.expect("there is room");
+        client.charge(charge(i64::MAX - event, 1)).await.expect("the queue has space");
     }
     streams.iter().for_each(tokio::task::JoinHandle::abort);
 }
@@ -175,16 +175,16 @@ async fn at_shut_down_what_was_accepted_is_answered_and_the_stream_says_why_it_e
         sender.send(request).unwrap();
     }
     let mut answers = client.transact(UnboundedReceiverStream::new(requests)).await.unwrap().into_inner();
-    assert_eq!(told(answers.message().await.unwrap().unwrap()), Ok(999));
+    assert_eq!(in_short(answers.message().await.unwrap().unwrap()), Ok(999));
     app.begin_stop();
     let mut answered = 1;
     let end = loop {
         match answers.message().await {
             Ok(Some(answer)) => {
                 answered += 1;
-                assert_eq!(told(answer), Ok(1_000 - answered));
+                assert_eq!(in_short(answer), Ok(1_000 - answered));
             }
-            Ok(None) => panic!("it ended without a word"),
+            Ok(None) => panic!("it ended without a status"),
             Err(status) => break status,
         }
     };

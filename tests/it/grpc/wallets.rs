@@ -51,9 +51,9 @@ async fn a_history_is_listed_page_by_page() {
             break;
         }
     }
-    let told: Vec<_> = listed.iter().map(|entry| (entry.sequence, entry.kind(), entry.event_id)).collect();
+    let rows: Vec<_> = listed.iter().map(|entry| (entry.sequence, entry.kind(), entry.event_id)).collect();
     let charges = (1..=5).rev().map(|event| (event + 1, EntryKind::Charge, event));
-    assert_eq!(told, charges.chain([(1, EntryKind::Open, 0)]).collect::<Vec<_>>());
+    assert_eq!(rows, charges.chain([(1, EntryKind::Open, 0)]).collect::<Vec<_>>());
     assert_eq!((listed[0].amount_minor, listed[0].balance_after_minor, listed[0].user_id), (1, 995, USER));
     for (page_size, page_token) in [(-1, ""), (1, "x"), (1, "-1")] {
         let request = ListEntriesRequest { user_id: USER, page_size, page_token: page_token.to_owned() };

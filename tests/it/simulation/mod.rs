@@ -1,4 +1,4 @@
-//! The engine in a simulated world: one thread, time that a seed moves, a store that fails as the seed has it.
+//! The engine in a simulated world: one thread, simulated time, and a store that fails on a schedule from a seed.
 //!
 //! Whatever happens in it follows from the seed, so a failure can be run again: `WALLET_SEED=17 cargo test simulation`.
 
@@ -29,14 +29,14 @@ const CALLS: i64 = 8;
 /// How long commands wait for another process's lock.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(400);
 
-/// Longer than any life lasts in which nothing hangs.
+/// Longer than any process runs in which nothing hangs.
 const LIFETIME: Duration = Duration::from_secs(3_600);
 
-/// What the callers saw, and what must be so for it to be true.
+/// What the callers asked and were answered, and the receipts that the ledger must contain.
 #[derive(Debug, Default)]
 struct Record {
     moment: u64,
-    /// `None` for a command that was told not to have been done.
+    /// `None` for a command whose answer says that it was not done.
     operations: Vec<Option<Operation<Call, Answer>>>,
     receipts: Vec<(Command, Receipt)>,
     violations: Vec<String>,
@@ -60,7 +60,7 @@ impl Record {
     }
 }
 
-/// One caller's way to the engine.
+/// One caller of the engine.
 #[derive(Clone)]
 struct Caller {
     engine: Engine,
@@ -73,7 +73,7 @@ impl Caller {
         self.record.lock().expect("nothing panics while it holds the record")
     }
 
-    /// Makes calls as chance has it, until there were enough.
+    /// Makes random calls.
     async fn play(self, mut seeded: Seeded) {
         for _ in 0..CALLS {
             time::sleep(Duration::from_millis(seeded.of(0..40).unsigned_abs())).await;
@@ -89,9 +89,9 @@ impl Caller {
             }
             let command = command(&mut seeded, user_id);
             let deadline = seeded.percent(20).then(|| Instant::now() + Duration::from_millis(30));
-            let timeouts = Duration::from_millis(if seeded.percent(10) { 20 } else { 60_000 });
-            // A caller that hangs up learns nothing.
-            let _ = time::timeout(timeouts, self.send(command, deadline)).await;
+            let timeout = Duration::from_millis(if seeded.percent(10) { 20 } else { 60_000 });
+            // A caller that hangs up gets no answer.
+            let _ = time::timeout(timeout, self.send(command, deadline)).await;
         }
     }
 
@@ -107,7 +107,7 @@ impl Caller {
     async fn send(&self, command: Command, deadline: Option<Instant>) {
         let (index, sent) = (self.record().begin(Call::Command(command)), Instant::now());
         let outcome = self.engine.submit(command, deadline).await;
-        self.saw(index, &command, sent, outcome);
+        self.record_outcome(index, &command, sent, outcome);
     }
 
     /// Sends commands together, as a stream does.
@@ -118,16 +118,16 @@ impl Caller {
         let Ok(outcomes) = answers.outcomes().await else { return };
         assert_eq!(outcomes.len(), commands.len(), "each command is answered");
         for ((index, command), outcome) in indexes.into_iter().zip(&commands).zip(outcomes) {
-            self.saw(index, command, sent, outcome);
+            self.record_outcome(index, command, sent, outcome);
         }
     }
 
-    fn saw(&self, index: usize, command: &Command, sent: Instant, outcome: Result<Outcome, EngineError>) {
+    fn record_outcome(&self, index: usize, command: &Command, sent: Instant, outcome: Result<Outcome, EngineError>) {
         let (alive, FaultPlan { corrupt, poisoned, .. }) = {
             let world = self.world.lock();
             (world.alive, world.fault_plan.clone())
         };
-        // What a process had not sent when it was killed, nobody saw.
+        // A process that was killed sends no more answers.
         if !alive {
             return;
         }
@@ -145,11 +145,11 @@ impl Caller {
             Err(EngineError::Unavailable(error)) if matches!(*error, StoreError::Locked) => {
                 record.operations[index] = None;
                 if sent.elapsed() < LOCK_TIMEOUT {
-                    record.violations.push(format!("{command:?} was not let wait for the lock"));
+                    record.violations.push(format!("{command:?} did not wait for the lock"));
                 }
             }
             Err(EngineError::Unavailable(_)) => (),
-            Err(error) => record.violations.push(format!("{error} for {command:?}, whom nothing ailed")),
+            Err(error) => record.violations.push(format!("{error} for {command:?}, to which no fault was planted")),
         }
     }
 }
@@ -177,7 +177,7 @@ fn fault_plan(seeded: &mut Seeded) -> FaultPlan {
     FaultPlan { fail_percent, crash_percent, lock_percent, slow_percent, corrupt, poisoned }
 }
 
-/// The life of one process: callers play until they have done or it is killed, which `play` starts.
+/// One process: `play` starts its callers, which call until they are done or it is killed.
 fn live(
     world: &Shared,
     record: &Arc<Mutex<Record>>,
@@ -209,7 +209,7 @@ fn live(
             () = world.died() => return,
             done = time::timeout(LIFETIME, played) => if done.is_err() { return hung("a call") },
         }
-        // A store that fails no more is soon told to serve again.
+        // Once the store works again, health must become serving.
         world.lock().fault_plan = FaultPlan::default();
         let mut health = engine.health().clone();
         let served =
@@ -224,7 +224,7 @@ fn live(
     });
 }
 
-/// What a run saw, for its counts, and to tell two runs apart.
+/// What a run did, to be counted, and compared with another run.
 #[derive(Debug, PartialEq, Eq)]
 struct Report {
     calls: usize,
@@ -234,7 +234,7 @@ struct Report {
     head: String,
 }
 
-/// Runs one seed, and then holds what was seen against the oracle and against what recovery finds.
+/// Runs one seed, and then compares the answers with the oracle and with what recovery finds.
 fn run(seed: u64, bug: Option<Bug>) -> Result<Report, String> {
     let world = Shared::new(seed, bug);
     let record = Arc::new(Mutex::new(Record::default()));
@@ -262,7 +262,7 @@ fn run(seed: u64, bug: Option<Bug>) -> Result<Report, String> {
     })
 }
 
-/// A last process in which nothing fails: everything is sent again that was told to be done or may have been, and
+/// A last process in which nothing fails: everything is sent again that was done or may have been, and
 /// every wallet is looked up.
 fn recover(world: &Shared, record: &Arc<Mutex<Record>>) {
     let operations = record.lock().expect("a record").operations.clone();
@@ -281,7 +281,7 @@ fn recover(world: &Shared, record: &Arc<Mutex<Record>>) {
 }
 
 #[test]
-fn whatever_the_store_does_nothing_is_lost_nothing_done_twice_and_every_answer_is_true() {
+fn whatever_the_store_does_nothing_is_lost_nothing_is_done_twice_and_every_answer_is_right() {
     let (mut calls, mut answers, mut entries, mut count) = (0, 0, 0, 0_u64);
     let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
     for seed in seeds(rounds(2_000, 20_000)) {
@@ -294,7 +294,7 @@ fn whatever_the_store_does_nothing_is_lost_nothing_done_twice_and_every_answer_i
 }
 
 #[test]
-fn a_seed_tells_all_that_happens() {
+fn all_that_happens_follows_from_the_seed() {
     for seed in 0..20 {
         assert_eq!(run(seed, None), run(seed, None), "seed {seed}");
     }

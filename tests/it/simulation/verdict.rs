@@ -1,4 +1,4 @@
-//! Whether what the callers saw is true.
+//! Whether every answer to a caller was right.
 
 use wallet::ledger::{Action, Command, Entry, EntryKey, Kind, Outcome, Receipt};
 
@@ -7,7 +7,7 @@ use super::world::World;
 use crate::support::linear::{self, Operation};
 use crate::support::oracle::{Answer, Call, Decision, Oracle};
 
-/// Holds what was seen against the ledger that is left, and both against the oracle.
+/// Compares the answers with the ledger that is left, and both with the oracle.
 pub fn of(record: &Record, world: &World) -> Result<(), String> {
     if let Some(violation) = record.violations.first() {
         return Err(violation.clone());
@@ -23,14 +23,14 @@ pub fn of(record: &Record, world: &World) -> Result<(), String> {
     for entry in world.entries() {
         explain(&mut history, entry, world.entries())?;
     }
-    // What got no answer and left no entry did not happen.
+    // A command without an answer and without an entry was not done.
     history.retain(|operation| operation.answered.is_some());
     linear::check::<Oracle, _>(&history, Call::user_id)
 }
 
-/// Holds somebody's command to have written `entry`: if nobody was told so, the first that was never answered.
+/// Finds the command that wrote `entry`: if no answer says so, it is the first unanswered one that fits.
 ///
-/// The search would find it out as well, but by trying every order of what nobody knows.
+/// The search would find it as well, but only after every order of the unanswered commands.
 fn explain(history: &mut [Operation<Call, Answer>], entry: &Entry, entries: &[Entry]) -> Result<(), String> {
     let asks = |operation: &&mut Operation<Call, Answer>| {
         let Call::Command(Command { user_id, event_id, action }) = operation.call else { return false };
@@ -44,15 +44,16 @@ fn explain(history: &mut [Operation<Call, Answer>], entry: &Entry, entries: &[En
         };
         entry.key() == EntryKey { user_id, event_id, kind: action.kind() } && entry.amount == amount
     };
-    let is_told = |operation: &Operation<_, _>| {
+    let is_answered = |operation: &Operation<_, _>| {
         matches!(operation.answered, Some((_, Answer::Decision(Decision::Applied { .. }))))
     };
-    if history.iter_mut().filter(asks).any(|operation| is_told(operation)) {
+    if history.iter_mut().filter(asks).any(|operation| is_answered(operation)) {
         return Ok(());
     }
     let unknown = history.iter_mut().filter(asks).filter(|operation| operation.answered.is_none());
     let unknown = unknown.min_by_key(|operation| operation.called);
-    let unknown = unknown.ok_or_else(|| format!("nobody asked for {entry:?}, or was told that it was not done"))?;
+    let unknown =
+        unknown.ok_or_else(|| format!("no command asked for {entry:?}, or its answer says that it was not done"))?;
     let charge = EntryKey { kind: Kind::Charge, ..entry.key() };
     let applied = entry.kind != Kind::Rollback || entries.iter().any(|other| other.key() == charge);
     let decision = Decision::from(&Outcome::Applied(Receipt { entry: *entry, applied, wallet_id: None }));

@@ -17,13 +17,13 @@ use wallet::store::{Reader, Store, StoreError, Writer};
 use super::ledger::Ledger;
 use crate::support::seed::Seeded;
 
-/// How long one attempt waits for a lock that another process holds, as the real writer does.
+/// How long one attempt waits for a lock that another process holds, as the SQLite writer does.
 const LOCK_WAIT: Duration = Duration::from_millis(100);
 
 /// A violation planted in the fake, to see that the checker finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// A crash takes the last commit with it, though its callers were told.
+    /// A crash takes the last commit with it, though its callers were answered.
     LosesTheLastCommit,
     /// Earlier entries of an event are not looked up: what is sent again is done again.
     ForgetsEvents,
@@ -43,7 +43,7 @@ enum Fault {
     CrashesAfter,
 }
 
-/// How much goes wrong while one process lives.
+/// How often calls fail in one process.
 #[derive(Clone, Debug, Default)]
 pub struct FaultPlan {
     pub fail_percent: i64,
@@ -56,7 +56,7 @@ pub struct FaultPlan {
     pub poisoned: Option<EventId>,
 }
 
-/// Everything there is beside the engine and its callers.
+/// Everything except the engine and its callers.
 #[derive(Debug)]
 pub struct World {
     pub seeded: Seeded,
@@ -64,7 +64,7 @@ pub struct World {
     bug: Option<Bug>,
     /// What is on disk.
     ledger: Ledger,
-    /// False once the process was killed: nobody is told anything any more.
+    /// False once the process was killed: no answer reaches a caller any more.
     pub alive: bool,
     died: Arc<Notify>,
     locked_until: Option<time::Instant>,
@@ -210,7 +210,7 @@ impl Writer for Shared {
 }
 
 impl Clock for Shared {
-    /// A clock that goes on, and is now and then put back an hour.
+    /// A clock that is put back an hour now and then.
     fn now(&self) -> Timestamp {
         let mut world = self.lock();
         world.now_us += if world.seeded.percent(5) { -3_600_000_000 } else { world.seeded.of(0..2_000_000) };

@@ -1,7 +1,7 @@
 //! What every store must do, whatever keeps it.
 //!
 //! Each case is a function over [`StoreUnderTest`]; `store_contract!` makes it a test for one store. A new case is
-//! listed there, or the compiler tells that nothing calls it.
+//! listed there, or the compiler warns that nothing calls it.
 
 use wallet::ledger::{
     AuditReport, Balance, Checkpoint, Command, Commit, Currency, EntryId, Finding, Outcome, Receipt, Refusal,

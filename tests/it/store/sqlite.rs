@@ -121,7 +121,7 @@ async fn what_another_program_writes_is_seen_at_once() {
     let outcomes = transact(&mut store, &[charge(2, 3, 8)], at(30)).unwrap();
     let low = Refusal::BalanceTooLow { balance: Balance::from_minor(7).unwrap() };
     assert_eq!(outcomes, [Outcome::Refused(low)]);
-    // An entry with an event id above all that the writer has seen.
+    // An entry with an event id above all that the writer has written.
     other
         .execute_batch(
             "insert into entry select 5, user_id, 4, kind, 99, 1, 6, 4, created_at from entry where entry_id = 4;

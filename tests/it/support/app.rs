@@ -16,7 +16,7 @@ use wallet::store::Location;
 use super::client::{self, Client};
 use super::http::{HttpClient, HttpReply};
 
-/// A running service. Dropped, it is told to stop and its database is deleted.
+/// A running service. When it is dropped, it begins to stop and its database is deleted.
 pub struct App {
     pub http: SocketAddr,
     pub grpc: SocketAddr,
@@ -88,7 +88,7 @@ impl App {
         Client::connect(self.http, self.grpc).await
     }
 
-    /// Tells the service to stop, and returns at once.
+    /// Asks the service to stop, and returns at once.
     pub fn begin_stop(&self) {
         self.shutdown.cancel();
     }

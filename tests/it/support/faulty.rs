@@ -1,5 +1,5 @@
-//! The service in this process, with planted faults: a writer that panics or blocks as a test says, a reader that panics
-//! over one user.
+//! The service in this process, with planted faults: a writer that panics or blocks as a test says, and a reader that
+//! panics over one user.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

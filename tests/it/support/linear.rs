@@ -1,8 +1,9 @@
-//! Whether a concurrent history could have happened one call at a time, each between its being made and answered.
+//! Whether a concurrent history is linearizable: whether some order of one call at a time, each between the moment it
+//! was made and the moment it was answered, explains all answers.
 //!
-//! The search is Wing and Gong's ("Testing and Verifying Concurrent Objects", 1993) with Lowe's memory of what was tried
-//! ("Testing for linearizability", 2017). Objects that know nothing of each other are searched one by one, which is
-//! enough: a history is linearizable if it is for each of them (Herlihy and Wing, 1990).
+//! The search is Wing and Gong's ("Testing and Verifying Concurrent Objects", 1993) with Lowe's memory of what was
+//! tried ("Testing for linearizability", 2017). Independent objects are searched one by one, which is enough: a history
+//! is linearizable if it is for each of them (Herlihy and Wing, 1990).
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::{Debug, Write as _};
@@ -27,10 +28,10 @@ pub struct Operation<C, A> {
 
 type Of<M> = Operation<<M as Model>::Call, <M as Model>::Answer>;
 
-/// Searches an order for the calls to each object, which `object` tells apart.
+/// Searches an order for the calls to each object, which `object` names.
 ///
 /// # Errors
-/// If there is none: how far the longest attempt came, and what stood in its way.
+/// If there is none: how far the longest attempt came, and which answers it could not explain.
 pub fn check<M: Model, K: Debug + Ord>(history: &[Of<M>], object: impl Fn(&M::Call) -> K) -> Result<(), String> {
     let mut objects: BTreeMap<K, Vec<&Of<M>>> = BTreeMap::new();
     for operation in history {
@@ -52,7 +53,7 @@ struct Search<'a, M: Model> {
     /// In the order in which they were called.
     operations: Vec<&'a Of<M>>,
     placed: Vec<bool>,
-    /// From where the search has gone on in vain: the answers that were explained, and the state.
+    /// From where the search failed: the answers that were explained, and the state.
     tried: HashSet<(Vec<bool>, M)>,
     /// The attempt that left the fewest answers unexplained: how many, what was placed, and where it led.
     best: Option<(usize, Vec<bool>, M)>,
@@ -81,7 +82,7 @@ impl<M: Model> Search<'_, M> {
         false
     }
 
-    /// Which answers are explained. With the state it is all that matters: what else was placed can change nothing more.
+    /// Which answers are explained. With the state it is all that matters: nothing else that was placed has an effect.
     fn explained(&self) -> Vec<bool> {
         let placed = self.operations.iter().zip(&self.placed);
         placed.map(|(operation, placed)| *placed && operation.answered.is_some()).collect()
@@ -129,13 +130,13 @@ fn next<C, A>(operations: &[&Operation<C, A>], placed: &[bool]) -> Vec<usize> {
         candidates.push(index);
     }
     candidates.retain(|index| operations[*index].called < horizon);
-    // Only so much of what nobody knows is supposed to have happened as the answers ask for.
+    // Unanswered calls come last: only those that an answer needs are taken to have happened.
     candidates.sort_by_key(|index| operations[*index].answered.is_none());
     candidates
 }
 
 mod tests {
-    //! What the checker must let pass, and planted violations that it must not.
+    //! Histories that the checker must accept, and planted violations that it must find.
 
     use wallet::api::reason::Reason;
     use wallet::ledger::{Command, EventId, UserId, WalletId};

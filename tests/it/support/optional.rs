@@ -4,10 +4,10 @@ use std::env;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-/// Set by CI: what is optional elsewhere is then missing for no good reason.
+/// Set by CI: what is optional elsewhere must then be there.
 const DEMAND_ALL: &str = "WALLET_TEST_ALL";
 
-/// Where all of these programs are; `None`, said aloud, if one is missing.
+/// Where all of these programs are; `None`, after saying so, if one is missing.
 ///
 /// # Panics
 /// If one is missing and CI runs the tests.
@@ -22,7 +22,7 @@ pub fn programs<const N: usize>(test: &str, names: [&str; N]) -> Option<[PathBuf
     None
 }
 
-/// How often a test does what it does: more when the variable `name` says so, as in a long run.
+/// How many rounds a test runs: `default`, or what the variable `name` holds, as in a long run.
 ///
 /// # Panics
 /// If the variable holds no number.
@@ -30,7 +30,7 @@ pub fn rounds(name: &str, default: i64) -> i64 {
     env::var(name).map_or(default, |rounds| rounds.parse().expect("a number of rounds"))
 }
 
-/// Says aloud that a test is skipped, and why.
+/// Prints that a test is skipped, and why.
 ///
 /// # Panics
 /// If CI runs the tests.

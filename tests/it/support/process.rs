@@ -1,4 +1,4 @@
-//! The program, as a process of its own: to be killed, told to stop, traced and measured.
+//! The program, as a process of its own: to be killed, stopped, traced and measured.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ pub fn wallet() -> Command {
     command
 }
 
-/// The program's output, its standard error as text, and its exit code. Killed if it goes on for far too long.
+/// The program's output, its standard error as text, and its exit code. Killed if it runs for far too long.
 pub fn run(args: &[&str]) -> (String, String, Option<i32>) {
     let mut command = wallet();
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

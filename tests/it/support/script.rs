@@ -1,5 +1,5 @@
-//! A load of scripted commands. Each is known by its number, and so is the balance that it must leave: whatever becomes of
-//! a service under load, every answer can be checked, and everything can be sent again.
+//! A load of scripted commands. Each follows from its number, and so does the balance that it must leave: whatever
+//! becomes of a service under load, every answer can be checked, and everything can be sent again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

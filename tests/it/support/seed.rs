@@ -1,4 +1,4 @@
-//! Chance that can be had again.
+//! Random numbers that a seed repeats.
 
 use std::ops::Range;
 
@@ -25,8 +25,8 @@ impl Seeded {
     }
 
     /// True so many times in a hundred.
-    pub fn percent(&mut self, chance: i64) -> bool {
-        self.of(0..100) < chance
+    pub fn percent(&mut self, percent: i64) -> bool {
+        self.of(0..100) < percent
     }
 }
 

@@ -1,5 +1,5 @@
-//! System calls of a running process that fail, or kill it, by `strace`: faults at an exact place, with no code for them
-//! in the program.
+//! System calls of a running process that fail, or kill it, by `strace`: faults at an exact place, with no code for
+//! them in the program.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -14,7 +14,7 @@ pub struct Strace {
 
 impl Strace {
     /// Attaches to `process` and injects what `inject` says, as strace's manual has it (`fdatasync:error=EIO`), and
-    /// returns when it does. `None`, said aloud, where that is not possible.
+    /// returns when it does. `None`, after saying so, where that is not possible.
     pub fn attach(test: &str, process: &Process, inject: &str) -> Option<Self> {
         let [strace] = optional::programs(test, ["strace"])?;
         let calls = inject.split(':').next().expect("the calls");
@@ -25,15 +25,15 @@ impl Strace {
             .stderr(Stdio::piped())
             .spawn()
             .expect("strace starts");
-        let mut said = BufReader::new(child.stderr.take().expect("its standard error"));
+        let mut stderr = BufReader::new(child.stderr.take().expect("its standard error"));
         let mut line = String::new();
-        said.read_line(&mut line).expect("a line");
+        stderr.read_line(&mut line).expect("a line");
         if !line.contains("attached") {
             let _ = child.wait();
             optional::skip(test, &format!("needs to trace a process: {line}"));
             return None;
         }
-        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
         Some(Self { child })
     }
 }
