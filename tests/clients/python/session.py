@@ -206,9 +206,9 @@ def health(channel):
 def reflection(channel):
     # What the service says of itself is the contract.
     pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
-    told = {method.name for method in pool.FindServiceByName(SERVICE).methods}
+    listed = {method.name for method in pool.FindServiceByName(SERVICE).methods}
     promised = {method.name for method in pb.DESCRIPTOR.services_by_name["WalletService"].methods}
-    assert told == promised, told ^ promised
+    assert listed == promised, listed ^ promised
 
     # The messages of v1 are those of v1alpha under another name.
     ask = channel.stream_stream(
