@@ -1,5 +1,5 @@
-//! A disk that fails, and one that is full: what was acknowledged stays, everything else is refused, and work resumes by
-//! itself.
+//! A disk that fails, and one that is full: what was acknowledged stays, everything else is refused, and work resumes
+//! by itself.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
