@@ -10,7 +10,7 @@ const TOP: f64 = 50.0;
 const BOTTOM: f64 = 380.0;
 const LEGEND_STEP: f64 = 22.0;
 
-/// Colours that everybody can tell apart (Okabe and Ito, 2008), but for the black.
+/// Colours for all kinds of colour vision (Okabe and Ito, 2008), without black.
 const COLOURS: [&str; 8] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c8c", "#b8a800"];
 
 const STYLE: &str = "text { font: 13px system-ui, sans-serif; fill: #24292f }
@@ -24,20 +24,20 @@ pub struct Chart<'a> {
     pub title: &'a str,
     pub x_label: &'a str,
     pub y_label: &'a str,
-    /// What stands under each place along the bottom; the places are as far from each other, whatever they mean.
+    /// The labels along the bottom. The places are equally far apart, whatever the labels say.
     pub places: Vec<String>,
     pub lines: Vec<Line>,
-    /// Whether each step up is a multiple, rather than a sum.
+    /// Whether the vertical axis is logarithmic.
     pub log: bool,
 }
 
 pub struct Line {
     pub name: String,
-    /// One for each place, if it is known.
+    /// One value for each place; `None` if it is not known.
     pub values: Vec<Option<f64>>,
 }
 
-/// From a value to a height on the page.
+/// Converts a value to a height on the page.
 struct Scale {
     ticks: Vec<f64>,
     log: bool,
@@ -67,7 +67,7 @@ impl Scale {
     }
 }
 
-/// The next of 1, 2, 5, 10, 20, …, that is no less.
+/// The least of 1, 2, 5, 10, 20, … that is not below `value`.
 fn round_up(value: f64) -> f64 {
     let decade = 10_f64.powf(value.log10().floor());
     [1.0, 2.0, 5.0, 10.0].into_iter().map(|step| step * decade).find(|step| *step >= value).unwrap_or(value)
@@ -111,7 +111,7 @@ impl Chart<'_> {
     fn draw_axes(&self, svg: &mut String, scale: &Scale) {
         for tick in &scale.ticks {
             let y = scale.y(*tick);
-            // Powers of ten are not always exact; what a reader sees should be.
+            // `powf` is not always exact, and the label must be.
             let label = short((tick * 1e6).round() / 1e6);
             let _ = writeln!(svg, "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>");
             let (x, y) = (LEFT - 8.0, y + 4.0);

@@ -60,7 +60,8 @@ def charge():
         if balance < amount:
             return refused(400, "Account balance is too low")
         balance -= amount
-        db.execute("insert into entry (user_id, kind, event_id, amount) values (?, 'charge', ?, ?)", (user, event, amount))
+        insert = "insert into entry (user_id, kind, event_id, amount) values (?, 'charge', ?, ?)"
+        db.execute(insert, (user, event, amount))
         db.execute("update wallet set balance = ? where user_id = ?", (balance, user))
     db.execute("commit")
     return jsonify(success=True, UserId=user, AccountBalance=balance / 100)
