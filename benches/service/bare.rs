@@ -1,4 +1,4 @@
-//! SQLite and nothing else: what one commit costs here, which is what one caller must wait for in any case.
+//! Commits through SQLite alone. One commit is the least that a single caller must wait for.
 
 use std::fs;
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::time::Instant;
 
-use super::ledger::{Template, grow_log};
-use super::load::{Sample, Seen, Window};
-use super::process;
+use super::database;
+use super::ledger::Template;
+use super::sample::{Recorder, Sample, Window};
 use super::wallets::{Ids, Share};
 
-/// One connection to tables as the service has them, set as the service's own.
+/// One connection to the service's tables, with the service's settings.
 pub struct Bare {
     connection: Connection,
     template: Template,
@@ -25,27 +25,27 @@ impl Bare {
         for (name, value) in [("synchronous", "full"), ("cache_size", "-32768"), ("wal_autocheckpoint", "20000")] {
             connection.pragma_update(None, name, value).expect("a setting");
         }
-        grow_log(&template.path);
+        database::grow_log(&template.path);
         let commit_id = connection.query_row("select max(commit_id) from ledger_commit", [], |row| row.get(0));
         let share = Share::deal(&template.wallets, 1, Ids::Rising).pop().expect("a share");
         Self { connection, commit_id: commit_id.expect("a commit"), template, share }
     }
 
-    /// One commit after the other, each with the rows that one charge writes.
+    /// Measures commits, one after the other, each with the rows that one charge writes.
     pub fn commit(&mut self, time: Duration) -> Sample {
         let window = Window::of(time);
-        let mut seen = Seen::default();
+        let mut recorder = Recorder::default();
         let mut started = Instant::now();
         while started < window.ends {
             self.charge().expect("it commits");
             let ended = Instant::now();
-            seen.note(window, started, ended);
+            recorder.record(window, started, ended);
             started = ended;
         }
-        Sample::new(window, vec![seen])
+        Sample::new(window, vec![recorder])
     }
 
-    /// The rows of a charge that knows already what to write.
+    /// Writes the rows of a charge without reading anything first.
     fn charge(&mut self) -> rusqlite::Result<()> {
         let charge = self.share.charge();
         let (entry_id, balance) = (self.template.wallets.entries(), self.template.wallets.balance(charge.user));
@@ -59,15 +59,17 @@ impl Bare {
         tx.prepare_cached("update wallet set balance = ?2, sequence = 7, last_entry_id = ?3 where user_id = ?1")?
             .execute(params![charge.user, balance, entry_id])?;
         tx.prepare_cached(
-            "insert into ledger_commit (commit_id, last_entry_id, hash, created_at) values (?1, ?2, ?3, 1700000000000000)",
+            "insert into ledger_commit (commit_id, last_entry_id, hash, created_at)
+             values (?1, ?2, ?3, 1700000000000000)",
         )?
         .execute(params![self.commit_id, entry_id, [7_u8; 32]])?;
         tx.commit()
     }
 
-    /// Every commit is there. The chain is not: nothing was hashed.
+    /// Proves that every commit is there, and removes the ledger. Its hash chain cannot be verified, because nothing was
+    /// hashed.
     pub fn finish(self) {
-        process::check_rows(&self.connection, &self.template.wallets);
+        database::check_rows(&self.connection, &self.template.wallets);
         drop(self.connection);
         fs::remove_file(self.template.path).expect("a file can be removed");
     }

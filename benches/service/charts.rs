@@ -1,44 +1,44 @@
-//! Three pictures of what was measured.
+//! Three charts of what was measured.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::harness::Measure;
+use super::measure::{Load, Measure};
 use super::report::Summary;
-use super::rows::Series;
+use super::row::Series;
 use super::svg::{Chart, Line, short};
 use super::wallets::Ids;
 
-/// How many callers there may be, along the bottom of the first picture.
+/// The callers along the bottom of the first chart.
 const CALLERS: [usize; 5] = [1, 16, 64, 256, 1024];
-/// The percentiles along the bottom of the second.
+/// The percentiles along the bottom of the second chart.
 const PERCENTILES: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 100.0];
 
 type OfCallers = fn(usize) -> Option<Measure>;
 
-/// The lines of the first picture. Not everything takes any number of callers.
+/// The lines of the first chart. Some have no value for many callers.
 const BY_CALLERS: [(&str, OfCallers); 7] = [
     ("ledger only", |callers| Some(Measure::Ledger { callers, entries: 0, ids: Ids::Rising })),
-    ("Transact, one stream", |callers| Some(Measure::Transact(callers))),
-    ("gRPC charge", |callers| Some(Measure::Grpc(callers))),
-    ("REST charge", |callers| Some(Measure::Rest(callers)).filter(|_| callers <= 256)),
+    ("Transact, one stream", |callers| Some(Measure::Service(Load::Transact(callers)))),
+    ("gRPC charge", |callers| Some(Measure::Service(Load::Grpc(callers)))),
+    ("REST charge", |callers| Some(Measure::Service(Load::Rest(callers))).filter(|_| callers <= 256)),
     ("PostgreSQL, pgbench", |callers| Some(Measure::Postgres(callers)).filter(|_| callers <= 64)),
     ("Flask + sqlite3", |callers| Some(Measure::Flask(callers)).filter(|_| callers <= 64)),
     ("bare SQLite, one by one", |_| Some(Measure::Bare)),
 ];
 
-/// The lines of the second.
+/// The lines of the second chart.
 const BY_PERCENTILE: [(&str, Measure); 6] = [
     ("bare SQLite commit", Measure::Bare),
-    ("REST, one caller", Measure::Rest(1)),
-    ("REST, half of the top rate", Measure::RestPaced(256)),
-    ("REST, 64 connections", Measure::Rest(64)),
-    ("gRPC, 256 in flight", Measure::Grpc(256)),
-    ("Transact, 1024 in flight", Measure::Transact(1024)),
+    ("REST, one caller", Measure::Service(Load::Rest(1))),
+    ("REST, half of the top rate", Measure::Service(Load::RestPaced(256))),
+    ("REST, 64 connections", Measure::Service(Load::Rest(64))),
+    ("gRPC, 256 in flight", Measure::Service(Load::Grpc(256))),
+    ("Transact, 1024 in flight", Measure::Service(Load::Transact(1024))),
 ];
 
-/// The lines of the third.
+/// The lines of the third chart.
 const BY_SIZE: [(&str, Ids); 2] = [("rising event ids", Ids::Rising), ("random event ids", Ids::Random)];
 
 const fn sizes(large: u64) -> [u64; 4] {
@@ -49,14 +49,14 @@ const fn of_size(entries: u64, ids: Ids) -> Measure {
     Measure::Ledger { callers: 1024, entries, ids }
 }
 
-/// What the pictures show.
+/// What the charts show.
 pub fn measures(large: u64) -> Vec<Measure> {
     let by_size = sizes(large).into_iter().flat_map(|size| BY_SIZE.map(|(_, ids)| of_size(size, ids)));
     let by_callers = BY_CALLERS.iter().flat_map(|(_, of)| CALLERS.into_iter().filter_map(of));
     by_size.chain(by_callers).chain(BY_PERCENTILE.map(|(_, measure)| measure)).collect()
 }
 
-/// Draws them into `dir`.
+/// Draws the charts into `dir`.
 pub fn draw(dir: &Path, series: &Series, large: u64) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     for (name, chart) in
@@ -75,7 +75,7 @@ fn rate(series: &Series, measure: Measure) -> Option<f64> {
     Some(summary(series, measure)?.rate.median)
 }
 
-/// Lines for which there is anything to show.
+/// The lines that have any value.
 fn lines(lines: impl IntoIterator<Item = Line>) -> Vec<Line> {
     lines.into_iter().filter(|line| line.values.iter().any(Option::is_some)).collect()
 }

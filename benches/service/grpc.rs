@@ -13,14 +13,15 @@ use tonic_health::pb::health_client::HealthClient;
 use wallet::api::grpc::proto::transact_request::Command;
 use wallet::api::grpc::proto::transact_response::Outcome;
 use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
-use wallet::api::grpc::proto::{ChargeRequest, TransactRequest};
+use wallet::api::grpc::proto::{ChargeRequest, TransactRequest, TransactResponse};
 
-use super::load::{Caller, Sample, Seen, Window};
+use super::load::Caller;
+use super::sample::{Recorder, Sample, Window};
 use super::wallets::{Charge, Share};
 
 /// How many connections unary calls share.
-pub const CONNECTIONS: usize = 4;
-/// So that no answer ever waits for the client to make room.
+const CONNECTIONS: usize = 4;
+/// The flow-control window of the client, so large that no answer ever waits for it.
 const WINDOW_BYTES: u32 = 1024 * 1024;
 
 pub async fn connect(addr: SocketAddr) -> Channel {
@@ -33,16 +34,22 @@ pub async fn connect(addr: SocketAddr) -> Channel {
         .expect("it accepts")
 }
 
-/// The connections that unary calls share.
-pub async fn connect_all(addr: SocketAddr) -> Vec<Channel> {
+/// A connection for each unary caller; they share a few.
+async fn connect_all(addr: SocketAddr, callers: usize) -> impl Iterator<Item = Channel> {
     let mut channels = Vec::with_capacity(CONNECTIONS);
     for _ in 0..CONNECTIONS {
         channels.push(connect(addr).await);
     }
-    channels
+    (0..callers).map(move |caller| channels[caller % CONNECTIONS].clone())
 }
 
-pub struct HealthCaller(pub HealthClient<Channel>);
+pub struct HealthCaller(HealthClient<Channel>);
+
+impl HealthCaller {
+    pub async fn connect_all(addr: SocketAddr, callers: usize) -> Vec<Self> {
+        connect_all(addr, callers).await.map(HealthClient::new).map(Self).collect()
+    }
+}
 
 impl Caller for HealthCaller {
     async fn call(&mut self) {
@@ -52,8 +59,16 @@ impl Caller for HealthCaller {
 }
 
 pub struct ChargeCaller {
-    pub client: WalletServiceClient<Channel>,
-    pub share: Share,
+    client: WalletServiceClient<Channel>,
+    share: Share,
+}
+
+impl ChargeCaller {
+    /// A caller for each share.
+    pub async fn connect_all(addr: SocketAddr, shares: Vec<Share>) -> Vec<Self> {
+        let clients = connect_all(addr, shares.len()).await.map(WalletServiceClient::new);
+        shares.into_iter().zip(clients).map(|(share, client)| Self { client, share }).collect()
+    }
 }
 
 impl Caller for ChargeCaller {
@@ -69,30 +84,35 @@ fn request(charge: &Charge) -> ChargeRequest {
     ChargeRequest { user_id: charge.user, event_id: charge.event, amount_minor: 1 }
 }
 
-/// Charges over one stream, on which so many are always under way.
+/// Checks the answer to a charge on a stream.
+fn check(share: &Share, charge: &Charge, answer: &TransactResponse) {
+    let Some(Outcome::Applied(applied)) = &answer.outcome else { panic!("{charge:?}: {answer:?}") };
+    assert!(!applied.replayed && applied.user_id == charge.user, "{charge:?}: {applied:?}");
+    share.check(charge, applied.balance_minor);
+}
+
+/// Charges over one stream, with `in_flight` charges in flight at any time.
 pub async fn transact(channel: Channel, mut share: Share, in_flight: usize, window: Window) -> Sample {
     let (sender, commands) = mpsc::channel(in_flight);
     let mut waiting = VecDeque::with_capacity(in_flight);
     let send = |share: &mut Share| {
         let charge = share.charge();
         let command = TransactRequest { command: Some(Command::Charge(request(&charge))) };
-        sender.try_send(command).expect("there is room for as many as are under way");
+        sender.try_send(command).expect("there is room for as many as are in flight");
         (charge, Instant::now())
     };
     waiting.extend((0..in_flight).map(|_| send(&mut share)));
     let mut client = WalletServiceClient::new(channel);
     let mut answers = client.transact(ReceiverStream::new(commands)).await.expect("a stream").into_inner();
-    let mut seen = Seen::default();
+    let mut recorder = Recorder::default();
     while let Some((charge, started)) = waiting.pop_front() {
         let answer = answers.message().await.expect("an answer").expect("one for each command");
-        let Some(Outcome::Applied(applied)) = answer.outcome else { panic!("{charge:?}: {answer:?}") };
-        assert!(!applied.replayed && applied.user_id == charge.user, "{charge:?}: {applied:?}");
-        share.check(&charge, applied.balance_minor);
+        check(&share, &charge, &answer);
         let now = Instant::now();
-        seen.note(window, started, now);
+        recorder.record(window, started, now);
         if now < window.ends {
             waiting.push_back(send(&mut share));
         }
     }
-    Sample::new(window, vec![seen])
+    Sample::new(window, vec![recorder])
 }

@@ -1,16 +1,16 @@
-//! Callers of the REST API. As lean as can be: the load generator shares the machine with what it measures.
+//! Callers of the REST API. They do little work, because they share the machine with what is measured.
 
+use std::fmt;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::load::Caller;
-use super::wallets::{Share, Wallets};
+use super::wallets::Share;
 
-/// An HTTP/1.1 connection, kept alive if the server lets it be.
+/// An HTTP/1.1 connection, kept alive if the server allows it.
 pub struct Connection {
     addr: SocketAddr,
     /// `None` when the server has closed it after its last answer.
@@ -25,7 +25,7 @@ impl Connection {
         Self { addr, stream, request: Vec::with_capacity(512), answer: Vec::with_capacity(1024) }
     }
 
-    /// So many connections.
+    /// Opens `count` connections.
     pub async fn open_all(addr: SocketAddr, count: usize) -> Vec<Self> {
         let mut connections = Vec::with_capacity(count);
         for _ in 0..count {
@@ -41,17 +41,41 @@ impl Connection {
         self.exchange().await.expect("a read is never refused")
     }
 
-    /// The balance that a charge left, when it was accepted: as long as the service is too busy, it is asked again, at once.
+    /// The balance of a wallet.
+    pub async fn balance(&mut self, user: i64) -> i64 {
+        balance(self.get(&format!("/api/v1/users/{user}")).await)
+    }
+
+    /// The balance that a charge of 1 minor unit left.
     pub async fn charge(&mut self, user: i64, event: i64) -> i64 {
+        self.write_post("/api/v1/charge", format_args!(r#"{{"UserId":{user},"EventId":{event},"Amount":0.01}}"#));
+        self.command().await
+    }
+
+    /// The balance of a wallet that was opened.
+    pub async fn open_wallet(&mut self, user: i64, opening: i64) -> i64 {
+        let (whole, minor) = (opening / 100, opening % 100);
+        self.write_post("/api/v1/users", format_args!(r#"{{"UserId":{user},"AccountBalance":{whole}.{minor:02}}}"#));
+        self.command().await
+    }
+
+    /// Makes the request of a command.
+    fn write_post(&mut self, path: &str, body: fmt::Arguments<'_>) {
         let Self { request, .. } = self;
-        // The length of the body goes before it: written first, with its place kept.
         request.clear();
-        let head = "POST /api/v1/charge HTTP/1.1\r\nhost: wallet\r\ncontent-type: application/json\r\ncontent-length: ";
-        write!(request, "{head}000\r\n\r\n").expect("memory");
-        let body = request.len();
-        write!(request, r#"{{"UserId":{user},"EventId":{event},"Amount":0.01}}"#).expect("memory");
-        let length = request.len() - body;
-        write!(&mut request[head.len()..head.len() + 3], "{length:03}").expect("fewer than 1000 bytes");
+        write!(request, "POST {path} HTTP/1.1\r\nhost: wallet\r\ncontent-type: application/json\r\n").expect("memory");
+        // The length stands before the body but is known after it: three digits are kept free for it.
+        request.extend_from_slice(b"content-length: ");
+        let digits = request.len()..request.len() + 3;
+        request.extend_from_slice(b"000\r\n\r\n");
+        let head = request.len();
+        request.write_fmt(body).expect("memory");
+        let length = request.len() - head;
+        write!(&mut request[digits], "{length:03}").expect("fewer than 1000 bytes");
+    }
+
+    /// The balance that the command left. While the service answers `BUSY`, the command is sent again, at once.
+    async fn command(&mut self) -> i64 {
         loop {
             if let Some(body) = self.exchange().await {
                 return balance(body);
@@ -59,7 +83,7 @@ impl Connection {
         }
     }
 
-    /// Sends the request and reads its whole answer, which must be a success; or `None`, if the service was too busy.
+    /// The body that answers the request, which must have succeeded. `None` if the service was `BUSY`.
     async fn exchange(&mut self) -> Option<&str> {
         let Self { addr, stream, request, answer } = self;
         let open = match stream {
@@ -120,7 +144,13 @@ fn balance(body: &str) -> i64 {
     parse().unwrap_or_else(|| panic!("no balance: {body}"))
 }
 
-pub struct HealthCaller(pub Connection);
+pub struct HealthCaller(Connection);
+
+impl HealthCaller {
+    pub async fn connect_all(addr: SocketAddr, callers: usize) -> Vec<Self> {
+        Connection::open_all(addr, callers).await.into_iter().map(Self).collect()
+    }
+}
 
 impl Caller for HealthCaller {
     async fn call(&mut self) {
@@ -130,13 +160,13 @@ impl Caller for HealthCaller {
 }
 
 pub struct ChargeCaller {
-    pub connection: Connection,
-    pub share: Share,
+    connection: Connection,
+    share: Share,
 }
 
 impl ChargeCaller {
-    /// A caller for each share, each on a connection of its own.
-    pub async fn all(addr: SocketAddr, shares: Vec<Share>) -> Vec<Self> {
+    /// A caller for each share, each with its own connection.
+    pub async fn connect_all(addr: SocketAddr, shares: Vec<Share>) -> Vec<Self> {
         let connections = Connection::open_all(addr, shares.len()).await;
         shares.into_iter().zip(connections).map(|(share, connection)| Self { connection, share }).collect()
     }
@@ -152,14 +182,14 @@ impl Caller for ChargeCaller {
 
 /// Reads wallets, which others may be charging.
 pub struct ReadCaller {
-    pub connection: Connection,
-    pub share: Share,
+    connection: Connection,
+    share: Share,
 }
 
 impl ReadCaller {
-    pub async fn all(addr: SocketAddr, wallets: &Arc<Wallets>, callers: usize) -> Vec<Self> {
-        let shares = Share::deal(wallets, callers, super::wallets::Ids::Rising);
-        let connections = Connection::open_all(addr, callers).await;
+    /// A caller for each share, each with its own connection.
+    pub async fn connect_all(addr: SocketAddr, shares: Vec<Share>) -> Vec<Self> {
+        let connections = Connection::open_all(addr, shares.len()).await;
         shares.into_iter().zip(connections).map(|(share, connection)| Self { connection, share }).collect()
     }
 }
@@ -168,7 +198,7 @@ impl Caller for ReadCaller {
     async fn call(&mut self) {
         let user = self.share.user();
         let before = self.share.wallets.balance(user);
-        let found = balance(self.connection.get(&format!("/api/v1/users/{user}")).await);
+        let found = self.connection.balance(user).await;
         let possible = self.share.wallets.readable(user, before);
         assert!(possible.contains(&found), "user {user} has {found}, not one of {possible:?}");
     }

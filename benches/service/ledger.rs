@@ -1,26 +1,25 @@
-//! The engine and its store, with no door before them; and ledgers that have grown large.
+//! The engine and its store, called without an API, and ledgers made through them.
+//!
+//! Only this file and `grpc.rs` use the library.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::Connection;
 use tokio::sync::oneshot;
 use wallet::config::Settings;
 use wallet::engine::{Clock, Engine, SystemClock};
 use wallet::ledger::{Command, EventId, Outcome, UserId, WalletId};
 use wallet::store::{Location, Reader, Store, Writer};
 
-use super::load::{self, Caller, Sample, Window};
-use super::process;
+use super::database;
+use super::load::{self, Caller};
+use super::sample::{Sample, Window};
 use super::wallets::{Charge, HOT, Ids, OPENING, Share, Wallets};
 
 /// Commands in one transaction of a ledger that is being filled.
 const FILL_BATCH: u64 = 4_096;
-
-/// More than the log ever holds between two checkpoints.
-const LOG_BYTES: u64 = 22_000_000;
 
 /// A ledger on disk, and what it must hold.
 #[derive(Clone)]
@@ -30,7 +29,7 @@ pub struct Template {
 }
 
 impl Template {
-    /// A ledger in which every wallet is opened and nothing else happened.
+    /// A ledger in which every wallet is open and nothing was charged.
     pub async fn create(path: PathBuf) -> Self {
         let template = Self { path, wallets: Arc::new(Wallets::new()) };
         let open = |number: i64| {
@@ -42,7 +41,7 @@ impl Template {
         template
     }
 
-    /// A copy that goes its own way.
+    /// A copy that changes independently of this one.
     pub fn copy(&self, path: PathBuf) -> Self {
         fs::copy(&self.path, &path).expect("a file can be copied");
         Self { path, wallets: Arc::new(Wallets::clone(&self.wallets)) }
@@ -65,35 +64,17 @@ impl Template {
 
     /// Proves that the ledger is right, and removes it.
     pub fn finish(self) {
-        process::verify(&self.path, &self.wallets);
+        database::verify(&self.path, &self.wallets);
         fs::remove_file(self.path).expect("a file can be removed");
     }
 
-    /// Lends out the writer of this ledger, and lets go of the file.
+    /// Opens the ledger, has `work` use its writer, and closes it.
     async fn with_writer<T>(&self, work: impl FnOnce(&mut dyn Writer) -> T) -> T {
         let Store { mut writer, reader } = open(&self.path).await;
         let done = tokio::task::block_in_place(|| work(writer.as_mut()));
         reader.close().await;
         done
     }
-}
-
-/// Grows the write-ahead log of a ledger that is open elsewhere to the size at which it is reused.
-///
-/// A commit to a file that grows takes several times as long as one to a file that does not. All that is compared does so
-/// with a log as it is ever after, and one that no other load has left full of its own pages.
-pub fn grow_log(path: &Path) {
-    let connection = Connection::open(path).expect("it opens");
-    let setting = |name: &str, value: &str| connection.pragma_update(None, name, value).expect("a setting");
-    setting("wal_autocheckpoint", "0");
-    setting("synchronous", "normal");
-    let log = path.with_extension("db-wal");
-    while fs::metadata(&log).map_or(0, |log| log.len()) < LOG_BYTES {
-        for step in [1, -1] {
-            connection.execute("update wallet set sequence = sequence + ?1", [step]).expect("it writes");
-        }
-    }
-    connection.query_row("pragma wal_checkpoint(restart)", [], |_| Ok(())).expect("it checkpoints");
 }
 
 /// The engine over one ledger.
@@ -115,14 +96,14 @@ impl Ledger {
         Self { engine, reader, ended, wallets: Arc::clone(&template.wallets) }
     }
 
-    /// So many callers charge.
+    /// Measures charges by `callers` callers.
     pub async fn charge(&self, callers: usize, ids: Ids, time: Duration) -> Sample {
         let caller = |share| EngineCaller { engine: self.engine.clone(), share };
         let callers = Share::deal(&self.wallets, callers, ids).into_iter().map(caller).collect();
         load::closed(callers, Window::of(time)).await
     }
 
-    /// Ends the engine, which leaves the file whole.
+    /// Ends the engine and closes the file.
     pub async fn stop(self) {
         drop(self.engine);
         self.reader.close().await;
@@ -158,7 +139,7 @@ fn command(charge: &Charge) -> Command {
     Command::charge(user_id.expect("an id"), event_id.expect("an id"), 1).expect("an amount")
 }
 
-/// The balance that a charge left, which must have been done now and not before.
+/// The balance that a charge left. A replay is an error: every charge is new.
 fn balance(outcome: &Outcome) -> i64 {
     let Outcome::Applied(receipt) = outcome else { panic!("{outcome:?}") };
     receipt.entry.balance_after.minor()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// Measures the service on real files and real sockets, everything in rounds within one run.
+/// Measures the service on real files and over real sockets, in several rounds within one run.
 #[derive(Debug, Parser)]
 #[command(name = "service")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
@@ -14,11 +14,11 @@ pub struct Options {
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     pub rows: Vec<String>,
 
-    /// Say which rows there are
+    /// List the rows and measure nothing
     #[arg(long)]
     pub list: bool,
 
-    /// How often everything is measured
+    /// How many times everything is measured
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub rounds: u16,
 
@@ -30,7 +30,7 @@ pub struct Options {
     #[arg(long, default_value_t = 2_000_000, value_name = "N")]
     pub entries: u64,
 
-    /// The large ledger in its full size of 20 million entries
+    /// Give the large ledger its full size of 20 million entries
     #[arg(long, conflicts_with = "entries")]
     pub full: bool,
 
@@ -38,15 +38,15 @@ pub struct Options {
     #[arg(long)]
     pub json: bool,
 
-    /// Draw charts, into this folder; measures more than the table needs
+    /// Draw charts into this folder, which takes more measurements than the table
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "docs/benchmarks")]
     pub charts: Option<PathBuf>,
 
-    /// Where the databases lie: it should be the kind of disk that the service will have
+    /// The folder of the databases; use the kind of disk that the service will have
     #[arg(long, value_name = "DIR", default_value = env!("CARGO_TARGET_TMPDIR"))]
     pub dir: PathBuf,
 
-    /// What cargo says when it wants something measured
+    /// Cargo's own flag, for a run that measures
     #[arg(long, hide = true)]
     bench: bool,
 }

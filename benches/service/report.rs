@@ -1,13 +1,12 @@
 //! What was measured, for people and for programs.
 
-use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::footprint::Footprint;
-use super::harness::Measure;
-use super::load::Sample;
-use super::process::Usage;
-use super::rows::{Row, Series, Spread};
+use super::measure::Measure;
+use super::row::{Row, Series, Spread};
+use super::sample::{Latencies, Sample};
+use super::usage::Usage;
 
 pub struct Report<'a> {
     pub rows: &'a [Row],
@@ -21,8 +20,8 @@ pub struct Report<'a> {
 /// All rounds of one thing.
 pub struct Summary {
     pub rate: Spread,
-    /// Of all rounds together, in milliseconds; `None` if it is not known.
-    pub latency: Option<Histogram<u64>>,
+    /// Of all rounds together; empty if they are not known.
+    latencies: Latencies,
     /// Cores that the service and this load generator kept busy, and bytes written an operation: medians.
     usage: Option<(f64, f64, f64)>,
 }
@@ -30,9 +29,9 @@ pub struct Summary {
 impl Summary {
     pub fn of(samples: &[Sample]) -> Option<Self> {
         let rate = Spread::of(samples.iter().map(Sample::rate))?;
-        let mut latency = Histogram::new(3).expect("three digits are allowed");
+        let mut latencies = Latencies::new();
         for sample in samples {
-            latency.add(&sample.latency).expect("it grows");
+            latencies.add(&sample.latencies);
         }
         let median = |of: fn(&Sample, Usage) -> f64| {
             let used = samples.iter().filter_map(|sample| Some(of(sample, sample.usage?)));
@@ -41,12 +40,12 @@ impl Summary {
         let written = median(|sample, usage| usage.written / sample.operations.max(1.0));
         let cores = median(|_, usage| usage.service).zip(median(|_, usage| usage.load));
         let usage = cores.zip(written).map(|((service, load), written)| (service, load, written));
-        Some(Self { rate, latency: Some(latency).filter(|latency| !latency.is_empty()), usage })
+        Some(Self { rate, latencies, usage })
     }
 
     /// A percentile of the latency, in milliseconds.
     pub fn percentile(&self, percentile: f64) -> Option<f64> {
-        Some(self.latency.as_ref()?.value_at_percentile(percentile) as f64 / 1e3)
+        (!self.latencies.is_empty()).then(|| self.latencies.percentile(percentile))
     }
 }
 
@@ -101,7 +100,7 @@ impl Report<'_> {
             let value = row.spread(self.series);
             json!({
                 "name": row.name, "title": row.title(), "value": value.map(spread), "must": row.must, "aim": row.aim,
-                "less_is_better": row.less, "reached": value.map(|value| row.reached(value.median)),
+                "less_is_better": row.less_is_better, "reached": value.map(|value| row.reached(value.median)),
             })
         });
         let measured = self.summaries().map(|(measure, summary)| {

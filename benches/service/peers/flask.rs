@@ -1,4 +1,4 @@
-//! Flask and sqlite3 under gunicorn: what a wallet begins as.
+//! Flask and sqlite3 under gunicorn: the kind of wallet that this one replaces.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::{free_port, output, wait_until};
+use super::start::{free_port, output, wait_until};
+use crate::database;
 use crate::http::ChargeCaller;
-use crate::load::{self, Sample, Window};
-use crate::process::{self, Process};
+use crate::load;
+use crate::process::Process;
+use crate::sample::{Sample, Window};
 use crate::wallets::{COUNT, Ids, OPENING, Share, Wallets};
 
-/// Where `wallet.py` lies.
+/// The folder of `wallet.py`.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/service/peers");
 const WORKERS: &str = "4";
 
@@ -53,12 +55,12 @@ impl Flask {
 
     pub async fn charge(&self, callers: usize, time: Duration) -> Sample {
         let shares = Share::deal(&self.wallets, callers, Ids::Rising);
-        let callers = ChargeCaller::all(self.addr, shares).await;
+        let callers = ChargeCaller::connect_all(self.addr, shares).await;
         load::closed(callers, Window::of(time)).await
     }
 
     pub fn finish(mut self) {
         self.server.end();
-        process::check_rows(&Connection::open(&self.database).expect("it opens"), &self.wallets);
+        database::check_rows(&Connection::open(&self.database).expect("it opens"), &self.wallets);
     }
 }

@@ -1,4 +1,4 @@
-//! `PostgreSQL` and `pgbench`: the same charge as a transaction of statements, each client with a connection of its own.
+//! `PostgreSQL` and `pgbench`: the same charge as a transaction of statements, one connection for each client.
 
 use std::env;
 use std::fs::{self, File};
@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use tempfile::TempDir;
 
-use super::{free_port, output, wait_until};
-use crate::load::Sample;
+use super::start::{free_port, output, wait_until};
 use crate::process::Process;
+use crate::sample::{Latencies, Sample};
 use crate::wallets::{COUNT, OPENING};
 
 const SCHEMA: &str = include_str!("schema.sql");
@@ -29,12 +28,12 @@ pub struct Postgres {
     transactions: i64,
 }
 
-/// How its programs are called.
+/// How its programs are run.
 struct Tools {
     bin: PathBuf,
     dir: TempDir,
     port: String,
-    /// Its programs refuse to be root's: then they are this user's.
+    /// Whom its programs run as instead of root, which they refuse.
     user: Option<(u32, u32)>,
 }
 
@@ -59,7 +58,7 @@ impl Tools {
         command
     }
 
-    /// A program that speaks to the server.
+    /// A program that connects to the server.
     fn client(&self, program: &str) -> Command {
         let mut command = self.command(program);
         command.args(["-h", "127.0.0.1", "-p", &self.port, "-U", "wallet"]);
@@ -95,7 +94,7 @@ impl Postgres {
         Ok(Self { server, tools, runs: 0, transactions: 0 })
     }
 
-    /// So many clients charge. pgbench takes whole seconds.
+    /// Measures charges by `clients` clients. `pgbench` takes whole seconds.
     pub fn charge(&mut self, clients: usize, time: Duration) -> Sample {
         let seconds = time.as_secs_f64().ceil();
         self.runs += 1;
@@ -108,13 +107,13 @@ impl Postgres {
         assert_eq!(found("number of failed transactions: "), Some("0"), "{said}");
         let transactions = found("number of transactions actually processed: ");
         self.transactions += transactions.and_then(|number| number.parse::<i64>().ok()).expect("a number");
-        // What it says without the time that connecting took.
+        // This rate leaves out the time that connecting took.
         let rate: f64 = found("tps = ").and_then(|rate| rate.parse().ok()).expect("a number");
         let operations = rate * seconds;
-        Sample { operations, seconds, latency: Histogram::new(3).expect("three digits are allowed"), usage: None }
+        Sample { operations, seconds, latencies: Latencies::new(), usage: None }
     }
 
-    /// Ends it, when it holds all that it has answered.
+    /// Proves that it holds every charge that it answered, and ends it.
     pub fn finish(mut self) {
         let charged = "select (select count(*) from entry), (select sum(balance) from wallet)";
         let (entries, balances) = (self.transactions, COUNT * OPENING - self.transactions);
@@ -123,7 +122,7 @@ impl Postgres {
     }
 }
 
-/// The folder of its programs: on the `PATH`, or the newest that a package brought.
+/// The folder of its programs: on the `PATH`, or the newest that a package installed.
 fn find_bin() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let whole = |dir: &PathBuf| ["initdb", "postgres", "psql", "pgbench"].iter().all(|name| dir.join(name).exists());
@@ -135,7 +134,7 @@ fn find_bin() -> Option<PathBuf> {
     packages.map(|package| package.path().join("bin")).filter(whole).max_by_key(version)
 }
 
-/// The user and group ids of somebody who is not root.
+/// The user and group ids of a user other than root.
 fn unprivileged() -> Option<(u32, u32)> {
     let users = fs::read_to_string("/etc/passwd").ok()?;
     let ids = |name: &str| {

@@ -1,0 +1,86 @@
+//! Everything that can be measured, by name.
+
+use std::fmt;
+
+use super::wallets::Ids;
+
+/// One thing to measure. The numbers are callers, each with one command in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Measure {
+    /// Commits of bare SQLite, one after the other.
+    Bare,
+    /// The engine without an API, over a ledger with `entries` entries. For 0, a new ledger is made.
+    Ledger {
+        callers: usize,
+        entries: u64,
+        ids: Ids,
+    },
+    /// The same with one command in a transaction.
+    OneByOne(usize),
+    /// The running program.
+    Service(Load),
+    Postgres(usize),
+    Flask(usize),
+    FlaskWal(usize),
+}
+
+/// What the callers of a running program do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Load {
+    Healthcheck(usize),
+    Rest(usize),
+    /// All charge one wallet.
+    RestHot(usize),
+    /// At half of the rate that as many callers reached in a closed loop before.
+    RestPaced(usize),
+    Reads(usize),
+    /// Reads while as many others charge.
+    ReadsBesideCharges(usize),
+    GrpcHealth(usize),
+    Grpc(usize),
+    /// Commands in flight on one stream.
+    Transact(usize),
+}
+
+impl From<Load> for Measure {
+    fn from(load: Load) -> Self {
+        Self::Service(load)
+    }
+}
+
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Bare => f.write_str("bare SQLite commit"),
+            Self::Ledger { callers, entries, ids } => {
+                write!(f, "ledger only, {callers} in flight")?;
+                if entries > 0 {
+                    write!(f, ", {entries} entries there")?;
+                }
+                f.write_str(if ids == Ids::Random { ", random event ids" } else { "" })
+            }
+            Self::OneByOne(callers) => write!(f, "ledger only, {callers} in flight, one a transaction"),
+            Self::Service(load) => load.fmt(f),
+            Self::Postgres(callers) => write!(f, "PostgreSQL, pgbench, {callers} clients"),
+            Self::Flask(callers) => write!(f, "Flask + sqlite3, {callers} callers"),
+            Self::FlaskWal(callers) => write!(f, "Flask + sqlite3 with WAL, {callers} callers"),
+        }
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Healthcheck(callers) => write!(f, "REST healthcheck, {callers} connections"),
+            Self::Rest(1) => f.write_str("REST charge, one caller"),
+            Self::Rest(callers) => write!(f, "REST charge, {callers} connections"),
+            Self::RestHot(callers) => write!(f, "REST charge, {callers} connections, one hot wallet"),
+            Self::RestPaced(callers) => write!(f, "REST charge, {callers} connections, at half of their top rate"),
+            Self::Reads(callers) => write!(f, "REST read, {callers} connections"),
+            Self::ReadsBesideCharges(callers) => write!(f, "REST read, {callers} connections, while as many charge"),
+            Self::GrpcHealth(callers) => write!(f, "gRPC health check, {callers} in flight"),
+            Self::Grpc(callers) => write!(f, "gRPC charge, {callers} in flight"),
+            Self::Transact(in_flight) => write!(f, "Transact, {in_flight} in flight"),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! A running program that serves one ledger.
+
+use std::io::{BufRead, BufReader};
+use std::iter::StepBy;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::task::{JoinSet, block_in_place};
+
+use super::database;
+use super::http::Connection;
+use super::process::{Process, Program};
+use super::usage::memory_mib;
+use super::wallets::{HOT, OPENING, Wallets};
+
+/// How many connections open and read all wallets.
+const CONNECTIONS: usize = 64;
+
+pub struct Service {
+    program: Program,
+    process: Process,
+    pub http: SocketAddr,
+    pub grpc: SocketAddr,
+    path: PathBuf,
+    pub wallets: Arc<Wallets>,
+    /// From the start of the program until it served.
+    pub start_up: Duration,
+    /// Its memory before the first request.
+    pub idle_mib: f64,
+}
+
+impl Service {
+    /// Starts the program on any free ports, and returns when it serves.
+    pub fn start(program: Program, path: &Path, wallets: &Arc<Wallets>) -> Self {
+        let started = Instant::now();
+        let child = program
+            .command("serve", path)
+            .args(["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--log-format", "json"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut process = Process(child);
+        let stderr = process.0.stderr.take().expect("its standard error");
+        let mut logs = BufReader::new(stderr).lines().map_while(Result::ok);
+        let (http, grpc) = logs.find_map(|line| addresses(&line)).expect("it says where it serves");
+        let start_up = started.elapsed();
+        // The pipe must be read on, or the program would block when it is full. Warnings are worth printing.
+        let warnings = logs.filter(|line| !line.contains(r#""level":"INFO""#));
+        thread::spawn(move || warnings.for_each(|line| eprintln!("{line}")));
+        let idle_mib = memory_mib(process.0.id(), "VmRSS:");
+        Self { program, process, http, grpc, path: path.to_owned(), wallets: Arc::clone(wallets), start_up, idle_mib }
+    }
+
+    /// Starts the program on a new database, and opens every wallet through its REST API. The program makes its own
+    /// tables, so an older build can be measured too.
+    pub async fn start_new(program: Program, path: &Path) -> Self {
+        let service = Self::start(program, path, &Arc::new(Wallets::new()));
+        let open = |mut connection: Connection, users: Users| async move {
+            for user in users {
+                assert_eq!(connection.open_wallet(user, OPENING).await, OPENING, "user {user}");
+            }
+        };
+        for_all_users(service.http, open).await;
+        database::grow_log(path);
+        service
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+
+    /// Ends the program and proves that its ledger holds what it answered. Returns how long `wallet verify` took.
+    ///
+    /// Every balance is read through the program's own REST API, and its own `verify` checks the ledger. The tables are
+    /// compared too if the program is the present build, whose tables are known here.
+    pub async fn finish(mut self) -> Duration {
+        let wallets = Arc::clone(&self.wallets);
+        let check = move |mut connection: Connection, users: Users| {
+            let wallets = Arc::clone(&wallets);
+            async move {
+                for user in users {
+                    assert_eq!(connection.balance(user).await, wallets.balance(user), "the balance of user {user}");
+                }
+            }
+        };
+        for_all_users(self.http, check).await;
+        block_in_place(|| {
+            self.process.end();
+            match self.program {
+                Program::Present => database::verify(&self.path, &self.wallets),
+            }
+        })
+    }
+}
+
+/// Where the program serves, if this line of its log says so.
+fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    let addr = |name: &str| line[name].as_str().and_then(|addr| addr.parse().ok());
+    addr("http").zip(addr("grpc"))
+}
+
+/// Every `CONNECTIONS`th user.
+type Users = StepBy<RangeInclusive<i64>>;
+
+/// Does `work` for all users, divided among several connections.
+async fn for_all_users<W, F>(addr: SocketAddr, work: W)
+where
+    W: Fn(Connection, Users) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut running = JoinSet::new();
+    for (first, connection) in (0..).zip(Connection::open_all(addr, CONNECTIONS).await) {
+        running.spawn(work(connection, (first..=HOT).step_by(CONNECTIONS)));
+    }
+    running.join_all().await;
+}
