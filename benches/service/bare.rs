@@ -66,8 +66,8 @@ impl Bare {
         tx.commit()
     }
 
-    /// Proves that every commit is there, and removes the ledger. Its hash chain cannot be verified, because nothing was
-    /// hashed.
+    /// Proves that every commit is there, and removes the ledger. Its hash chain cannot be verified, because nothing
+    /// was hashed.
     pub fn finish(self) {
         database::check_rows(&self.connection, &self.template.wallets);
         drop(self.connection);

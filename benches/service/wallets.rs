@@ -25,8 +25,8 @@ pub enum Ids {
     Spaced,
     /// Upwards, after all spaced and random events.
     Rising,
-    /// In no order, among the events of a filled ledger (or among a million numbers, if it was not filled). Each event is
-    /// on another page of the index, as it is when an engine draws its ids at random.
+    /// In no order, among the events of a filled ledger (or among a million numbers, if it was not filled). Each event
+    /// is on another page of the index, as it is when an engine draws its ids at random.
     Random,
 }
 
@@ -63,8 +63,8 @@ impl Wallets {
         self.cell(user).load(Relaxed)
     }
 
-    /// The balances of `user` that a read may return if the balance was `before` when the read began. One or two charges
-    /// may be in flight.
+    /// The balances of `user` that a read may return if the balance was `before` when the read began. One or two
+    /// charges may be in flight.
     pub fn readable(&self, user: i64, before: i64) -> Range<i64> {
         self.balance(user)..before + 2
     }
