@@ -20,14 +20,15 @@ impl Footprint {
         self.0.push((name.into(), value));
     }
 
-    /// The memory and the disk writes of a service after all loads.
-    pub fn add_service(&mut self, service: &Service) {
+    /// The memory and the disk writes of a service after all loads. `program` goes before each name.
+    pub fn add_service(&mut self, program: &str, service: &Service) {
         let pid = service.pid();
-        self.add("resident memory idle (MiB; must stay under 64)", service.idle_mib);
+        let name = |what: &str| format!("{program}{what}");
+        self.add(name("resident memory idle (MiB; must stay under 64)"), service.idle_mib);
         let peak = "resident memory under load, at the most (MiB; must stay under 256)";
-        self.add(peak, memory_mib(pid, "VmHWM:"));
+        self.add(name(peak), memory_mib(pid, "VmHWM:"));
         let written = Usage::of(pid).written / service.wallets.entries() as f64;
-        self.add("bytes written an entry, all loads together", written);
+        self.add(name("bytes written an entry, all loads together"), written);
     }
 
     /// Starts the service over a large ledger, charges it, and verifies it.

@@ -26,12 +26,13 @@ pub struct Harness {
     filled: BTreeMap<u64, Template>,
     bare: Option<Bare>,
     pub service: Option<Service>,
+    pub old_service: Option<Service>,
     pub peers: Peers,
 }
 
 impl Harness {
-    /// Makes the ledgers, and starts the services and the peers that `measures` need.
-    pub async fn start(dir: TempDir, time: Duration, measures: &[Measure]) -> Self {
+    /// Makes the ledgers, and starts the services and the peers that `measures` need. `baseline` is the older program.
+    pub async fn start(dir: TempDir, time: Duration, measures: &[Measure], baseline: Option<PathBuf>) -> Self {
         let empty = Template::create(dir.path().join("empty.db")).await;
         let mut sizes: Vec<u64> = measures.iter().filter_map(filled).collect();
         sizes.sort_unstable();
@@ -49,8 +50,12 @@ impl Harness {
         if measures.iter().any(|measure| matches!(measure, Measure::Service(_))) {
             service = Some(Service::start_new(Program::Present, &dir.path().join("service.db")).await);
         }
+        let mut old_service = None;
+        if let Some(program) = baseline {
+            old_service = Some(Service::start_new(Program::Old(program), &dir.path().join("old-service.db")).await);
+        }
         let peers = block_in_place(|| Peers::start(dir.path(), measures));
-        Self { dir, time, empty, filled, bare: None, service, peers }
+        Self { dir, time, empty, filled, bare: None, service, old_service, peers }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -69,6 +74,7 @@ impl Harness {
             Measure::Ledger { callers, entries, ids } => Some(self.charge(callers, entries, ids, None).await),
             Measure::OneByOne(callers) => Some(self.charge(callers, 0, Ids::Rising, Some(1)).await),
             Measure::Service(load) => self.drive(self.service.as_ref(), load, top_rate).await,
+            Measure::OldService(load) => self.drive(self.old_service.as_ref(), load, top_rate).await,
             Measure::Postgres(clients) => self.peers.postgres(clients, time),
             Measure::Flask(callers) => self.peers.flask(callers, time).await,
             Measure::FlaskWal(callers) => self.peers.flask_wal(callers, time).await,
@@ -95,13 +101,13 @@ impl Harness {
 
     /// Ends everything and proves that every ledger is right. The largest ledger is kept, and returned.
     pub async fn finish(self) -> (TempDir, Option<(u64, Template)>) {
-        let Self { dir, mut filled, bare, service, peers, .. } = self;
+        let Self { dir, mut filled, bare, service, old_service, peers, .. } = self;
         let largest = filled.pop_last();
         block_in_place(|| {
             filled.into_values().for_each(Template::finish);
             bare.into_iter().for_each(Bare::finish);
         });
-        if let Some(service) = service {
+        for service in [service, old_service].into_iter().flatten() {
             service.finish().await;
         }
         block_in_place(|| peers.finish());

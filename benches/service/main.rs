@@ -47,6 +47,7 @@ use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::options::Options;
+use self::process::Program;
 use self::row::Row;
 
 fn main() -> ExitCode {
@@ -61,6 +62,9 @@ fn main() -> ExitCode {
             println!("{:20}{}", row.name, row.title());
         }
         return ExitCode::SUCCESS;
+    }
+    if let Some(Err(error)) = options.baseline.clone().map(|path| Program::Old(path).describe()) {
+        exit(format!("--baseline: {error}"));
     }
     // The number of threads in the environment is meant for the service.
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -80,7 +84,7 @@ fn main() -> ExitCode {
 
 /// The rows that were asked for.
 fn chosen(options: &Options) -> Vec<Row> {
-    let all = rows::all(options.large());
+    let all = if options.baseline.is_some() { rows::baseline() } else { rows::all(options.large()) };
     for name in &options.rows {
         if !all.iter().any(|row| row.name == *name) {
             exit(format!("there is no row {name}: --list says which there are"));

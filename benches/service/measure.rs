@@ -19,6 +19,8 @@ pub enum Measure {
     OneByOne(usize),
     /// The running program.
     Service(Load),
+    /// The older program that `--baseline` names.
+    OldService(Load),
     Postgres(usize),
     Flask(usize),
     FlaskWal(usize),
@@ -61,6 +63,7 @@ impl fmt::Display for Measure {
             }
             Self::OneByOne(callers) => write!(f, "ledger only, {callers} in flight, one a transaction"),
             Self::Service(load) => load.fmt(f),
+            Self::OldService(load) => write!(f, "{load}, old program"),
             Self::Postgres(callers) => write!(f, "PostgreSQL, pgbench, {callers} clients"),
             Self::Flask(callers) => write!(f, "Flask + sqlite3, {callers} callers"),
             Self::FlaskWal(callers) => write!(f, "Flask + sqlite3 with WAL, {callers} callers"),

@@ -1,6 +1,6 @@
 //! The program, this build of it or an older one, and processes that end with the benchmark.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -31,12 +31,15 @@ impl Drop for Process {
 pub enum Program {
     /// The one that this benchmark was compiled with.
     Present,
+    /// An older one, whose database and library may differ.
+    Old(PathBuf),
 }
 
 impl Program {
     pub fn path(&self) -> &Path {
         match self {
             Self::Present => Path::new(env!("CARGO_BIN_EXE_wallet")),
+            Self::Old(path) => path,
         }
     }
 
@@ -57,5 +60,16 @@ impl Program {
         let took = started.elapsed();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         took
+    }
+
+    /// Its path, with the version that it prints.
+    pub fn describe(&self) -> Result<String, String> {
+        let path = self.path().display();
+        let output = Command::new(self.path()).arg("--version").output().map_err(|error| format!("{path}: {error}"))?;
+        let version = String::from_utf8_lossy(&output.stdout);
+        match version.trim() {
+            version if output.status.success() && version.starts_with("wallet ") => Ok(format!("{path} ({version})")),
+            version => Err(format!("{path} is not a wallet: --version prints {version:?}")),
+        }
     }
 }

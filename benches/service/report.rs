@@ -9,6 +9,8 @@ use super::sample::{Latencies, Sample};
 use super::usage::Usage;
 
 pub struct Report<'a> {
+    /// The programs that are compared, by name; empty if only the present one is measured.
+    pub programs: &'a [(&'static str, String)],
     pub rows: &'a [Row],
     /// In the order in which it was measured.
     pub plan: &'a [Measure],
@@ -55,6 +57,9 @@ impl Report<'_> {
     }
 
     pub fn print(&self) {
+        for (name, program) in self.programs {
+            println!("{name}: {program}\n");
+        }
         println!("| row | what | median | least | most | must | aim | reached |");
         println!("|---|---|---|---|---|---|---|---|");
         for row in self.rows {
@@ -117,8 +122,10 @@ impl Report<'_> {
         });
         let footprint: serde_json::Map<_, _> =
             self.footprint.0.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        let programs: serde_json::Map<_, _> =
+            self.programs.iter().map(|(name, program)| ((*name).to_owned(), json!(program))).collect();
         json!({
-            "cores": std::thread::available_parallelism().map_or(0, usize::from),
+            "programs": programs, "cores": std::thread::available_parallelism().map_or(0, usize::from),
             "rows": rows.collect::<Vec<_>>(), "measured": measured.collect::<Vec<_>>(),
             "footprint": footprint, "skipped": self.skipped,
         })

@@ -106,7 +106,11 @@ impl Row {
             Some(against) if against.measure() == self.what.measure() => {
                 format!("{} / its {}", title(self.what), against.suffix().trim_start_matches(", "))
             }
-            Some(against) => format!("{} / {}", title(self.what), title(against)),
+            Some(against) => match (self.what.measure(), against.measure()) {
+                (Measure::Service(_), Measure::OldService(_)) => format!("{}, new / old", title(self.what)),
+                (Measure::OldService(_), Measure::Service(_)) => format!("{}, old / new", title(against)),
+                _ => format!("{} / {}", title(self.what), title(against)),
+            },
             None => format!("{} (ms)", title(self.what)),
         }
     }

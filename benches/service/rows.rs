@@ -7,13 +7,13 @@ use super::wallets::Ids;
 /// `TigerBeetle` by the number of transfers in flight: thousand transfers a second, and p99 in milliseconds.
 ///
 /// The figures are of `TigerBeetle` 0.17.9, one replica, one shared client, built from source, on the same machine, and
-/// are the median of three runs at a quiet time. The client joined single transfers into batches, as `Transact` does. In
-/// another hour of the same day the rates were up to 40 % lower, so they are compared as multiples of `BARE`.
+/// are the median of three runs at a quiet time. The client joined single transfers into batches, as `Transact` does.
+/// In another hour of the same day the rates were up to 40 % lower, so they are compared as multiples of `BARE`.
 const TIGERBEETLE: [(usize, f64, f64); 5] =
     [(1, 2.6, 0.9), (16, 19.0, 3.1), (64, 54.0, 7.3), (256, 114.0, 26.0), (1024, 241.0, 29.0)];
 
-/// Thousand commits a second of bare SQLite, one after the other: a program in C with `synchronous=FULL`, measured in the
-/// same session as `TIGERBEETLE`.
+/// Thousand commits a second of bare SQLite, one after the other, on the same machine: a program in C with
+/// `synchronous=FULL`.
 const BARE: f64 = 6.6;
 
 /// Every row, with a large ledger of `large` entries.
@@ -52,6 +52,25 @@ pub fn all(large: u64) -> Vec<Row> {
         Row::rate("flask-wal", Rest(64), FlaskWal(64)),
     ]);
     rows
+}
+
+/// What every row of `baseline` must reach. It is below 1 by what one run cannot tell from noise.
+const BASELINE_MUST: f64 = 0.97;
+
+/// The rows of `--baseline`: the present program against an older one, which runs beside it. A rate is new ÷ old and
+/// the latency is old ÷ new, so above 1 the present program is the better one.
+pub fn baseline() -> Vec<Row> {
+    let rate = |name, load| Row::rate(name, Measure::Service(load), Measure::OldService(load)).must(BASELINE_MUST);
+    let (new, old) = (Measure::Service(Load::Rest(1)), Measure::OldService(Load::Rest(1)));
+    vec![
+        rate("transact-64", Load::Transact(64)),
+        rate("transact-256", Load::Transact(256)),
+        rate("transact-1024", Load::Transact(1024)),
+        rate("rest-64", Load::Rest(64)),
+        rate("grpc", Load::Grpc(256)),
+        Row::ratio("rest-1", Figure::P50(old), Figure::P50(new)).must(BASELINE_MUST),
+        rate("reads", Load::Reads(64)),
+    ]
 }
 
 /// What each round measures, in order: everything that these rows and `more` need, each thing once.

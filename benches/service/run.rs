@@ -1,5 +1,6 @@
 //! One run: every round measures everything, and the report follows.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -10,6 +11,7 @@ use super::footprint::Footprint;
 use super::harness::Harness;
 use super::measure::Measure;
 use super::options::Options;
+use super::process::Program;
 use super::report::Report;
 use super::row::{Row, Series};
 use super::rows;
@@ -20,14 +22,18 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Measures what `rows` need, and prints the report.
 pub async fn run(options: &Options, rows: &[Row]) {
+    let programs = options.baseline.as_deref().map(programs).unwrap_or_default();
     let charted = if options.charts.is_some() { charts::measures(options.large()) } else { Vec::new() };
     let plan = rows::plan(rows, charted);
     let dir = TempDir::new_in(&options.dir).expect("a temporary folder");
-    let mut harness = Harness::start(dir, options.time(), &plan).await;
+    let mut harness = Harness::start(dir, options.time(), &plan, options.baseline.clone()).await;
     let series = measure_rounds(options, &plan, &mut harness).await;
     let mut footprint = Footprint::default();
     if let Some(service) = &harness.service {
-        footprint.add_service(service);
+        footprint.add_service("", service);
+    }
+    if let Some(service) = &harness.old_service {
+        footprint.add_service("old program: ", service);
     }
     let skipped = harness.peers.skipped.clone();
     eprintln!("verifying every ledger");
@@ -39,7 +45,7 @@ pub async fn run(options: &Options, rows: &[Row]) {
         charts::draw(dir, &series, options.large()).expect("the charts can be written");
     }
     let (footprint, skipped) = (&footprint, &skipped);
-    let report = Report { rows, plan: &plan, series: &series, footprint, skipped };
+    let report = Report { programs: &programs, rows, plan: &plan, series: &series, footprint, skipped };
     if options.json {
         println!("{:#}", report.json());
     } else {
@@ -47,10 +53,25 @@ pub async fn run(options: &Options, rows: &[Row]) {
     }
 }
 
+/// The two programs that are compared, by name.
+fn programs(baseline: &Path) -> Vec<(&'static str, String)> {
+    let programs = [("new", Program::Present), ("old", Program::Old(baseline.to_owned()))];
+    let described = programs.map(|(name, program)| (name, program.describe().expect("it runs")));
+    for (name, program) in &described {
+        eprintln!("{name}: {program}");
+    }
+    described.into()
+}
+
 async fn measure_rounds(options: &Options, plan: &[Measure], harness: &mut Harness) -> Series {
     let mut series = Series::new();
     for round in 1..=options.rounds {
-        for (number, measure) in plan.iter().copied().enumerate() {
+        let mut order = plan.to_vec();
+        // Two programs take turns in being first, so that neither always gets the better half of a disturbance.
+        if options.baseline.is_some() && round % 2 == 0 {
+            order.reverse();
+        }
+        for (number, measure) in order.into_iter().enumerate() {
             eprintln!("round {round} of {}, {} of {}: {measure}", options.rounds, number + 1, plan.len());
             let measured = timeout(options.time() + PATIENCE, harness.measure(measure, top_rate(&series, measure)));
             if let Some(sample) = measured.await.expect("it does not hang") {

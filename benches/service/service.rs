@@ -93,6 +93,7 @@ impl Service {
             self.process.end();
             match self.program {
                 Program::Present => database::verify(&self.path, &self.wallets),
+                Program::Old(_) => self.program.verify(&self.path),
             }
         })
     }
