@@ -1,9 +1,13 @@
-//! The proof that a ledger is what its commands made it: every entry, balance, sequence and hash, once more.
+//! Verifies a ledger: recomputes every balance, sequence and hash.
 
 use std::collections::HashMap;
 use std::fmt;
 
-use super::{Amount, Balance, Checkpoint, Commit, Entry, Finding, Kind, Timestamp, UserId, WalletState};
+use foldhash::fast::RandomState;
+
+use super::{
+    Amount, Balance, Checkpoint, Commit, CommitHash, Currency, Entry, Finding, Kind, Timestamp, UserId, WalletState,
+};
 
 /// Walks a whole ledger in order and recomputes it.
 ///
@@ -15,10 +19,11 @@ use super::{Amount, Balance, Checkpoint, Commit, Entry, Finding, Kind, Timestamp
 pub struct Audit {
     head: Commit,
     pending: Vec<Entry>,
-    /// Where each wallet should stand, and when it was opened. A wallet that was checked is taken out.
-    wallets: HashMap<UserId, (WalletState, Timestamp)>,
+    /// The state that each wallet should have, and when it was opened. A wallet that was checked is taken out.
+    wallets: HashMap<UserId, (WalletState, Timestamp), RandomState>,
     wallets_right: u64,
-    /// What the walk must come by, if an earlier checkpoint is known.
+    currency: Currency,
+    /// An earlier checkpoint that the ledger must still agree with, if one is known.
     checkpoint: Option<Checkpoint>,
 }
 
@@ -33,28 +38,30 @@ pub struct AuditReport {
 
 impl fmt::Display for AuditReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { head: Commit { commit_id, last_entry_id, hash, .. }, wallets } = self;
+        let Self { head, wallets } = self;
+        let Commit { commit_id, last_entry_id, .. } = head;
         writeln!(
             f,
             "ok: {wallets} wallets, {last_entry_id} entries, {commit_id} commits; every balance and hash is right"
         )?;
-        write!(f, "checkpoint: commit {commit_id}, entry {last_entry_id}, hash {hash}")
+        write!(f, "checkpoint: {}", Checkpoint::from(*head))
     }
 }
 
 impl Audit {
-    /// An audit that has seen nothing yet, and will hold the ledger to an earlier `checkpoint`, if one is known.
+    /// An audit of a ledger in this currency that has checked nothing yet. If an earlier `checkpoint` is known, the
+    /// ledger must still agree with it.
     #[must_use]
-    pub fn new(checkpoint: Option<Checkpoint>) -> Self {
-        let (pending, wallets) = (Vec::new(), HashMap::new());
-        Self { head: Commit::GENESIS, pending, wallets, wallets_right: 0, checkpoint }
+    pub fn new(currency: Currency, checkpoint: Option<Checkpoint>) -> Self {
+        let (head, pending, wallets) = (Commit::genesis(currency), Vec::new(), HashMap::default());
+        Self { head, pending, wallets, wallets_right: 0, currency, checkpoint }
     }
 
-    /// Checks the next entry. For a rollback, `charge` is the stored charge of the same user and event, if any.
+    /// Checks the next entry. For a rollback, `undone` is the stored charge or win of the same user and event, if any.
     ///
     /// # Errors
     /// The first [`Finding`].
-    pub fn entry(&mut self, entry: &Entry, charge: Option<&Entry>) -> Result<(), Finding> {
+    pub fn entry(&mut self, entry: &Entry, undone: Option<&Entry>) -> Result<(), Finding> {
         let Entry { entry_id, user_id, .. } = *entry;
         let last = self.pending.last();
         let expected = last.map_or(self.head.last_entry_id, |last| last.entry_id).next();
@@ -82,13 +89,13 @@ impl Audit {
         if kind.apply(before, amount) != Some(balance) {
             return Err(Finding::Balance { entry_id, user_id, kind, before, amount, found: balance });
         }
-        if kind == Kind::Rollback && !gives_back(entry, charge) {
+        if kind.undoes().is_some() && !undoes_exactly(entry, undone) {
             return Err(Finding::Rollback { entry_id, user_id });
         }
         let state = WalletState { balance, sequence: entry.sequence, last_entry_id: entry_id };
         let opened_at = known.map_or(entry.created_at, |(_, opened_at)| opened_at);
         self.wallets.insert(user_id, (state, opened_at));
-        self.pending.push(*entry);
+        self.pending.push(entry.clone());
         Ok(())
     }
 
@@ -109,9 +116,9 @@ impl Audit {
         if commit.created_at != last.created_at {
             return Err(Finding::CommitTime { commit_id });
         }
-        let expected = self.head.hash.chain(&self.pending);
+        let expected = self.head.hash.chain(commit.form, &self.pending);
         if commit.hash != expected {
-            return Err(Finding::CommitHash { commit_id, expected, found: commit.hash });
+            return Err(self.hash_finding(commit, expected));
         }
         if let Some(checkpoint) = self.checkpoint.filter(|checkpoint| checkpoint.commit_id == commit_id) {
             checkpoint.check(commit.hash)?;
@@ -119,6 +126,17 @@ impl Audit {
         self.pending.clear();
         self.head = *commit;
         Ok(())
+    }
+
+    /// What is wrong with a commit whose hash is not `expected`. Of the first commit, tries every currency, to name the
+    /// one that the ledger was made in.
+    fn hash_finding(&self, commit: &Commit, expected: CommitHash) -> Finding {
+        let Commit { commit_id, form, hash: found, .. } = *commit;
+        let hashed_for = |currency: &Currency| CommitHash::genesis(*currency).chain(form, &self.pending) == found;
+        match Currency::all().filter(|_| commit_id == 1).find(hashed_for) {
+            Some(recorded) => Finding::Currency { stored: self.currency, recorded },
+            None => Finding::CommitHash { commit_id, expected, found },
+        }
     }
 
     /// Checks a wallet as it is stored, and when its user was made, after all entries.
@@ -129,7 +147,7 @@ impl Audit {
         let known = self.wallets.remove(&user_id);
         let (expected, opened_at) = known.ok_or(Finding::WalletWithoutEntries { user_id })?;
         if expected != found {
-            return Err(Finding::WalletState { user_id, expected, found });
+            return Err(Finding::WalletState { user_id, currency: self.currency, expected, found });
         }
         if opened_at != created_at {
             return Err(Finding::UserTime { user_id });
@@ -141,7 +159,7 @@ impl Audit {
     /// Ends the walk.
     ///
     /// # Errors
-    /// [`Finding::Uncommitted`], [`Finding::WalletMissing`], [`Finding::Checkpoint`].
+    /// [`Finding::Uncommitted`], [`Finding::WalletMissing`], [`Finding::CheckpointMissing`].
     pub fn finish(self) -> Result<AuditReport, Finding> {
         if let Some(entry) = self.pending.first() {
             return Err(Finding::Uncommitted { entry_id: entry.entry_id });
@@ -150,51 +168,78 @@ impl Audit {
             return Err(Finding::WalletMissing { user_id });
         }
         match self.checkpoint {
-            Some(checkpoint) if checkpoint.commit_id > self.head.commit_id => Err(checkpoint.missing()),
-            _ => Ok(AuditReport { head: self.head, wallets: self.wallets_right }),
+            Some(Checkpoint { commit_id, .. }) if commit_id > self.head.commit_id => {
+                return Err(Finding::CheckpointMissing { head: self.head.commit_id, checkpoint: commit_id });
+            }
+            // The empty ledger has no commit that the walk would have compared.
+            Some(checkpoint) if checkpoint.commit_id == 0 => checkpoint.check(CommitHash::genesis(self.currency))?,
+            _ => (),
         }
+        Ok(AuditReport { head: self.head, wallets: self.wallets_right })
     }
 }
 
-/// Whether a rollback undoes exactly its charge: one that came before, or none at all, ever.
-fn gives_back(rollback: &Entry, charge: Option<&Entry>) -> bool {
-    charge.map_or(rollback.amount == Amount::ZERO, |charge| {
-        charge.entry_id < rollback.entry_id && charge.amount == rollback.amount
+/// Whether a rollback undoes exactly what it names: an entry that came before, or an event that never had one.
+fn undoes_exactly(rollback: &Entry, undone: Option<&Entry>) -> bool {
+    undone.map_or(rollback.amount == Amount::ZERO, |undone| {
+        undone.entry_id < rollback.entry_id && undone.amount == rollback.amount
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Book, Changes, Command, CommitHash, EventId, WalletId};
+    use super::super::{Batch, Changes, Command, EventId, Fetched, Head, WalletId};
     use super::*;
 
     fn user() -> UserId {
         UserId::new(1).unwrap()
     }
 
-    /// A ledger of one commit: opened with 1000, charge of 100, rolled back, charge of 5.
-    fn ledger() -> Changes {
-        let event = |number| EventId::new(number).unwrap();
-        let mut book = Book::new(Commit::GENESIS, Timestamp::from_microseconds(3));
-        book.lay_in_wallet(user(), None);
-        book.decide(&Command::open(user(), WalletId::from_bytes([1; 16]), 1_000).unwrap());
-        book.decide(&Command::charge(user(), event(1), 100).unwrap());
-        book.decide(&Command::rollback(user(), event(1)));
-        book.decide(&Command::charge(user(), event(2), 5).unwrap());
-        book.changes()
+    fn eur() -> Currency {
+        "EUR".parse().unwrap()
     }
 
-    fn audit(changes: &Changes) -> Result<AuditReport, Finding> {
-        let mut audit = Audit::new(None);
+    /// A ledger of one commit: opened with 1000, a charge of 100, its rollback, a charge of 5, a win of 7, its
+    /// rollback.
+    fn ledger() -> Changes {
+        let event = |number| EventId::new(number).unwrap();
+        let head = Head { commit: Commit::genesis(eur()), last_event_id: None };
+        let fetched = Fetched { wallets: vec![(user(), None)], ..Fetched::default() };
+        let mut batch = Batch::new(head, Timestamp::from_microseconds(3), fetched);
+        batch.decide(&Command::open(user(), WalletId::from_bytes([1; 16]), 1_000).unwrap());
+        batch.decide(&Command::charge(user(), event(1), 100).unwrap());
+        batch.decide(&Command::rollback(user(), event(1)));
+        batch.decide(&Command::charge(user(), event(2), 5).unwrap());
+        batch.decide(&Command::win(user(), event(1), 7).unwrap());
+        batch.decide(&Command::rollback_win(user(), event(1)));
+        batch.changes()
+    }
+
+    fn walk(audit: &mut Audit, changes: &Changes) -> Result<(), Finding> {
         for entry in &changes.entries {
-            let charge = changes.entries.iter().find(|e| e.kind == Kind::Charge && e.event_id == entry.event_id);
-            audit.entry(entry, charge)?;
+            let undone = entry.kind.undoes().and_then(|kind| {
+                changes.entries.iter().find(|other| other.kind == kind && other.event_id == entry.event_id)
+            });
+            audit.entry(entry, undone)?;
         }
-        audit.commit(&changes.commit.unwrap())?;
+        audit.commit(&changes.commit.unwrap())
+    }
+
+    fn audit_with(
+        changes: &Changes,
+        currency: Currency,
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<AuditReport, Finding> {
+        let mut audit = Audit::new(currency, checkpoint);
+        walk(&mut audit, changes)?;
         for (user_id, _, state) in &changes.opened {
             audit.wallet(*user_id, *state, Timestamp::from_microseconds(3))?;
         }
         audit.finish()
+    }
+
+    fn audit(changes: &Changes) -> Result<AuditReport, Finding> {
+        audit_with(changes, eur(), None)
     }
 
     /// What the audit finds after `alter` was at the ledger.
@@ -210,21 +255,22 @@ mod tests {
         assert_eq!(report.wallets, 1);
         assert_eq!(report.head, ledger().commit.unwrap());
         let text = report.to_string();
-        let told = ["ok: 1 wallets, 4 entries, 1 commits;", "commit 1, entry 4,", &report.head.hash.to_string()];
-        assert!(told.into_iter().all(|told| text.contains(told)), "{text}");
+        assert!(text.starts_with("ok: 1 wallets, 6 entries, 1 commits;"), "{text}");
+        assert!(text.ends_with(&format!("\ncheckpoint: 1:{}", report.head.hash)), "{text}");
     }
 
     #[test]
-    fn a_rollback_gives_back_all_of_a_charge_that_came_before_it() {
-        let [_, charge, rollback, _] = ledger().entries[..] else { panic!("four entries") };
-        assert!(gives_back(&rollback, Some(&charge)));
-        let less = Entry { amount: Amount::from_minor(99).unwrap(), ..charge };
-        assert!(!gives_back(&rollback, Some(&less)));
+    fn a_rollback_undoes_all_of_what_came_before_it() {
+        let entries = ledger().entries;
+        let (charge, rollback) = (entries[1].clone(), entries[2].clone());
+        assert!(undoes_exactly(&rollback, Some(&charge)));
+        let less = Entry { amount: Amount::from_minor(99).unwrap(), ..charge.clone() };
+        assert!(!undoes_exactly(&rollback, Some(&less)));
         for entry_id in [rollback.entry_id, rollback.entry_id.next()] {
-            assert!(!gives_back(&rollback, Some(&Entry { entry_id, ..charge })), "{entry_id}");
+            assert!(!undoes_exactly(&rollback, Some(&Entry { entry_id, ..charge.clone() })), "{entry_id}");
         }
-        assert!(!gives_back(&rollback, None));
-        assert!(gives_back(&Entry { amount: Amount::ZERO, ..rollback }, None), "what bars an unknown charge");
+        assert!(!undoes_exactly(&rollback, None));
+        assert!(undoes_exactly(&Entry { amount: Amount::ZERO, ..rollback }, None), "what bars an unknown charge");
     }
 
     #[test]
@@ -241,12 +287,21 @@ mod tests {
         let late = Timestamp::from_microseconds(9);
         assert!(matches!(found(|l| l.entries[0].created_at = late), Finding::Time { .. }));
         let early = Timestamp::from_microseconds(4);
-        assert!(matches!(found(|l| l.entries[3].created_at = early), Finding::CommitTime { commit_id: 1 }));
+        assert!(matches!(found(|l| l.entries[5].created_at = early), Finding::CommitTime { commit_id: 1 }));
         let time = |l: &mut Changes| l.commit.as_mut().unwrap().created_at = late;
         assert!(matches!(found(time), Finding::CommitTime { commit_id: 1 }));
         let other = EventId::new(77).unwrap();
         assert!(matches!(found(|l| l.entries[1].event_id = other), Finding::Rollback { .. }));
+        assert!(matches!(found(|l| l.entries[4].event_id = other), Finding::Rollback { .. }));
         assert!(matches!(found(|l| l.entries[3].event_id = other), Finding::CommitHash { .. }));
+        let round = |l: &mut Changes| l.entries[3].annotations.round_id = super::super::RoundId::new(1);
+        assert!(matches!(found(round), Finding::CommitHash { .. }));
+        let note = |l: &mut Changes| l.entries[3].annotations.note = super::super::Note::new("x");
+        assert!(matches!(found(note), Finding::CommitHash { .. }));
+        let wallet_id = |l: &mut Changes| l.entries[0].wallet_id = Some(WalletId::from_bytes([2; 16]));
+        assert!(matches!(found(wallet_id), Finding::CommitHash { .. }));
+        let caller = |l: &mut Changes| l.entries[3].annotations.caller = super::super::Caller::new("x");
+        assert!(matches!(found(caller), Finding::CommitHash { .. }));
         assert!(matches!(found(|l| l.opened[0].2.balance = zero), Finding::WalletState { .. }));
         assert!(matches!(found(|l| l.opened.clear()), Finding::WalletMissing { .. }));
         let commit = |l: &mut Changes, id| l.commit.as_mut().unwrap().commit_id = id;
@@ -257,7 +312,7 @@ mod tests {
     fn a_wallet_without_entries_or_with_another_time_is_found() {
         let changes = ledger();
         let (user_id, _, state) = changes.opened[0];
-        let mut audit = Audit::new(None);
+        let mut audit = Audit::new(eur(), None);
         let nobody = UserId::new(2).unwrap();
         let found = audit.wallet(nobody, state, Timestamp::default());
         assert_eq!(found, Err(Finding::WalletWithoutEntries { user_id: nobody }));
@@ -271,28 +326,29 @@ mod tests {
     #[test]
     fn an_earlier_checkpoint_must_be_met() {
         let head = ledger().commit.unwrap();
-        let audit_against = |commit_id, hash| {
-            let changes = ledger();
-            let mut audit = Audit::new(Some(Checkpoint { commit_id, hash }));
-            changes.entries.iter().try_for_each(|entry| {
-                let charge = changes.entries.iter().find(|e| e.kind == Kind::Charge && e.event_id == entry.event_id);
-                audit.entry(entry, charge)
-            })?;
-            audit.commit(&head)?;
-            let (user_id, _, state) = changes.opened[0];
-            audit.wallet(user_id, state, Timestamp::from_microseconds(3))?;
-            audit.finish()
-        };
+        let audit_against = |commit_id, hash| audit_with(&ledger(), eur(), Some(Checkpoint { commit_id, hash }));
+        let genesis = CommitHash::genesis(eur());
         assert!(audit_against(1, head.hash).is_ok());
-        assert!(audit_against(0, CommitHash::GENESIS).is_ok());
-        assert!(matches!(audit_against(1, CommitHash::GENESIS), Err(Finding::Checkpoint { commit_id: 1, .. })));
-        assert!(matches!(audit_against(2, head.hash), Err(Finding::Checkpoint { commit_id: 2, .. })));
+        assert!(audit_against(0, genesis).is_ok());
+        assert!(matches!(audit_against(0, head.hash), Err(Finding::CheckpointHash { commit_id: 0, .. })));
+        assert!(matches!(audit_against(1, genesis), Err(Finding::CheckpointHash { commit_id: 1, .. })));
+        let missing = audit_against(2, head.hash).unwrap_err();
+        assert_eq!(missing.to_string(), "the ledger ends at commit 1; the checkpoint is of commit 2");
+    }
+
+    #[test]
+    fn another_currency_is_found_and_named() {
+        let found = audit_with(&ledger(), "USD".parse().unwrap(), None).unwrap_err();
+        assert_eq!(found.to_string(), "the ledger was made in EUR, but its currency setting is USD");
+        let mut changes = ledger();
+        changes.commit.as_mut().unwrap().hash = CommitHash::genesis(eur());
+        assert!(matches!(audit(&changes), Err(Finding::CommitHash { commit_id: 1, .. })));
     }
 
     #[test]
     fn an_entry_after_the_last_commit_is_found() {
         let changes = ledger();
-        let mut audit = Audit::new(None);
+        let mut audit = Audit::new(eur(), None);
         audit.entry(&changes.entries[0], None).unwrap();
         assert!(matches!(audit.finish(), Err(Finding::Uncommitted { .. })));
     }

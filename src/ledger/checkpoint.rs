@@ -1,11 +1,11 @@
-//! A head of the commit chain that somebody kept, to hold the ledger to it later.
+//! A head of the commit chain that somebody kept elsewhere, to compare the ledger with it later.
 
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
 
-use super::{CommitHash, Finding};
+use super::{Commit, CommitHash, Finding};
 
 /// A commit and the hash that it had. Its text is `COMMIT:HASH`.
 ///
@@ -24,14 +24,16 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Whether the commit still has its hash.
+    /// Checks that the commit still has its hash.
     pub(super) fn check(self, found: CommitHash) -> Result<(), Finding> {
-        if found == self.hash { Ok(()) } else { Err(self.missing()) }
+        let Self { commit_id, hash: expected } = self;
+        if found == expected { Ok(()) } else { Err(Finding::CheckpointHash { commit_id, expected, found }) }
     }
+}
 
-    /// What is wrong when it has not.
-    pub(super) const fn missing(self) -> Finding {
-        Finding::Checkpoint { commit_id: self.commit_id, expected: self.hash }
+impl From<Commit> for Checkpoint {
+    fn from(Commit { commit_id, hash, .. }: Commit) -> Self {
+        Self { commit_id, hash }
     }
 }
 

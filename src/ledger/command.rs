@@ -1,6 +1,6 @@
 //! What a caller can ask of the ledger.
 
-use super::{Amount, EventId, Kind, Refusal, UserId, WalletId};
+use super::{Amount, Annotations, EventId, EventKey, Kind, Refusal, UserId, WalletId};
 
 /// One thing to do to one wallet. Well formed by construction: no id and no amount in it is negative.
 ///
@@ -11,7 +11,7 @@ use super::{Amount, EventId, Kind, Refusal, UserId, WalletId};
 /// assert!(Command::charge(user, event, 100).is_ok());
 /// assert!(matches!(Command::charge(user, event, -1), Err(Refusal::NegativeAmount(_))));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
     /// Whose wallet.
     pub user_id: UserId,
@@ -19,6 +19,8 @@ pub struct Command {
     pub event_id: EventId,
     /// What to do.
     pub action: Action,
+    /// What its entry keeps besides that.
+    pub annotations: Annotations,
 }
 
 /// What a [`Command`] does to its wallet.
@@ -26,15 +28,17 @@ pub struct Command {
 pub enum Action {
     /// Make the wallet, with this opening balance. `wallet_id` is the id it gets if it is made now.
     Open { wallet_id: WalletId, opening: Amount },
-    /// Take a stake, on a game's word.
+    /// Debit a stake, for a game.
     Charge(Amount),
-    /// Pay out a prize, on a game's word.
+    /// Credit a prize, for a game.
     Win(Amount),
-    /// Undo the charge of the same event, or remember never to take it.
+    /// Undo the charge of the same event, or bar it if it is not known.
     Rollback,
-    /// Take money in, on the operator's word.
+    /// Undo the win of the same event, or bar it if it is not known.
+    WinRollback,
+    /// Credit a deposit, for the operator.
     Deposit(Amount),
-    /// Pay money out, on the operator's word.
+    /// Debit a withdrawal, for the operator.
     Withdraw(Amount),
 }
 
@@ -47,6 +51,7 @@ impl Action {
             Self::Charge(_) => Kind::Charge,
             Self::Win(_) => Kind::Win,
             Self::Rollback => Kind::Rollback,
+            Self::WinRollback => Kind::WinRollback,
             Self::Deposit(_) => Kind::Deposit,
             Self::Withdraw(_) => Kind::Withdrawal,
         }
@@ -62,37 +67,55 @@ impl Command {
     /// Makes the user's wallet.
     pub fn open(user_id: UserId, wallet_id: WalletId, opening_minor: i64) -> Result<Self, Refusal> {
         let opening = amount(opening_minor, Kind::Open)?;
-        Ok(Self { user_id, event_id: EventId::OPENING, action: Action::Open { wallet_id, opening } })
+        Ok(Self::new(user_id, EventId::OPENING, Action::Open { wallet_id, opening }))
     }
 
-    /// Takes a stake.
+    /// Debits a stake.
     pub fn charge(user_id: UserId, event_id: EventId, amount_minor: i64) -> Result<Self, Refusal> {
-        let action = Action::Charge(amount(amount_minor, Kind::Charge)?);
-        Ok(Self { user_id, event_id, action })
+        Ok(Self::new(user_id, event_id, Action::Charge(amount(amount_minor, Kind::Charge)?)))
     }
 
-    /// Pays out a prize.
+    /// Credits a prize.
     pub fn win(user_id: UserId, event_id: EventId, amount_minor: i64) -> Result<Self, Refusal> {
-        let action = Action::Win(amount(amount_minor, Kind::Win)?);
-        Ok(Self { user_id, event_id, action })
+        Ok(Self::new(user_id, event_id, Action::Win(amount(amount_minor, Kind::Win)?)))
     }
 
-    /// Takes money in.
+    /// Credits a deposit.
     pub fn deposit(user_id: UserId, event_id: EventId, amount_minor: i64) -> Result<Self, Refusal> {
-        let action = Action::Deposit(amount(amount_minor, Kind::Deposit)?);
-        Ok(Self { user_id, event_id, action })
+        Ok(Self::new(user_id, event_id, Action::Deposit(amount(amount_minor, Kind::Deposit)?)))
     }
 
-    /// Pays money out.
+    /// Debits a withdrawal.
     pub fn withdraw(user_id: UserId, event_id: EventId, amount_minor: i64) -> Result<Self, Refusal> {
-        let action = Action::Withdraw(amount(amount_minor, Kind::Withdrawal)?);
-        Ok(Self { user_id, event_id, action })
+        Ok(Self::new(user_id, event_id, Action::Withdraw(amount(amount_minor, Kind::Withdrawal)?)))
     }
 
-    /// Undoes the charge of `event_id`. It has no amount, so nothing about it can be refused here.
+    /// Undoes the charge of `event_id`. It names no amount, so nothing about it can be refused here.
     #[must_use]
     pub const fn rollback(user_id: UserId, event_id: EventId) -> Self {
-        Self { user_id, event_id, action: Action::Rollback }
+        Self::new(user_id, event_id, Action::Rollback)
+    }
+
+    /// Undoes the win of `event_id`.
+    #[must_use]
+    pub const fn rollback_win(user_id: UserId, event_id: EventId) -> Self {
+        Self::new(user_id, event_id, Action::WinRollback)
+    }
+
+    /// The same command with these annotations.
+    #[must_use]
+    pub fn with_annotations(self, annotations: Annotations) -> Self {
+        Self { annotations, ..self }
+    }
+
+    /// The user and event id of the command.
+    #[must_use]
+    pub const fn event(&self) -> EventKey {
+        EventKey { event_id: self.event_id, user_id: self.user_id }
+    }
+
+    const fn new(user_id: UserId, event_id: EventId, action: Action) -> Self {
+        Self { user_id, event_id, action, annotations: Annotations::NONE }
     }
 }
 

@@ -1,8 +1,6 @@
-//! The facts of the ledger: entries, wallets, and the commits that chain them.
+//! One fact in a wallet's history, and the bytes of it that are hashed.
 
-use sha2::{Digest, Sha256};
-
-use super::{Amount, Balance, EntryId, EventId, UserId, WalletId};
+use super::{Amount, Balance, Caller, EntryId, EventId, Kind, Note, RoundId, UserId, WalletId};
 
 /// A moment in UTC, in microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,63 +23,11 @@ impl Timestamp {
     }
 }
 
-/// What an entry did. The numbers are stored and hashed: they never change their meaning.
+/// An event id of one user. It may name one entry of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Kind {
-    /// The wallet was made, with its opening balance.
-    Open = 1,
-    /// A stake was taken.
-    Charge = 2,
-    /// A prize was paid out.
-    Win = 3,
-    /// A charge was given back; or, with amount 0, an unknown one was barred.
-    Rollback = 4,
-    /// Money came in on the operator's word.
-    Deposit = 5,
-    /// Money went out on the operator's word.
-    Withdrawal = 6,
-}
-
-impl Kind {
-    /// Every kind, in the order of their codes.
-    pub const ALL: [Self; 6] = [Self::Open, Self::Charge, Self::Win, Self::Rollback, Self::Deposit, Self::Withdrawal];
-
-    /// The number by which the kind is stored and hashed.
-    #[must_use]
-    pub const fn code(self) -> u8 {
-        self as u8
-    }
-
-    /// The kind with this code, if there is one.
-    #[must_use]
-    pub fn from_code(code: i64) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| i64::from(kind.code()) == code)
-    }
-
-    /// The kind's name in the contract's words: `charge`, `withdrawal`, ….
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Charge => "charge",
-            Self::Win => "win",
-            Self::Rollback => "rollback",
-            Self::Deposit => "deposit",
-            Self::Withdrawal => "withdrawal",
-        }
-    }
-
-    /// `before` after an entry of this kind and `amount`; `None` if that is below 0 or past [`Balance::MAX`].
-    ///
-    /// The one place that says which way money moves.
-    #[must_use]
-    pub fn apply(self, before: Balance, amount: Amount) -> Option<Balance> {
-        match self {
-            Self::Charge | Self::Withdrawal => before.debit(amount),
-            Self::Open | Self::Win | Self::Rollback | Self::Deposit => before.credit(amount),
-        }
-    }
+pub struct EventKey {
+    pub event_id: EventId,
+    pub user_id: UserId,
 }
 
 /// What an entry is known by: at most one exists for each key.
@@ -92,8 +38,32 @@ pub struct EntryKey {
     pub event_id: EventId,
 }
 
+impl EntryKey {
+    /// The user and event id of the entry.
+    #[must_use]
+    pub const fn event(self) -> EventKey {
+        EventKey { event_id: self.event_id, user_id: self.user_id }
+    }
+}
+
+/// What a command says about itself that no rule looks at. Its entry keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Annotations {
+    /// The game's own number for what belongs together. It is kept and shown, never interpreted.
+    pub round_id: Option<RoundId>,
+    /// What the operator wrote about it. No API takes it yet.
+    pub note: Option<Note>,
+    /// Who sent it. No API knows its callers yet.
+    pub caller: Option<Caller>,
+}
+
+impl Annotations {
+    /// No annotations.
+    pub const NONE: Self = Self { round_id: None, note: None, caller: None };
+}
+
 /// One immutable fact in a wallet's history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its place in the ledger.
     pub entry_id: EntryId,
@@ -111,13 +81,17 @@ pub struct Entry {
     pub balance_after: Balance,
     /// The wallet's entry before this one; `None` for the first.
     pub previous_entry_id: Option<EntryId>,
-    /// When it was committed. Never goes back along the ledger.
+    /// When its batch was decided. Never goes back along the ledger.
     pub created_at: Timestamp,
+    /// Of an opening: the id that the wallet got.
+    pub wallet_id: Option<WalletId>,
+    /// What its command said about itself.
+    pub annotations: Annotations,
 }
 
 impl Entry {
-    /// The length of [`canonical_bytes`](Self::canonical_bytes).
-    pub const CANONICAL_LEN: usize = 9 * 8;
+    /// The length of the canonical bytes of an entry of which nothing optional is there.
+    pub const CANONICAL_LEN_MIN: usize = 9 * 8 + 1;
 
     /// What the entry is known by.
     #[must_use]
@@ -125,10 +99,19 @@ impl Entry {
         EntryKey { user_id: self.user_id, kind: self.kind, event_id: self.event_id }
     }
 
-    /// The bytes that the commit chain hashes: nine big-endian 64-bit integers, in this order: entry id, user id,
-    /// sequence, kind (its code), event id, amount, balance after, previous entry id (0 for none), time (µs).
-    #[must_use]
-    pub fn canonical_bytes(&self) -> [u8; Self::CANONICAL_LEN] {
+    /// Appends the bytes that the commit chain hashes, in [`Form::V1`](super::Form::V1), to `bytes`.
+    ///
+    /// 1. Nine big-endian 64-bit integers: entry id, user id, sequence, kind (its code), event id, amount (minor
+    ///    units), balance after (minor units), previous entry id (0 for none), time (microseconds).
+    /// 2. One byte that says what follows, a bit mask: 1 for a round, 2 for a note, 4 for a caller, 8 for a wallet id.
+    /// 3. Of a round: its id, a big-endian 64-bit integer.
+    /// 4. Of a note: its length in bytes, a big-endian 32-bit integer, and its UTF-8.
+    /// 5. Of a caller: the name, likewise.
+    /// 6. Of a wallet id: its 16 bytes.
+    ///
+    /// # Panics
+    /// Never: the texts are short.
+    pub fn append_canonical_bytes(&self, bytes: &mut Vec<u8>) {
         let fields = [
             self.entry_id.get(),
             self.user_id.get(),
@@ -140,101 +123,32 @@ impl Entry {
             self.previous_entry_id.unwrap_or(EntryId::ZERO).get(),
             self.created_at.microseconds(),
         ];
-        let mut bytes = [0; Self::CANONICAL_LEN];
-        for (slot, field) in bytes.chunks_exact_mut(8).zip(fields) {
-            slot.copy_from_slice(&field.to_be_bytes());
+        for field in fields {
+            bytes.extend_from_slice(&field.to_be_bytes());
         }
-        bytes
-    }
-}
-
-/// A user's wallet, as a caller sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wallet {
-    pub user_id: UserId,
-    pub wallet_id: WalletId,
-    pub balance: Balance,
-    /// How many entries its history has.
-    pub sequence: i64,
-    pub created_at: Timestamp,
-}
-
-/// Where a wallet stands: all that a rule needs to know of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WalletState {
-    pub balance: Balance,
-    /// How many entries its history has.
-    pub sequence: i64,
-    /// The newest of them.
-    pub last_entry_id: EntryId,
-}
-
-/// A link of the commit chain: SHA-256 over everything that was ever committed up to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CommitHash(pub [u8; 32]);
-
-impl CommitHash {
-    /// What the first commit follows: 32 zero bytes.
-    pub const GENESIS: Self = Self([0; 32]);
-
-    /// The hash that these 64 hexadecimal digits are, in either case; `None` if they are none.
-    #[must_use]
-    pub fn from_hex(digits: &str) -> Option<Self> {
-        if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return None;
+        let Annotations { round_id, note, caller } = &self.annotations;
+        let annotated = u8::from(round_id.is_some()) + 2 * u8::from(note.is_some()) + 4 * u8::from(caller.is_some());
+        bytes.push(annotated + 8 * u8::from(self.wallet_id.is_some()));
+        if let Some(round_id) = round_id {
+            bytes.extend_from_slice(&round_id.get().to_be_bytes());
         }
-        let mut hash = [0; 32];
-        for (at, byte) in hash.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()?;
+        for text in [note.as_deref(), caller.as_deref()].into_iter().flatten() {
+            let length = u32::try_from(text.len()).expect("a short text");
+            bytes.extend_from_slice(&length.to_be_bytes());
+            bytes.extend_from_slice(text.as_bytes());
         }
-        Some(Self(hash))
-    }
-
-    /// The hash of the commit that wrote `entries` after the commit with this hash.
-    ///
-    /// SHA-256 over this hash's 32 bytes and each entry's canonical bytes, in ledger order.
-    #[must_use]
-    pub fn chain(&self, entries: &[Entry]) -> Self {
-        let mut hasher = Sha256::new_with_prefix(self.0);
-        for entry in entries {
-            hasher.update(entry.canonical_bytes());
+        if let Some(wallet_id) = &self.wallet_id {
+            bytes.extend_from_slice(wallet_id.as_bytes());
         }
-        Self(hasher.finalize().into())
     }
-}
-
-impl std::fmt::Display for CommitHash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-/// One commit: the head of the chain when it was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Commit {
-    /// 1, 2, 3, … without gaps; 0 is the empty ledger.
-    pub commit_id: i64,
-    /// The last entry it wrote.
-    pub last_entry_id: EntryId,
-    pub hash: CommitHash,
-    pub created_at: Timestamp,
-}
-
-impl Commit {
-    /// The head of a ledger in which nothing was committed yet.
-    pub const GENESIS: Self = Self {
-        commit_id: 0,
-        last_entry_id: EntryId::ZERO,
-        hash: CommitHash::GENESIS,
-        created_at: Timestamp::from_microseconds(0),
-    };
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn entry() -> Entry {
+    /// The charge of the documented example, as the second entry of a ledger.
+    pub fn charge() -> Entry {
         Entry {
             entry_id: EntryId::new(2).unwrap(),
             user_id: UserId::new(123_123).unwrap(),
@@ -245,48 +159,45 @@ mod tests {
             balance_after: Balance::from_minor(900).unwrap(),
             previous_entry_id: EntryId::new(1),
             created_at: Timestamp::from_microseconds(1_700_000_000_000_000),
+            wallet_id: None,
+            annotations: Annotations::NONE,
         }
+    }
+
+    fn canonical_hex(annotations: Annotations) -> String {
+        let mut bytes = Vec::new();
+        Entry { annotations, ..charge() }.append_canonical_bytes(&mut bytes);
+        bytes.into_iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
     }
 
     #[test]
     fn the_canonical_bytes_never_change() {
-        let hex = entry().canonical_bytes().map(|byte| format!("{byte:02x}")).concat();
-        let fields: Vec<&str> = hex.as_bytes().chunks(16).map(|field| std::str::from_utf8(field).unwrap()).collect();
-        assert_eq!(
-            fields,
-            [
-                "0000000000000002",
-                "000000000001e0f3",
-                "0000000000000002",
-                "0000000000000002",
-                "000000000004e663",
-                "0000000000000064",
-                "0000000000000384",
-                "0000000000000001",
-                "00060a24181e4000",
-            ]
+        let fields = concat!(
+            "0000000000000002",
+            "000000000001e0f3",
+            "0000000000000002",
+            "0000000000000002",
+            "000000000004e663",
+            "0000000000000064",
+            "0000000000000384",
+            "0000000000000001",
+            "00060a24181e4000",
         );
-    }
-
-    #[test]
-    fn a_commit_hash_covers_the_one_before_and_every_entry() {
-        let one = CommitHash::GENESIS.chain(&[entry()]);
-        // Computed with Python's hashlib over 32 zero bytes and the 72 bytes above.
-        assert_eq!(one.to_string(), "6870ad92761a5b023216f0e165b06752978a65e1d4b2bc687fcee1840749a93a");
-        let altered = Entry { amount: Amount::ZERO, ..entry() };
-        assert_ne!(CommitHash::GENESIS.chain(&[altered]), one);
-        assert_ne!(one.chain(&[entry()]), one);
-        assert_ne!(CommitHash::GENESIS.chain(&[entry(), entry()]), one.chain(&[entry()]));
-    }
-
-    #[test]
-    fn kinds_are_known_by_their_codes() {
-        for kind in Kind::ALL {
-            assert_eq!(Kind::from_code(i64::from(kind.code())), Some(kind));
-        }
-        let names = Kind::ALL.map(Kind::name);
-        assert_eq!(names, ["open", "charge", "win", "rollback", "deposit", "withdrawal"]);
-        assert_eq!(Kind::from_code(0), None);
-        assert_eq!(Kind::from_code(7), None);
+        assert_eq!(canonical_hex(Annotations::NONE), format!("{fields}00"));
+        assert_eq!(canonical_hex(Annotations::NONE).len(), 2 * Entry::CANONICAL_LEN_MIN);
+        let (round_id, note, caller) = (RoundId::new(77), Note::new("né"), Caller::new("engine-a"));
+        let (round, noted, called) = ("000000000000004d", "000000036ec3a9", "00000008656e67696e652d61");
+        let of = |round_id, note: &Option<Note>, caller: &Option<Caller>| {
+            canonical_hex(Annotations { round_id, note: note.clone(), caller: caller.clone() })
+        };
+        assert_eq!(of(round_id, &None, &None), format!("{fields}01{round}"));
+        assert_eq!(of(None, &note, &None), format!("{fields}02{noted}"));
+        assert_eq!(of(None, &None, &caller), format!("{fields}04{called}"));
+        assert_eq!(of(round_id, &note, &caller), format!("{fields}07{round}{noted}{called}"));
+        let mut bytes = Vec::new();
+        let annotations = Annotations { caller: Caller::new("x"), ..Annotations::NONE };
+        Entry { wallet_id: Some(WalletId::from_bytes([0xab; 16])), annotations, ..charge() }
+            .append_canonical_bytes(&mut bytes);
+        assert_eq!(bytes[9 * 8..], [&[4 + 8, 0, 0, 0, 1, b'x'][..], &[0xab; 16]].concat());
     }
 }

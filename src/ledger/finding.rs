@@ -4,19 +4,19 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::{Amount, Balance, CommitHash, EntryId, Kind, UserId, WalletState};
+use super::{Amount, Balance, CommitHash, Currency, EntryId, Kind, UserId, WalletState};
 
-/// The first thing that is wrong with a ledger.
+/// The first thing that is wrong with a ledger. Each variant is documented by the invariant that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Finding {
     /// Entries are numbered without gaps.
-    #[error("entry {found} stands where entry {expected} belongs")]
+    #[error("entry {found} is where entry {expected} must be")]
     EntryOrder { expected: EntryId, found: EntryId },
     /// Times never go back.
     #[error("entry {entry_id} is older than the entry before it")]
     Time { entry_id: EntryId },
     /// A wallet's first entry opens it, and no other does.
-    #[error("entry {entry_id} of user {user_id}: the wallet's opening must be its first entry, and only that")]
+    #[error("entry {entry_id} of user {user_id}: a wallet's opening must be its first entry, and only that")]
     Opening { entry_id: EntryId, user_id: UserId },
     /// A wallet's entries are numbered without gaps.
     #[error("entry {entry_id} of user {user_id}: sequence is {found}, must be {expected}")]
@@ -26,17 +26,17 @@ pub enum Finding {
     Previous { entry_id: EntryId, user_id: UserId, expected: Option<EntryId>, found: Option<EntryId> },
     /// Each balance is the one before, moved by the amount.
     #[error(
-        "entry {entry_id} of user {user_id}: balance after is {} minor units, but {} {} by {} does not give that",
-        found.minor(), before.minor(), kind.name(), amount.minor()
+        "entry {entry_id} of user {user_id}: a {} of {} minor units on a balance of {} cannot leave {}",
+        kind.name(), amount.minor(), before.minor(), found.minor()
     )]
     Balance { entry_id: EntryId, user_id: UserId, kind: Kind, before: Balance, amount: Amount, found: Balance },
-    /// A rollback gives back its charge, or bars an unknown one.
-    #[error("entry {entry_id} of user {user_id}: the rollback does not give back what its charge took")]
+    /// A rollback undoes its charge or win, or bars an unknown one.
+    #[error("entry {entry_id} of user {user_id}: the rollback does not undo exactly what it names")]
     Rollback { entry_id: EntryId, user_id: UserId },
     /// Commits are numbered without gaps.
-    #[error("commit {found} stands where commit {expected} belongs")]
+    #[error("commit {found} is where commit {expected} must be")]
     CommitOrder { expected: i64, found: i64 },
-    /// A commit ends with the entry it says.
+    /// A commit ends with the entry that it names.
     #[error("commit {commit_id}: its last entry is {found}, must be {expected}")]
     CommitEntries { commit_id: i64, expected: EntryId, found: EntryId },
     /// A commit has entries.
@@ -45,32 +45,41 @@ pub enum Finding {
     /// A commit has the time of its entries.
     #[error("commit {commit_id}: its time is not that of its entries")]
     CommitTime { commit_id: i64 },
-    /// A commit's hash is that of its entries.
+    /// A commit's hash is that of its entries; the first one's also that of the currency.
     #[error("commit {commit_id}: hash is {found}, must be {expected}")]
     CommitHash { commit_id: i64, expected: CommitHash, found: CommitHash },
+    /// The first commit was hashed for another currency than the one that is stored.
+    #[error("the ledger was made in {recorded}, but its currency setting is {stored}")]
+    Currency { stored: Currency, recorded: Currency },
     /// Every entry belongs to a commit.
     #[error("entry {entry_id} belongs to no commit")]
     Uncommitted { entry_id: EntryId },
-    /// A stored wallet stands where its entries left it.
-    #[error("the wallet of user {user_id} stands at {found}, its entries leave it at {expected}")]
-    WalletState { user_id: UserId, expected: WalletState, found: WalletState },
+    /// A stored wallet is what its entries made it.
+    #[error("user {user_id}: {}", Difference { currency: *currency, expected: *expected, found: *found })]
+    WalletState { user_id: UserId, currency: Currency, expected: WalletState, found: WalletState },
     /// Every wallet has entries.
-    #[error("the wallet of user {user_id} has no entries")]
+    #[error("user {user_id}: the wallet has no entries")]
     WalletWithoutEntries { user_id: UserId },
     /// Every wallet that has entries is stored.
-    #[error("the wallet of user {user_id} has entries but is not stored")]
+    #[error("user {user_id}: the wallet has entries but is not stored")]
     WalletMissing { user_id: UserId },
     /// Every wallet has its user, and every user a wallet.
     #[error("user {user_id} has no wallet, or the wallet no user")]
     UserMissing { user_id: UserId },
     /// A user was made when the wallet was opened.
-    #[error("the time of user {user_id} is not that of the wallet's first entry")]
+    #[error("user {user_id}: the user's time is not that of the wallet's first entry")]
     UserTime { user_id: UserId },
-    /// What was there at an earlier checkpoint is there still, and as it was.
-    #[error("commit {commit_id}: hash is not {expected}, as it was at the checkpoint")]
-    Checkpoint { commit_id: i64, expected: CommitHash },
-    /// Nothing else lies in the database than what the program has put there.
-    #[error("{what} is not as the wallet made it")]
+    /// The ledger reaches as far as an earlier checkpoint.
+    #[error("the ledger ends at commit {head}; the checkpoint is of commit {checkpoint}")]
+    CheckpointMissing { head: i64, checkpoint: i64 },
+    /// What was there at an earlier checkpoint was not altered since.
+    #[error("commit {commit_id}: hash is {found}, the checkpoint has {expected}")]
+    CheckpointHash { commit_id: i64, expected: CommitHash, found: CommitHash },
+    /// A part of the database that the program makes is as it made it.
+    #[error("the {what} was changed or removed")]
+    Changed { what: String },
+    /// Nothing else is in the database than what the program makes.
+    #[error("the {what} does not belong to a wallet's database")]
     Foreign { what: String },
 }
 
@@ -86,16 +95,30 @@ impl fmt::Display for Place {
     }
 }
 
-impl fmt::Display for WalletState {
+/// How a stored wallet differs from what its entries made it.
+struct Difference {
+    currency: Currency,
+    expected: WalletState,
+    found: WalletState,
+}
+
+impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { balance, sequence, last_entry_id } = self;
-        write!(f, "{} minor units after {sequence} entries, the last of them {last_entry_id}", balance.minor())
+        let Self { currency, expected, found } = self;
+        let money = |balance: Balance| currency.format_minor(balance.minor());
+        if found.balance != expected.balance {
+            let (stored, given) = (money(found.balance), money(expected.balance));
+            write!(f, "stored balance {stored}, its {} entries give {given}", expected.sequence)
+        } else if found.sequence != expected.sequence {
+            write!(f, "stored sequence {}, it has {} entries", found.sequence, expected.sequence)
+        } else {
+            write!(f, "stored last entry {}, its last entry is {}", found.last_entry_id, expected.last_entry_id)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Balance;
     use super::*;
 
     #[test]
@@ -103,10 +126,23 @@ mod tests {
         let user_id = UserId::new(7).unwrap();
         let entry_id = EntryId::new(3).unwrap();
         let finding = Finding::Previous { entry_id, user_id, expected: EntryId::new(2), found: None };
-        let text = finding.to_string();
-        assert!(text.contains("none") && text.contains('2'), "{text}");
-        let balance = Balance::from_minor(900).unwrap();
-        let state = WalletState { balance, sequence: 2, last_entry_id: entry_id };
-        assert_eq!(state.to_string(), "900 minor units after 2 entries, the last of them 3");
+        assert_eq!(finding.to_string(), "entry 3 of user 7: previous entry is none, must be 2");
+    }
+
+    #[test]
+    fn a_wallet_that_differs_is_described_in_money() {
+        let user_id = UserId::new(123_123).unwrap();
+        let state = |minor, sequence, last| WalletState {
+            balance: Balance::from_minor(minor).unwrap(),
+            sequence,
+            last_entry_id: EntryId::new(last).unwrap(),
+        };
+        let text = |found| {
+            let (currency, expected) = ("EUR".parse().unwrap(), state(1_800, 7, 8));
+            Finding::WalletState { user_id, currency, expected, found }.to_string()
+        };
+        assert_eq!(text(state(101_800, 9, 9)), "user 123123: stored balance 1018.00, its 7 entries give 18.00");
+        assert_eq!(text(state(1_800, 9, 9)), "user 123123: stored sequence 9, it has 7 entries");
+        assert_eq!(text(state(1_800, 7, 9)), "user 123123: stored last entry 9, its last entry is 8");
     }
 }

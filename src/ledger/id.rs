@@ -1,4 +1,4 @@
-//! Who and what a command is about: parsed once, valid ever after.
+//! The ids of users, events, rounds, entries and wallets. Parsed once, valid from then on.
 
 use std::fmt;
 
@@ -39,14 +39,20 @@ whole_number_id! {
 }
 
 whole_number_id! {
-    /// A game round, a prize, a cashier's transaction: what a caller names a movement of money by.
+    /// A stake, a prize, an operator's transaction: the number by which a caller names a movement of money.
     ///
     /// Known only together with its user and its [`Kind`](super::Kind).
     EventId
 }
 
 whole_number_id! {
-    /// The place of an entry in the ledger: 1, 2, 3, … in commit order, without gaps.
+    /// A game's own number for what belongs together.
+    RoundId
+}
+
+whole_number_id! {
+    /// The place of an entry in the ledger: unique, and a newer entry has a higher one. On a ledger of one shard they
+    /// are 1, 2, 3, … in commit order, without gaps.
     EntryId
 }
 

@@ -3,31 +3,44 @@
 //! # What always holds
 //! 1. A balance is within 0 … 2^53 − 1 minor units, and equals the sum of its wallet's entries.
 //! 2. An entry is known by (user, kind, event) and exists once, however often its command is sent. A command sent
-//!    again with the same amount is answered as the first time; with another amount it is refused.
-//! 3. Entries are numbered 1, 2, 3, … in commit order; a wallet's entries are numbered 1, 2, 3, … as its sequence,
+//!    again with the same amount is answered as the first time, unless it was rolled back. With another amount it is
+//!    refused.
+//! 3. Entries are numbered 1, 2, 3, … in commit order. A wallet's entries are numbered 1, 2, 3, … as its sequence,
 //!    and each points to the one before. Times never go back.
-//! 4. A charge is either taken, or barred by a rollback that came first, never both. One rollback undoes one charge.
-//! 5. Each commit's hash covers the one before and the canonical bytes of its entries: nothing that was committed can
-//!    be altered without every later hash telling.
+//! 4. A rollback is final. It undoes one charge or one win, or bars it if it comes later.
+//! 5. Each commit's hash covers the one before and the canonical bytes of its entries. The first covers the currency.
+//!    So nothing that was committed can be altered unless every later hash is altered as well.
 //!
-//! [`Book`] makes these hold, one batch at a time; [`Audit`] proves that they do, over a whole ledger.
+//! # How a batch is decided
+//! [`prefetch`] says what a batch of commands must see. A store fetches that. [`Batch`] then decides each command and
+//! says what to write. [`Audit`] proves over a whole ledger that all of the above holds.
 
 mod audit;
-mod book;
+mod batch;
 mod checkpoint;
 mod command;
+mod commit;
 mod entry;
 mod finding;
 mod id;
+mod kind;
 mod money;
 mod outcome;
+mod prefetch;
+mod text;
+mod wallet;
 
 pub use audit::{Audit, AuditReport};
-pub use book::{Book, Changes};
+pub use batch::{Batch, Changes};
 pub use checkpoint::{Checkpoint, NotACheckpoint};
 pub use command::{Action, Command};
-pub use entry::{Commit, CommitHash, Entry, EntryKey, Kind, Timestamp, Wallet, WalletState};
+pub use commit::{Commit, CommitHash, Form};
+pub use entry::{Annotations, Entry, EntryKey, EventKey, Timestamp};
 pub use finding::Finding;
-pub use id::{EntryId, EventId, UserId, WalletId};
+pub use id::{EntryId, EventId, RoundId, UserId, WalletId};
+pub use kind::Kind;
 pub use money::{Amount, Balance, Currency, DecimalError, UnknownCurrency, parse_decimal};
-pub use outcome::{Outcome, Receipt, Refusal};
+pub use outcome::{Effect, Opened, Outcome, Receipt, Refusal};
+pub use prefetch::{Fetched, Head, Keys, prefetch};
+pub use text::{Caller, Note};
+pub use wallet::{Wallet, WalletState};

@@ -91,6 +91,16 @@ pub struct Currency {
 }
 
 impl Currency {
+    /// Every currency that has a minor unit.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        (0..1_000).filter_map(Iso::from_numeric).filter_map(Self::with_minor_unit)
+    }
+
+    fn with_minor_unit(iso: Iso) -> Option<Self> {
+        let decimals = u8::try_from(iso.exponent()?).ok()?;
+        Some(Self { iso, decimals })
+    }
+
     /// The three-letter code, such as `EUR`.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -135,11 +145,7 @@ impl std::str::FromStr for Currency {
     type Err = UnknownCurrency;
 
     fn from_str(code: &str) -> Result<Self, Self::Err> {
-        let unknown = || UnknownCurrency(code.to_owned());
-        let iso = Iso::from_code(code).ok_or_else(unknown)?;
-        let exponent = iso.exponent().ok_or_else(unknown)?;
-        let decimals = u8::try_from(exponent).map_err(|_| unknown())?;
-        Ok(Self { iso, decimals })
+        Iso::from_code(code).and_then(Self::with_minor_unit).ok_or_else(|| UnknownCurrency(code.to_owned()))
     }
 }
 
@@ -317,6 +323,13 @@ mod tests {
             assert_eq!((currency.code(), currency.to_string().as_str()), (code, code));
             assert_eq!((currency.decimals(), currency.parse_minor("12")), (decimals, Ok(minor)));
         }
+    }
+
+    #[test]
+    fn all_currencies_are_those_with_a_minor_unit() {
+        let codes: Vec<&str> = Currency::all().map(|currency| currency.code()).collect();
+        assert!(["EUR", "JPY", "KWD", "USD"].iter().all(|code| codes.contains(code)), "{codes:?}");
+        assert!(!codes.contains(&"XAU") && codes.len() > 100, "{codes:?}");
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use super::{Amount, Balance, Entry, Kind, WalletId};
 
 /// The ledger's answer to one command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome<R = Receipt> {
     /// It was done, now.
-    Applied(Receipt),
+    Applied(R),
     /// It was done before; nothing moved. The receipt is that of the first time.
     Replayed {
-        receipt: Receipt,
+        receipt: R,
         /// The balance of this moment, which may differ from the receipt's.
         current_balance: Balance,
     },
@@ -17,14 +17,44 @@ pub enum Outcome {
     Refused(Refusal),
 }
 
-/// What a command did: the entry it wrote, and what the entry alone does not tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+impl<R> Outcome<R> {
+    /// The same outcome with another form of receipt.
+    pub fn map<T>(self, receipt_as: impl FnOnce(R) -> T) -> Outcome<T> {
+        match self {
+            Self::Applied(receipt) => Outcome::Applied(receipt_as(receipt)),
+            Self::Replayed { receipt, current_balance } => {
+                Outcome::Replayed { receipt: receipt_as(receipt), current_balance }
+            }
+            Self::Refused(refusal) => Outcome::Refused(refusal),
+        }
+    }
+}
+
+/// What a command did: the entry it wrote, and what the entry alone does not show.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     pub entry: Entry,
-    /// False for the rollback of an unknown charge, which moved nothing; true for all else.
-    pub applied: bool,
-    /// The wallet's id, when the command was to open it.
-    pub wallet_id: Option<WalletId>,
+    pub effect: Effect,
+}
+
+/// What a command did, besides its entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The wallet was made, with this id.
+    Opened(WalletId),
+    /// Money was moved.
+    Moved,
+    /// A charge was given back, or a win taken back.
+    RolledBack,
+    /// The charge or win was not known: nothing moved, and it will be refused if it comes.
+    Barred,
+}
+
+/// What the opening of a wallet did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    pub entry: Entry,
+    pub wallet_id: WalletId,
 }
 
 /// The ledger's "no": an answer, not a failure.
@@ -34,7 +64,7 @@ pub enum Refusal {
     NegativeAmount(Kind),
     /// There is no such user.
     UnknownUser,
-    /// The charge's event was rolled back.
+    /// The charge's or win's event was rolled back.
     RolledBack,
     /// The event is known with another amount, the one recorded.
     EventConflict { recorded: Amount },
