@@ -1,46 +1,87 @@
-//! Where the ledger is kept. A store transacts and reads; it knows no rule.
+//! Where the ledger is kept. A store fetches, commits and reads; it knows no rule.
 //!
-//! A store has two halves: one [`Writer`], owned by the engine's thread, and a [`Reader`] that many share and that never
-//! waits for the writer. SQLite is the first pair; another database brings another pair and the same contract tests.
+//! A store has two halves: one [`Writer`], owned by the engine's thread, and a [`Reader`] that many share and that
+//! never waits for the writer. SQLite is the first pair. Another database brings another pair, which the same contract
+//! tests hold to what is written here.
 
 mod error;
+mod location;
 pub mod sqlite;
 
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::ledger::{
-    AuditReport, Checkpoint, Command, Commit, Currency, Entry, EntryId, Finding, Outcome, Timestamp, UserId, Wallet,
-};
+use crate::ledger::{Changes, Commit, Currency, Entry, EntryId, Fetched, Head, Keys, Timestamp, UserId, Wallet};
 pub use error::StoreError;
+pub use location::{CopyStep, Location};
 
 /// The half of a store that writes.
 ///
-/// It blocks: it belongs on a thread of its own.
+/// It blocks: it belongs on a thread of its own. After an error it can be used again.
 pub trait Writer: Send {
-    /// Decides a batch of commands in order, in one transaction, and makes what they did durable.
-    ///
-    /// When this returns the outcomes, they are on disk. When it returns an error, none of the batch can be told to
-    /// have been done, and the writer can be used again.
+    /// Begins a transaction. If another process holds the write lock, this waits a short time for it before it answers
+    /// [`StoreError::Locked`].
     ///
     /// # Errors
-    /// [`StoreError::Locked`] and [`StoreError::Corrupt`]: nothing was done. [`StoreError::Unavailable`]: not known.
-    fn transact(&mut self, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError>;
+    /// [`StoreError`]; nothing was done.
+    fn begin(&mut self) -> Result<Box<dyn Transaction + '_>, StoreError>;
 
-    /// Commits something that changes nothing: whether a batch could be committed now.
+    /// Reads the head and makes an empty but real commit, to find out whether a batch could be committed now.
     ///
     /// # Errors
-    /// As [`transact`](Self::transact).
+    /// As [`Transaction::commit`].
     fn probe(&mut self) -> Result<(), StoreError>;
+}
+
+/// One batch's transaction. Dropped before it is committed, it leaves no trace.
+///
+/// What it fetches and what it commits belongs to one state of the ledger, the one that [`version`](Self::version)
+/// names. There are two ways to keep that promise: to hold the ledger's write lock from the beginning (SQLite), or to
+/// begin without a lock and to write, in [`commit`](Self::commit), only if nobody else has committed since. A store
+/// that goes the second way answers [`StoreError::Stale`] when somebody has.
+pub trait Transaction {
+    /// The state of the ledger that this transaction sees.
+    fn version(&self) -> Version;
+
+    /// Where the ledger ends.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was done.
+    fn head(&mut self) -> Result<Head, StoreError>;
+
+    /// Fetches what is stored for each of `keys`.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was done.
+    fn fetch(&mut self, keys: &Keys) -> Result<Fetched, StoreError>;
+
+    /// Writes `changes` and makes them durable, and with them all that this transaction has fetched. To be called also
+    /// when there are no changes: what a caller is answered from must be durable.
+    ///
+    /// Returns the version that the ledger has then.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: it is not known whether the changes were written. The others: nothing was done.
+    fn commit(self: Box<Self>, changes: &Changes) -> Result<Version, StoreError>;
+}
+
+/// Names a state of the ledger, as one writer sees it.
+///
+/// Two transactions of one writer whose version is the same see the same ledger, except for what this writer itself has
+/// committed in between under that version. So what is remembered of the ledger holds as long as the version does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The session with the database that it belongs to. No two sessions of a writer have the same number.
+    pub session: u64,
+    /// What the database reports to that session.
+    pub number: i64,
 }
 
 /// The half of a store that reads what was committed.
 #[async_trait]
 pub trait Reader: Send + Sync {
-    /// The user's wallet as it stands, or as it stood at a moment; `None` if there is, or was, no such user.
+    /// The user's wallet as it is, or as it was at a moment; `None` if there is, or was, no such user.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -57,13 +98,13 @@ pub trait Reader: Send + Sync {
         limit: usize,
     ) -> Result<Option<Vec<Entry>>, StoreError>;
 
-    /// The head of the commit chain; [`Commit::GENESIS`] if nothing was committed yet.
+    /// The head of the commit chain; [`Commit::genesis`] if nothing was committed yet.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn head(&self) -> Result<Commit, StoreError>;
 
-    /// Lets go of the database.
+    /// Closes the database. Later reads fail.
     async fn close(&self);
 }
 
@@ -71,87 +112,6 @@ pub trait Reader: Send + Sync {
 pub struct Store {
     pub writer: Box<dyn Writer>,
     pub reader: Arc<dyn Reader>,
-}
-
-/// Where a ledger is kept, as a URL says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Location {
-    /// An SQLite file: `sqlite://wallet.db`, `sqlite:///data/wallet.db`.
-    Sqlite(PathBuf),
-}
-
-impl FromStr for Location {
-    type Err = StoreError;
-
-    fn from_str(url: &str) -> Result<Self, Self::Err> {
-        let incompatible = |why: &str| Err(StoreError::Incompatible(why.to_owned()));
-        let Some(path) = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")) else {
-            return incompatible("it must begin with sqlite://");
-        };
-        match path {
-            "" => incompatible("the path is missing"),
-            _ if path.contains(":memory:") => incompatible("money must be on disk"),
-            _ if path.contains('?') => incompatible("it takes no parameters"),
-            path => Ok(Self::Sqlite(PathBuf::from(path))),
-        }
-    }
-}
-
-impl Location {
-    /// Opens the ledger there, which is made if it is missing.
-    ///
-    /// # Errors
-    /// As [`sqlite::open`].
-    pub async fn open(&self, currency: Currency) -> Result<Store, StoreError> {
-        match self {
-            Self::Sqlite(path) => sqlite::open(path, currency).await,
-        }
-    }
-
-    /// Walks the whole ledger there; blocks until that is done. An earlier `checkpoint` must be met.
-    ///
-    /// # Errors
-    /// As [`sqlite::audit`].
-    pub fn audit(&self, checkpoint: Option<Checkpoint>) -> Result<Result<AuditReport, Finding>, StoreError> {
-        match self {
-            Self::Sqlite(path) => sqlite::audit(path, checkpoint),
-        }
-    }
-
-    /// Copies the ledger there to a new file, as one moment saw it, while it may be served; blocks until that is done.
-    ///
-    /// # Errors
-    /// As [`sqlite::backup`].
-    pub fn backup(
-        &self,
-        file: &Path,
-        progress: &mut dyn FnMut(CopyStep),
-    ) -> Result<Result<AuditReport, Finding>, StoreError> {
-        match self {
-            Self::Sqlite(path) => sqlite::backup(path, file, progress),
-        }
-    }
-
-    /// Makes the ledger there from a backup; blocks until that is done.
-    ///
-    /// # Errors
-    /// As [`sqlite::restore`].
-    pub fn restore(
-        &self,
-        file: &Path,
-        progress: &mut dyn FnMut(CopyStep),
-    ) -> Result<Result<AuditReport, Finding>, StoreError> {
-        match self {
-            Self::Sqlite(path) => sqlite::restore(file, path, progress),
-        }
-    }
-}
-
-/// How far a copy of a ledger is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CopyStep {
-    /// So many pages of the database are copied.
-    Copying { done: u32, of: u32 },
-    /// Everything is copied, and is now walked and recomputed.
-    Verifying,
+    /// The currency of every wallet.
+    pub currency: Currency,
 }

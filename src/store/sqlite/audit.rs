@@ -1,28 +1,33 @@
-//! Walking a whole ledger, read-only, while it may be in use.
+//! Reads a whole ledger for its audit, while it may be in use.
 
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction};
 
-use super::open::MIGRATIONS;
-use super::row::{self, commit_row, entry_columns, entry_row};
-use crate::ledger::{Audit, AuditReport, Checkpoint, Commit, Currency, Entry, Finding, Kind, Timestamp};
+use super::error::failed;
+use super::open::{MIGRATIONS, refuse_folder};
+use super::query::query;
+use super::row::{self, select_commit, select_entry};
+use crate::ledger::{Audit, AuditReport, Checkpoint, Commit, Currency, Entry, Finding, Timestamp};
 use crate::store::StoreError;
 
-/// Walks every entry, commit and wallet of the ledger at `path`, as one moment saw it.
+const SELECT_UNDONE: &str = select_entry!("entry", "where event_id = ?1 and entry.user_id = ?2 and kind = ?3");
+
+/// Verifies every entry, commit and wallet of the ledger at `path`, as it is at one moment.
 ///
-/// It blocks, for as long as reading the whole file takes. The outer result is the store's, the inner the ledger's.
+/// It blocks, for as long as reading the whole file takes. The outer result is the store's, the inner the ledger's. If
+/// an earlier `checkpoint` is given, the ledger must still agree with it.
 ///
 /// # Errors
-/// [`StoreError`] if the ledger cannot be read; else the first [`Finding`], if any. An earlier `checkpoint` must be met.
+/// [`StoreError`] if the ledger cannot be read; else the first [`Finding`], if any.
 pub fn audit(path: &Path, checkpoint: Option<Checkpoint>) -> Result<Result<AuditReport, Finding>, StoreError> {
+    refuse_folder(path)?;
     let mut connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(unreadable(path))?;
     let tx = connection.transaction().map_err(StoreError::unavailable)?;
     check_file(&tx, path)?;
-    let mut audit = Audit::new(checkpoint);
-    match walk(&tx, &mut audit) {
-        Ok(()) => Ok(audit.finish()),
+    match walk(&tx, checkpoint) {
+        Ok(report) => Ok(Ok(report)),
         Err(Stop::Finding(finding)) => Ok(Err(finding)),
         Err(Stop::Store(error)) => Err(error),
     }
@@ -47,7 +52,7 @@ impl From<StoreError> for Stop {
 
 impl From<rusqlite::Error> for Stop {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Store(StoreError::unavailable(error))
+        Self::Store(failed(error))
     }
 }
 
@@ -60,27 +65,17 @@ fn check_file(tx: &Transaction<'_>, path: &Path) -> Result<(), StoreError> {
     Err(StoreError::Corrupt { table: "sqlite_schema", column: "*", row: 0, found: answer })
 }
 
-fn walk(tx: &Transaction<'_>, audit: &mut Audit) -> Result<(), Stop> {
+fn walk(tx: &Transaction<'_>, checkpoint: Option<Checkpoint>) -> Result<AuditReport, Stop> {
     check_schema(tx)?;
-    let mut charge_of = tx.prepare(concat!(
-        "select ",
-        entry_columns!(),
-        " from entry where event_id = ?1 and user_id = ?2 and kind = ?3"
-    ))?;
-    let mut charge_of = |entry: &Entry| -> Result<Option<Entry>, Stop> {
-        let key = (entry.event_id.get(), entry.user_id.get(), Kind::Charge.code());
-        Ok(charge_of.query_row(key, entry_row).optional()?.map(row::entry).transpose()?)
-    };
-    let mut select_commits =
-        tx.prepare("select commit_id, last_entry_id, hash, created_at from ledger_commit order by commit_id")?;
+    let mut audit = Audit::new(currency(tx)?, checkpoint);
+    let mut select_commits = tx.prepare(select_commit!("order by commit_id"))?;
     let mut commits = select_commits.query([])?;
-    let mut select_entries = tx.prepare(concat!("select ", entry_columns!(), " from entry order by entry_id"))?;
+    let mut select_entries = tx.prepare(select_entry!("entry", "order by entry.entry_id"))?;
     let mut entries = select_entries.query([])?;
     let mut commit = next_commit(commits.next()?)?;
     while let Some(found) = entries.next()? {
-        let entry = row::entry(entry_row(found)?)?;
-        let charge = if entry.kind == Kind::Rollback { charge_of(&entry)? } else { None };
-        audit.entry(&entry, charge.as_ref())?;
+        let entry = row::entry(found)?;
+        audit.entry(&entry, undone(tx, &entry)?.as_ref())?;
         if let Some(reached) = commit.filter(|commit| commit.last_entry_id <= entry.entry_id) {
             audit.commit(&reached)?;
             commit = next_commit(commits.next()?)?;
@@ -89,7 +84,25 @@ fn walk(tx: &Transaction<'_>, audit: &mut Audit) -> Result<(), Stop> {
     if let Some(commit) = commit {
         audit.commit(&commit)?;
     }
-    check_wallets(tx, audit)
+    check_notes(tx)?;
+    check_wallets(tx, &mut audit)?;
+    Ok(audit.finish()?)
+}
+
+/// The entry that a rollback names, if it is stored.
+fn undone(tx: &Transaction<'_>, rollback: &Entry) -> Result<Option<Entry>, Stop> {
+    let Some(kind) = rollback.kind.undoes() else { return Ok(None) };
+    let key = (rollback.event_id.get(), rollback.user_id.get(), kind.code());
+    Ok(query(tx, SELECT_UNDONE, key, row::entry)?)
+}
+
+/// Checks that each note belongs to an entry: one that does is covered by the entry's hash.
+fn check_notes(tx: &Transaction<'_>) -> Result<(), Stop> {
+    let stray = "select entry_id from entry_note where entry_id not in (select entry_id from entry) limit 1";
+    match tx.query_row(stray, [], |row| row.get::<_, i64>(0)).optional()? {
+        Some(entry_id) => Err(Finding::Foreign { what: format!("note of entry {entry_id}") }.into()),
+        None => Ok(()),
+    }
 }
 
 /// Checks each wallet and its user, and that there is neither without the other.
@@ -100,52 +113,65 @@ fn check_wallets(tx: &Transaction<'_>, audit: &mut Audit) -> Result<(), Stop> {
     )?;
     let mut wallets = select.query([])?;
     while let Some(found) = wallets.next()? {
-        let number: i64 = found.get(0)?;
-        let user_id = row::user_id("wallet", number)?;
-        let state = row::state(number, (found.get(1)?, found.get(2)?, found.get(3)?))?;
-        let user: Option<(Vec<u8>, i64)> = found.get::<_, Option<_>>(4)?.zip(found.get(5)?);
-        let (wallet_id, created_at) = user.ok_or(Finding::UserMissing { user_id })?;
-        row::wallet_id(number, &wallet_id)?;
+        let user_id = row::user_id(found, 0, "wallet")?;
+        let state = row::wallet_state(found, 1, user_id)?;
+        let created_at: Option<i64> = found.get(5)?;
+        let created_at = created_at.ok_or(Finding::UserMissing { user_id })?;
+        row::wallet_id(found, 4, user_id)?;
         audit.wallet(user_id, state, Timestamp::from_microseconds(created_at))?;
     }
-    let lonely = "select user_id from user where user_id not in (select user_id from wallet) limit 1";
-    match tx.query_row(lonely, [], |row| row.get(0)).optional()? {
-        Some(number) => Err(Finding::UserMissing { user_id: row::user_id("user", number)? }.into()),
+    let mut select =
+        tx.prepare("select user_id from user where user_id not in (select user_id from wallet) limit 1")?;
+    match select.query([])?.next()? {
+        Some(found) => Err(Finding::UserMissing { user_id: row::user_id(found, 0, "user")? }.into()),
         None => Ok(()),
     }
 }
 
-/// Compares what the database is made of with what the migrations make, trigger by trigger and check by check. Tables of
-/// other programs that keep the file company (a replicator's) are called `_…`, as sqlx's are.
+/// Compares the database's tables, triggers and indexes with what the migrations make. Tables whose names begin with
+/// `_` belong to sqlx and to other programs that use the file, such as a replicator.
 fn check_schema(tx: &Transaction<'_>) -> Result<(), Stop> {
     let pattern = Connection::open_in_memory()?;
     for migration in MIGRATIONS.iter() {
         pattern.execute_batch(migration.sql.as_str())?;
     }
     let (expected, found) = (schema(&pattern)?, schema(tx)?);
-    let different = |(name, sql): &&(String, String)| !(expected.contains(&(name.clone(), sql.clone())));
-    if let Some((name, _)) = found.iter().find(different).or_else(|| expected.iter().find(|one| !found.contains(one))) {
-        return Err(Finding::Foreign { what: format!("`{name}`") }.into());
+    if let Some(Part { kind, name, .. }) = expected.iter().find(|part| !found.contains(part)) {
+        return Err(Finding::Changed { what: format!("{kind} `{name}`") }.into());
     }
-    let currency: Option<String> =
-        tx.query_row("select value from setting where name = 'currency'", [], |row| row.get(0)).optional()?;
-    if currency.is_none_or(|code| code.parse::<Currency>().is_err()) {
-        return Err(Finding::Foreign { what: "the currency".to_owned() }.into());
+    if let Some(Part { kind, name, .. }) = found.iter().find(|part| !expected.contains(part)) {
+        return Err(Finding::Foreign { what: format!("{kind} `{name}`") }.into());
     }
     Ok(())
 }
 
-fn schema(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+/// The currency that is stored.
+fn currency(tx: &Transaction<'_>) -> Result<Currency, Stop> {
+    let select = "select value from setting where name = 'currency'";
+    let code: Option<String> = tx.query_row(select, [], |row| row.get(0)).optional()?;
+    let currency = code.and_then(|code| code.parse().ok());
+    currency.ok_or_else(|| Finding::Changed { what: "currency setting".to_owned() }.into())
+}
+
+/// A table, trigger or index of a database.
+#[derive(PartialEq, Eq)]
+struct Part {
+    kind: String,
+    name: String,
+    sql: String,
+}
+
+fn schema(connection: &Connection) -> rusqlite::Result<Vec<Part>> {
     let mut select = connection.prepare(
-        "select name, sql from sqlite_schema
+        "select type, name, sql from sqlite_schema
          where sql is not null and substr(tbl_name, 1, 1) <> '_' and substr(name, 1, 7) <> 'sqlite_'",
     )?;
-    select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    let part = |row: &Row<'_>| Ok(Part { kind: row.get(0)?, name: row.get(1)?, sql: row.get(2)? });
+    select.query_map([], part)?.collect()
 }
 
 fn next_commit(found: Option<&Row<'_>>) -> Result<Option<Commit>, Stop> {
-    let Some(found) = found else { return Ok(None) };
-    Ok(Some(row::commit(commit_row(found)?)?))
+    Ok(found.map(row::commit).transpose()?)
 }
 
 fn unreadable(path: &Path) -> impl Fn(rusqlite::Error) -> StoreError {

@@ -1,4 +1,4 @@
-//! Copies of a ledger: taken while it is served, verified, and complete or not there at all.
+//! Copies of a ledger. They can be made while it is served. A file under its final name is complete and verified.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,16 +8,16 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::audit::audit;
-use super::open::{FileLock, canonical_path, is_wallets, sibling};
+use super::open::{FileLock, canonical_path, is_wallets, refuse_folder, sibling};
 use crate::ledger::{AuditReport, Finding};
 use crate::store::{CopyStep, StoreError};
 
-/// Pages that are copied between two words about how far it is.
+/// Pages copied between two progress reports.
 const PAGES_A_STEP: i32 = 4_096;
 
-/// Copies the ledger at `source`, as one moment saw it, to the new file `target`.
+/// Copies the ledger at `source`, as it is at one moment, to the new file `target`.
 ///
-/// It blocks. The service goes on meanwhile, but its WAL grows until the copy is made.
+/// It blocks. The ledger can be served meanwhile, but its WAL grows until the copy is made.
 ///
 /// # Errors
 /// [`StoreError`] if there is such a file already, or the copy cannot be made; else the first [`Finding`] in it. Then
@@ -27,6 +27,7 @@ pub fn backup(
     target: &Path,
     progress: &mut dyn FnMut(CopyStep),
 ) -> Result<Result<AuditReport, Finding>, StoreError> {
+    refuse_folder(source)?;
     refuse_existing(target)?;
     copy_verified(source, target, progress)
 }
@@ -40,14 +41,15 @@ pub fn restore(
     target: &Path,
     progress: &mut dyn FnMut(CopyStep),
 ) -> Result<Result<AuditReport, Finding>, StoreError> {
-    // As the service does: SQLite keeps its WAL beside the file that a link leads to.
+    refuse_folder(source)?;
+    // As the service does: SQLite keeps its WAL next to the file that a link leads to.
     let target = &canonical_path(target);
     let _lock = FileLock::take(target)?;
     refuse_existing(target)?;
     copy_verified(source, target, progress)
 }
 
-/// Refuses to touch a database, or what SQLite would take for a part of the one that is to be made.
+/// Refuses if the database exists, or a file that SQLite would take for a part of it.
 fn refuse_existing(target: &Path) -> Result<(), StoreError> {
     for path in ["", "-wal", "-journal"].map(|suffix| sibling(target, suffix)) {
         if path.symlink_metadata().is_ok() {
@@ -60,7 +62,7 @@ fn refuse_existing(target: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A copy under another name, which only becomes `target` when it is whole, proven, and on disk.
+/// Makes the copy under another name, and renames it to `target` when it is complete, verified and on disk.
 fn copy_verified(
     source: &Path,
     target: &Path,
@@ -82,7 +84,7 @@ fn copy_verified(
     Ok(Ok(report))
 }
 
-/// Removed when dropped, unless it has become what it was to be.
+/// An unfinished copy. It is removed when dropped, unless it was renamed.
 struct Partial(PathBuf);
 
 impl Drop for Partial {
@@ -98,13 +100,13 @@ fn copy(source: &Path, target: &Path, progress: &mut dyn FnMut(CopyStep)) -> Res
     let unwritable =
         |error: rusqlite::Error| StoreError::Incompatible(format!("cannot write {}: {error}", target.display()));
     let mut from = Connection::open_with_flags(source, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(unreadable)?;
-    // Within a transaction the copy reads one moment of the ledger. Without it, it would begin again at each commit.
+    // In a transaction the copy sees one moment of the ledger. Without one, it would start again at each commit.
     let moment = from.transaction().map_err(unreadable)?;
     if !is_wallets(&moment).map_err(unreadable)? {
         return Err(StoreError::Incompatible(format!("{} is not a wallet's database", source.display())));
     }
     let mut to = Connection::open(target).map_err(unwritable)?;
-    // Until it has its name the copy is worth nothing: one sync at the end is enough.
+    // An unfinished copy is discarded, so one sync at the end is enough.
     to.execute_batch("pragma synchronous = off; pragma journal_mode = memory").map_err(unwritable)?;
     let backup = Backup::new(&moment, &mut to).map_err(unwritable)?;
     loop {
@@ -121,12 +123,12 @@ fn copy(source: &Path, target: &Path, progress: &mut dyn FnMut(CopyStep)) -> Res
         }
     }
     drop(backup);
-    // In WAL mode, which a copy takes over, a ledger is up to three files. A backup is one.
+    // The copy is in WAL mode, as the ledger is, and would be up to three files. A backup is one.
     to.execute_batch("pragma journal_mode = delete").map_err(unwritable)?;
     to.close().map_err(|(_, error)| unwritable(error))
 }
 
-/// A file's name is on disk when its folder is.
+/// Makes a rename durable.
 fn sync_folder(file: &Path) -> io::Result<()> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()

@@ -1,4 +1,4 @@
-//! Whether the disk has room.
+//! Whether the disk has space.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -6,18 +6,18 @@ use std::path::Path;
 
 use super::open::sibling;
 
-/// More than the largest batch writes.
-const ROOM: usize = 4 * 1024 * 1024;
+/// More than a batch of the default size writes, in bytes.
+const BATCH_SIZE: usize = 4 * 1024 * 1024;
 
-/// Fails unless there is room beside the database for a whole batch.
+/// Fails unless the database's folder has space for a whole batch.
 ///
-/// A small commit may find a place on a disk that is full, in what the one before it left behind: a store that took that
-/// for room would be up and down by turns. To write is the one question that quotas and every file system answer alike.
+/// A small commit may find space on a full disk, in what the one before it left. If that counted as success, health
+/// would flap. Writing is the one test that quotas and every file system answer alike.
 pub(super) fn check(database: &Path) -> io::Result<()> {
-    let path = sibling(database, "-room");
+    let path = sibling(database, "-space");
     let mut file = File::create(&path)?;
-    // It has no name from here on, so that not even a crash leaves it lying about.
+    // It has no name from here on, so that not even a crash leaves it behind.
     fs::remove_file(&path)?;
     let chunk = vec![0x5a; 64 * 1024];
-    (0..ROOM / chunk.len()).try_for_each(|_| file.write_all(&chunk))
+    (0..BATCH_SIZE / chunk.len()).try_for_each(|_| file.write_all(&chunk))
 }

@@ -1,17 +1,19 @@
-//! The ledger in one SQLite file: a rusqlite connection writes, a pool of sqlx connections reads.
+//! The ledger in one SQLite file: one connection writes, a few others read, each on a thread of its own.
 //!
-//! One process serves one file, and holds an advisory lock on a file beside it (`….db-lock`) as long as it does. The
-//! database itself must never be opened by anything but SQLite: closing it would drop SQLite's own locks (POSIX).
+//! One process serves one file. As long as it does, it holds an advisory lock on a file with the suffix `-lock`. While
+//! SQLite has the database open, nothing else in this process may open it: closing it would drop SQLite's locks
+//! (POSIX).
 
 mod audit;
 mod backup;
 mod disk_space;
-mod immediate;
-mod memory;
+mod error;
 mod open;
+mod query;
 mod reader;
 mod row;
 mod wal;
+mod write;
 mod writer;
 
 use std::path::Path;
@@ -34,11 +36,11 @@ const APPLICATION_ID: i32 = 0x574c_4554;
 /// [`StoreError::Incompatible`] if another process serves it, or if it is no wallet's, a newer wallet's, or in another
 /// currency: it is left as it is. [`StoreError::Locked`] and [`StoreError::Unavailable`] as they say.
 pub async fn open(path: &Path, currency: Currency) -> Result<Store, StoreError> {
-    // SQLite keeps its WAL beside the file that a link leads to.
+    // SQLite keeps its WAL next to the file that a link leads to.
     let path = &open::canonical_path(path);
     let lock = FileLock::take(path)?;
     open::prepare(path, currency).await?;
-    let writer = SqliteWriter::open(path, lock)?;
-    let reader = SqliteReader::open(path).await?;
-    Ok(Store { writer: Box::new(writer), reader: Arc::new(reader) })
+    let writer = SqliteWriter::open(path, currency, lock)?;
+    let reader = SqliteReader::open(path, currency)?;
+    Ok(Store { writer: Box::new(writer), reader: Arc::new(reader), currency })
 }

@@ -1,4 +1,4 @@
-//! Whether a file may be served, and making it ready.
+//! Decides whether a file may be served, and makes it ready.
 
 use std::fs::{self, File, TryLockError};
 use std::io::Read;
@@ -19,7 +19,7 @@ pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 /// Small pages write less for a commit that touches few rows of each; measured against 4096 bytes.
 const PAGE_SIZE: u32 = 1024;
 
-/// How long another process's lock is waited for at start.
+/// How long to wait at start for another process's lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The right to serve a database file, held until dropped.
@@ -28,10 +28,11 @@ pub(super) struct FileLock {
 }
 
 impl FileLock {
-    /// Takes the lock beside the database at `path`.
+    /// Takes the lock of the database at `path`.
     pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
         let shown = path.display();
-        // Under another name its WAL would have another name, too.
+        refuse_folder(path)?;
+        // SQLite names the WAL after the database: under a second name there would be a second WAL.
         if path.metadata().is_ok_and(|file| file.nlink() > 1) {
             return Err(StoreError::Incompatible(format!("the database {shown} has more than one name (hard links)")));
         }
@@ -54,7 +55,15 @@ impl FileLock {
     }
 }
 
-/// The one name of a file that has many, whether it is there yet or not: all must meet in one lock.
+/// Refuses a path that leads to a folder: SQLite would only say that it cannot open it.
+pub(super) fn refuse_folder(path: &Path) -> Result<(), StoreError> {
+    if path.is_dir() {
+        return Err(StoreError::Incompatible(format!("{} is a folder, not a database file", path.display())));
+    }
+    Ok(())
+}
+
+/// Resolves links, also of a file that does not exist yet, so that all paths to it lead to one lock.
 pub(super) fn canonical_path(path: &Path) -> PathBuf {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let missing = || Some(folder.canonicalize().ok()?.join(path.file_name()?));
@@ -76,7 +85,24 @@ pub(super) async fn prepare(path: &Path, currency: Currency) -> Result<(), Store
     }
     let mut connection =
         options.disable_statement_logging().connect().await.map_err(|error| refused_by_sqlite(path, &error))?;
-    let migrated = MIGRATIONS.run(&mut connection).await.map_err(|error| match error {
+    let prepared = prepare_tables(&mut connection, path, currency).await;
+    let closed = connection.close().await.map_err(StoreError::unavailable);
+    prepared.and(closed)
+}
+
+/// Brings the tables up to date, and stores the currency at the first start. A ledger in another currency is refused
+/// before that.
+async fn prepare_tables(
+    connection: &mut sqlx::SqliteConnection,
+    path: &Path,
+    currency: Currency,
+) -> Result<(), StoreError> {
+    let stored = stored_currency(connection).await.map_err(|error| refused_by_sqlite(path, &error))?;
+    if let Some(stored) = stored.filter(|stored| stored != currency.code()) {
+        let shown = path.display();
+        return Err(StoreError::Incompatible(format!("the database {shown} is in {stored}, not in {currency}")));
+    }
+    MIGRATIONS.run(&mut *connection).await.map_err(|error| match error {
         MigrateError::VersionMissing(version) | MigrateError::VersionMismatch(version) => {
             StoreError::Incompatible(format!(
                 "the database {} was made by another version of the wallet (migration {version} is not known here)",
@@ -84,21 +110,27 @@ pub(super) async fn prepare(path: &Path, currency: Currency) -> Result<(), Store
             ))
         }
         error => refused_by_sqlite(path, &error),
-    });
-    let settled = match migrated {
-        Ok(()) => check_currency(&mut connection, path, currency).await,
-        Err(error) => Err(error),
-    };
-    let closed = connection.close().await.map_err(StoreError::unavailable);
-    settled.and(closed)
+    })?;
+    let insert = "insert into setting (name, value) values ('currency', ?1) on conflict (name) do nothing";
+    let inserted = sqlx::query(insert).bind(currency.code()).execute(connection).await;
+    inserted.map(|_| ()).map_err(|error| refused_by_sqlite(path, &error))
 }
 
-/// Whether there is nothing in the file yet. Looks at it without changing it.
+/// The currency of the ledger; `None` if it has none yet.
+async fn stored_currency(connection: &mut sqlx::SqliteConnection) -> Result<Option<String>, sqlx::Error> {
+    let table = "select count(*) from sqlite_schema where type = 'table' and name = 'setting'";
+    if sqlx::query_scalar::<_, i64>(table).fetch_one(&mut *connection).await? == 0 {
+        return Ok(None);
+    }
+    sqlx::query_scalar("select value from setting where name = 'currency'").fetch_optional(connection).await
+}
+
+/// Whether there is nothing in the file yet. Does not change it.
 fn is_new(path: &Path) -> Result<bool, StoreError> {
     let length = size(path);
     let wal_length = size(&sibling(path, "-wal"));
     if length == 0 && wal_length > 0 {
-        // SQLite would take it for new, and delete the WAL.
+        // SQLite would take it for a new database, and delete the WAL.
         return Err(StoreError::Incompatible(format!("the database {} is empty, but its WAL is not", path.display())));
     }
     if !path.exists() {
@@ -115,7 +147,7 @@ fn is_new(path: &Path) -> Result<bool, StoreError> {
         Ok((tables, is_wallets(&connection)?, page_size))
     };
     match look().map_err(|error| refused_by_sqlite(path, &error))? {
-        // SQLite misses whole pages, but reads one that is cut short as if it ended in zeros. With a WAL that is no
+        // SQLite detects missing pages, but fills up a partial last page with zeros. With a WAL that is no
         // loss: a checkpoint was cut short, and is done again.
         (_, true, page_size) if wal_length == 0 && !length.is_multiple_of(page_size.into()) => {
             Err(StoreError::Incompatible(format!(
@@ -149,32 +181,11 @@ fn size(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
-/// The file that SQLite, or this program, keeps beside the database.
+/// The file that SQLite, or this program, keeps next to the database.
 pub(super) fn sibling(database: &Path, suffix: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(suffix);
     path.into()
-}
-
-/// Stores the currency at the first start, and holds every later one to it.
-async fn check_currency(
-    connection: &mut sqlx::SqliteConnection,
-    path: &Path,
-    currency: Currency,
-) -> Result<(), StoreError> {
-    let stored: String = sqlx::query_scalar(
-        "insert into setting (name, value) values ('currency', ?1)
-         on conflict (name) do update set value = value
-         returning value",
-    )
-    .bind(currency.code())
-    .fetch_one(connection)
-    .await
-    .map_err(|error| refused_by_sqlite(path, &error))?;
-    if stored == currency.code() {
-        return Ok(());
-    }
-    Err(StoreError::Incompatible(format!("the database {} is in {stored}, not in {currency}", path.display())))
 }
 
 fn refused_by_sqlite(path: &Path, error: &dyn std::error::Error) -> StoreError {

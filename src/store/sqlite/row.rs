@@ -1,108 +1,159 @@
-//! Rows of SQLite as the ledger's types. A value that the ledger cannot have written is named, not guessed at.
+//! Rows of SQLite as the ledger's types. A value that the ledger cannot have written is reported as corrupt.
 
+use rusqlite::Row;
+use rusqlite::types::ValueRef;
+
+use super::error::failed;
 use crate::ledger::{
-    Amount, Balance, Commit, CommitHash, Entry, EntryId, EventId, Kind, Timestamp, UserId, WalletId, WalletState,
+    Amount, Annotations, Balance, Caller, Commit, CommitHash, Entry, EntryId, EventId, Form, Kind, Note, RoundId,
+    Timestamp, UserId, WalletId, WalletState,
 };
 use crate::store::StoreError;
-use rusqlite::Row;
 
-/// The columns of an entry, in the order of [`EntryRow`]. A macro, so that statements stay `&'static str`.
-macro_rules! entry_columns {
-    () => {
-        "entry_id, user_id, sequence, kind, event_id, amount, balance_after, previous_entry_id, created_at"
+/// Selects entries as [`entry`] reads them, from a table or expression with the columns of `entry`. A macro, so that
+/// statements stay `&'static str`.
+macro_rules! select_entry {
+    ($from:literal, $rest:literal) => {
+        concat!(
+            "select entry.entry_id, entry.user_id, sequence, kind, event_id, amount, balance_after, previous_entry_id,
+             entry.created_at,
+             round_id, caller_id, name, note, opened.wallet_id
+             from ",
+            $from,
+            " as entry left join caller using (caller_id) left join entry_note using (entry_id)
+             left join user as opened on opened.user_id = case entry.kind when 1 then entry.user_id end ",
+            $rest
+        )
     };
 }
-pub(super) use entry_columns;
+pub(super) use select_entry;
 
-/// An entry as it is stored.
-pub(super) type EntryRow = (i64, i64, i64, i64, i64, i64, i64, Option<i64>, i64);
-
-/// A commit as it is stored: `commit_id, last_entry_id, hash, created_at`.
-pub(super) type CommitRow = (i64, i64, Vec<u8>, i64);
-
-/// The head of the commit chain, as a [`CommitRow`].
-pub(super) const SELECT_HEAD: &str =
-    "select commit_id, last_entry_id, hash, created_at from ledger_commit order by commit_id desc limit 1";
-
-/// Reads [`entry_columns`] in their order.
-pub(super) fn entry_row(row: &Row<'_>) -> rusqlite::Result<EntryRow> {
-    Ok((
-        row.get(0)?,
-        row.get(1)?,
-        row.get(2)?,
-        row.get(3)?,
-        row.get(4)?,
-        row.get(5)?,
-        row.get(6)?,
-        row.get(7)?,
-        row.get(8)?,
-    ))
+/// Selects commits as [`commit`] reads them.
+macro_rules! select_commit {
+    ($rest:literal) => {
+        concat!("select commit_id, form, last_entry_id, hash, created_at from ledger_commit ", $rest)
+    };
 }
+pub(super) use select_commit;
 
-/// Reads a commit's columns in the order of [`CommitRow`].
-pub(super) fn commit_row(row: &Row<'_>) -> rusqlite::Result<CommitRow> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-}
+/// Selects the head of the commit chain.
+pub(super) const SELECT_HEAD: &str = select_commit!("order by commit_id desc limit 1");
 
-/// The value of a column, or the corruption that it is.
-fn valid<T>(
+/// A row of which one column is being read.
+struct Source<'r> {
+    row: &'r Row<'r>,
     table: &'static str,
-    row: i64,
-    column: &'static str,
-    found: i64,
-    value: Option<T>,
-) -> Result<T, StoreError> {
-    value.ok_or_else(|| StoreError::Corrupt { table, column, row, found: found.to_string() })
+    key: i64,
 }
 
-pub(super) fn user_id(table: &'static str, user_id: i64) -> Result<UserId, StoreError> {
-    valid(table, user_id, "user_id", user_id, UserId::new(user_id))
+impl Source<'_> {
+    /// The value of a column, or [`StoreError::Corrupt`].
+    fn get<T>(&self, at: usize, column: &'static str, new: impl FnOnce(i64) -> Option<T>) -> Result<T, StoreError> {
+        let found: i64 = self.row.get(at).map_err(failed)?;
+        new(found).ok_or_else(|| self.corrupt(column, found.to_string()))
+    }
+
+    /// The value of a column that may be null.
+    fn get_optional<T>(
+        &self,
+        at: usize,
+        column: &'static str,
+        new: impl FnOnce(i64) -> Option<T>,
+    ) -> Result<Option<T>, StoreError> {
+        let found: Option<i64> = self.row.get(at).map_err(failed)?;
+        found.map(|found| new(found).ok_or_else(|| self.corrupt(column, found.to_string()))).transpose()
+    }
+
+    /// The text of a column that may be null.
+    fn get_text<T>(
+        &self,
+        at: usize,
+        column: &'static str,
+        new: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, StoreError> {
+        let found = self.row.get_ref(at).map_err(failed)?.as_str_or_null();
+        let found = found.map_err(|error| self.corrupt(column, error.to_string()))?;
+        found.map(|text| new(text).ok_or_else(|| self.corrupt(column, format!("{text:?}")))).transpose()
+    }
+
+    /// The bytes of a column, which must be exactly `N`.
+    fn get_bytes<const N: usize>(&self, at: usize, column: &'static str) -> Result<[u8; N], StoreError> {
+        let found: Vec<u8> = self.row.get(at).map_err(failed)?;
+        found.try_into().map_err(|found: Vec<u8>| self.corrupt(column, format!("{} bytes long", found.len())))
+    }
+
+    fn corrupt(&self, column: &'static str, found: String) -> StoreError {
+        StoreError::Corrupt { table: self.table, column, row: self.key, found }
+    }
 }
 
-pub(super) fn entry(row: EntryRow) -> Result<Entry, StoreError> {
-    let (entry_id, user_id, sequence, kind, event_id, amount, balance_after, previous_entry_id, created_at) = row;
-    let previous = previous_entry_id.map(|id| valid("entry", entry_id, "previous_entry_id", id, EntryId::new(id)));
+/// Reads the user id in column `at` of a row of `table`.
+pub(super) fn user_id(row: &Row<'_>, at: usize, table: &'static str) -> Result<UserId, StoreError> {
+    let key = row.get(at).map_err(failed)?;
+    Source { row, table, key }.get(at, "user_id", UserId::new)
+}
+
+/// Reads an entry as [`select_entry`] selects it.
+pub(super) fn entry(row: &Row<'_>) -> Result<Entry, StoreError> {
+    let source = Source { row, table: "entry", key: row.get(0).map_err(failed)? };
+    let caller = source.get_text(11, "caller_id", Caller::new)?;
+    if let (Some(caller_id), None) = (source.get_optional(10, "caller_id", Some)?, &caller) {
+        return Err(source.corrupt("caller_id", format!("{caller_id}, which names nobody")));
+    }
+    let user_id = source.get(1, "user_id", UserId::new)?;
+    let kind = source.get(3, "kind", Kind::from_code)?;
     Ok(Entry {
-        entry_id: valid("entry", entry_id, "entry_id", entry_id, EntryId::new(entry_id))?,
-        user_id: valid("entry", entry_id, "user_id", user_id, UserId::new(user_id))?,
-        sequence,
-        kind: valid("entry", entry_id, "kind", kind, Kind::from_code(kind))?,
-        event_id: valid("entry", entry_id, "event_id", event_id, EventId::new(event_id))?,
-        amount: valid("entry", entry_id, "amount", amount, Amount::from_minor(amount))?,
-        balance_after: valid("entry", entry_id, "balance_after", balance_after, Balance::from_minor(balance_after))?,
-        previous_entry_id: previous.transpose()?,
-        created_at: Timestamp::from_microseconds(created_at),
+        entry_id: source.get(0, "entry_id", EntryId::new)?,
+        user_id,
+        sequence: source.get(2, "sequence", Some)?,
+        kind,
+        event_id: source.get(4, "event_id", EventId::new)?,
+        amount: source.get(5, "amount", Amount::from_minor)?,
+        balance_after: source.get(6, "balance_after", Balance::from_minor)?,
+        previous_entry_id: source.get_optional(7, "previous_entry_id", EntryId::new)?,
+        created_at: source.get(8, "created_at", |time| Some(Timestamp::from_microseconds(time)))?,
+        wallet_id: if kind == Kind::Open { Some(opened_wallet_id(row, 13, user_id)?) } else { None },
+        annotations: Annotations {
+            round_id: source.get_optional(9, "round_id", RoundId::new)?,
+            note: source.get_text(12, "note", Note::new)?,
+            caller,
+        },
     })
 }
 
-pub(super) fn state(user_id: i64, row: (i64, i64, i64)) -> Result<WalletState, StoreError> {
-    let (balance, sequence, last_entry_id) = row;
+/// Reads the wallet id in column `at`, which is null if there is no such user.
+fn opened_wallet_id(row: &Row<'_>, at: usize, user_id: UserId) -> Result<WalletId, StoreError> {
+    if row.get_ref(at).map_err(failed)? == ValueRef::Null {
+        let (table, column, row, found) = ("user", "wallet_id", user_id.get(), "missing".to_owned());
+        return Err(StoreError::Corrupt { table, column, row, found });
+    }
+    wallet_id(row, at, user_id)
+}
+
+/// Reads a wallet's balance, sequence and last entry from the columns from `at` on.
+pub(super) fn wallet_state(row: &Row<'_>, at: usize, user_id: UserId) -> Result<WalletState, StoreError> {
+    let source = Source { row, table: "wallet", key: user_id.get() };
     Ok(WalletState {
-        balance: valid("wallet", user_id, "balance", balance, Balance::from_minor(balance))?,
-        sequence,
-        last_entry_id: valid("wallet", user_id, "last_entry_id", last_entry_id, EntryId::new(last_entry_id))?,
+        balance: source.get(at, "balance", Balance::from_minor)?,
+        sequence: source.get(at + 1, "sequence", Some)?,
+        last_entry_id: source.get(at + 2, "last_entry_id", EntryId::new)?,
     })
 }
 
-pub(super) fn wallet_id(user_id: i64, bytes: &[u8]) -> Result<WalletId, StoreError> {
-    let found = bytes.len();
-    bytes.try_into().map(WalletId::from_bytes).map_err(|_| StoreError::Corrupt {
-        table: "user",
-        column: "wallet_id",
-        row: user_id,
-        found: format!("{found} bytes long"),
-    })
+/// Reads the wallet id in column `at`.
+pub(super) fn wallet_id(row: &Row<'_>, at: usize, user_id: UserId) -> Result<WalletId, StoreError> {
+    let source = Source { row, table: "user", key: user_id.get() };
+    Ok(WalletId::from_bytes(source.get_bytes(at, "wallet_id")?))
 }
 
-pub(super) fn commit(row: CommitRow) -> Result<Commit, StoreError> {
-    let (commit_id, last_entry_id, hash, created_at) = row;
-    let hash: [u8; 32] = hash.try_into().map_err(|hash: Vec<u8>| StoreError::Corrupt {
-        table: "ledger_commit",
-        column: "hash",
-        row: commit_id,
-        found: format!("{} bytes long", hash.len()),
-    })?;
-    let last = valid("ledger_commit", commit_id, "last_entry_id", last_entry_id, EntryId::new(last_entry_id))?;
-    let created_at = Timestamp::from_microseconds(created_at);
-    Ok(Commit { commit_id, last_entry_id: last, hash: CommitHash(hash), created_at })
+/// Reads a commit as [`select_commit`] selects it.
+pub(super) fn commit(row: &Row<'_>) -> Result<Commit, StoreError> {
+    let source = Source { row, table: "ledger_commit", key: row.get(0).map_err(failed)? };
+    Ok(Commit {
+        commit_id: source.key,
+        form: source.get(1, "form", Form::from_code)?,
+        last_entry_id: source.get(2, "last_entry_id", EntryId::new)?,
+        hash: CommitHash(source.get_bytes(3, "hash")?),
+        created_at: source.get(4, "created_at", |time| Some(Timestamp::from_microseconds(time)))?,
+    })
 }

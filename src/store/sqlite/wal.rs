@@ -6,13 +6,13 @@ use std::path::Path;
 
 use super::open::sibling;
 
-/// Makes what is in the WAL durable, before anything is answered from it. The caller holds the write lock.
+/// Makes the WAL durable, before anything is answered from it. The caller holds the write lock.
 ///
-/// A process that was killed may have left commits there that were never synced. To sync them is not enough: a sync
-/// that failed once leaves Linux believing that the pages are written, and the next one succeeds without writing them
-/// (<https://wiki.postgresql.org/wiki/Fsync_Errors>). So they are written again.
+/// A process that was killed may have left commits in it that were never synced. Syncing them now is not enough: after
+/// a failed sync Linux counts the pages as written, and the next sync succeeds without writing them
+/// (<https://wiki.postgresql.org/wiki/Fsync_Errors>). So the whole file is written again.
 ///
-/// SQLite keeps its locks in other files: to open and close this one drops none.
+/// SQLite keeps no lock on this file, so closing it drops none.
 pub(super) fn rewrite_wal(database: &Path) -> io::Result<()> {
     let mut wal = match File::options().read(true).write(true).open(sibling(database, "-wal")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -3,118 +3,100 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, params};
 
 use super::disk_space;
-use super::immediate::Immediate;
-use super::memory::Memory;
+use super::error::failed;
 use super::open::FileLock;
-use super::row::{self, entry_columns, entry_row};
+use super::query::{query, query_all};
+use super::row::{self, SELECT_HEAD, select_entry};
 use super::wal::rewrite_wal;
-use crate::ledger::{Action, Book, Changes, Command, Commit, Entry, EventId, Outcome, Timestamp, UserId, WalletState};
-use crate::store::{StoreError, Writer};
+use super::write;
+use crate::ledger::{Changes, Commit, Currency, Entry, EventId, EventKey, Fetched, Head, Keys, UserId, WalletState};
+use crate::store::{StoreError, Transaction, Version, Writer};
 
 /// How long one attempt waits for another process's lock. The engine tries again for as long as its commands may wait.
 const LOCK_WAIT: Duration = Duration::from_millis(100);
 
 /// WAL pages between checkpoints. The default of 1000 writes a large table's scattered pages far too often.
 ///
-/// The writer makes them itself. A connection beside it that copies while commits go on marks pages as copied that nobody
-/// has synced yet (SQLite syncs the database only when it has copied everything): if that sync fails later, they are lost.
+/// Only the writer makes checkpoints. Another connection that copied the WAL while commits go on would mark pages as
+/// copied that nobody has synced yet (SQLite syncs the database only when it has copied everything). If that sync fails
+/// later, they are lost.
 const WAL_AUTOCHECKPOINT: i64 = 20_000;
 
 /// What the connection caches, in KiB.
 const CACHE_KIB: i64 = 32 * 1024;
 
 const SELECT_WALLET: &str = "select balance, sequence, last_entry_id from wallet where user_id = ?1";
-const SELECT_WALLET_ID: &str = "select wallet_id from user where user_id = ?1";
-const SELECT_ENTRIES: &str = concat!("select ", entry_columns!(), " from entry where event_id = ?1 and user_id = ?2");
-const INSERT_ENTRY: &str =
-    concat!("insert into entry (", entry_columns!(), ") values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
-const INSERT_USER: &str = "insert into user (user_id, wallet_id, created_at) values (?1, ?2, ?3)";
-const INSERT_WALLET: &str = "insert into wallet (user_id, balance, sequence, last_entry_id) values (?1, ?2, ?3, ?4)";
-const UPDATE_WALLET: &str = "update wallet set balance = ?2, sequence = ?3, last_entry_id = ?4 where user_id = ?1";
-const INSERT_COMMIT: &str =
-    "insert into ledger_commit (commit_id, last_entry_id, hash, created_at) values (?1, ?2, ?3, ?4)";
+const SELECT_EVENT: &str = select_entry!("entry", "where event_id = ?1 and entry.user_id = ?2");
+const SELECT_LAST_ENTRY: &str = "select coalesce(max(entry_id), 0) from entry";
+const SELECT_LAST_EVENT: &str = "select max(event_id) from entry";
 
 /// Changes nothing, but writes a page, so that its commit is one like any other.
 const TOUCH_SETTING: &str = "update setting set value = value";
 
 pub(super) struct SqliteWriter {
     path: PathBuf,
-    /// `None` after a failure: what the session believes is then not to be trusted, so the next batch opens another.
+    currency: Currency,
+    /// `None` after a failure: what the connection believes is then not to be trusted, so the next transaction opens
+    /// another.
     session: Option<Session>,
+    /// How many sessions there were.
+    sessions: u64,
     _lock: FileLock,
 }
 
-/// A connection, and what is remembered of what it saw.
 struct Session {
     connection: Connection,
-    memory: Option<Memory>,
+    number: u64,
 }
 
 impl SqliteWriter {
-    pub(super) fn open(path: &Path, lock: FileLock) -> Result<Self, StoreError> {
-        let session = Some(Session::open(path)?);
-        Ok(Self { path: path.to_owned(), session, _lock: lock })
+    pub(super) fn open(path: &Path, currency: Currency, lock: FileLock) -> Result<Self, StoreError> {
+        let session = Some(Session { connection: open_connection(path)?, number: 0 });
+        Ok(Self { path: path.to_owned(), currency, session, sessions: 1, _lock: lock })
     }
 
-    /// Runs `work` in the session, which is kept only if that succeeds, or if nothing was done: the lock was not to be
-    /// had, or a row that was read is corrupt. A panic unwinds through here, and drops it too.
-    fn in_session<T>(&mut self, work: impl FnOnce(&mut Session) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let mut session = self.session.take().map_or_else(|| Session::reopen(&self.path), Ok)?;
-        let result = work(&mut session);
-        if matches!(result, Ok(_) | Err(StoreError::Locked | StoreError::Corrupt { .. })) {
-            self.session = Some(session);
+    fn begin_immediate(&mut self) -> Result<SqliteTransaction<'_>, StoreError> {
+        if self.session.is_none() {
+            disk_space::check(&self.path).map_err(StoreError::unavailable)?;
+            self.session = Some(Session { connection: open_connection(&self.path)?, number: self.sessions });
+            self.sessions += 1;
         }
-        result
+        let mut tx =
+            SqliteTransaction { session: &mut self.session, currency: self.currency, number: 0, broken: false };
+        tx.number = tx.run(|connection| {
+            connection.prepare_cached("begin immediate")?.execute([])?;
+            connection.prepare_cached("pragma data_version")?.query_row([], |row| row.get(0))
+        })?;
+        Ok(tx)
     }
 }
 
 impl Writer for SqliteWriter {
-    fn transact(&mut self, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
-        self.in_session(|session| session.transact(batch, now))
+    fn begin(&mut self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        Ok(Box::new(self.begin_immediate()?))
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {
-        self.in_session(|session| {
-            let tx = Immediate::begin(&mut session.connection).map_err(failed)?;
-            tx.prepare_cached(TOUCH_SETTING).and_then(|mut touch| touch.execute([])).map_err(failed)?;
-            tx.commit().map_err(failed)
+        let mut tx = self.begin_immediate()?;
+        let commit_row = tx.head()?.commit;
+        tx.attempt(|connection| check_head(connection, &commit_row))?;
+        tx.run(|connection| {
+            connection.prepare_cached(TOUCH_SETTING)?.execute([])?;
+            commit(connection)
         })
     }
 }
 
-impl Session {
-    fn open(path: &Path) -> Result<Self, StoreError> {
-        let mut connection = connect(path).map_err(failed)?;
-        let locked = Immediate::begin(&mut connection).map_err(failed)?;
-        rewrite_wal(path).map_err(StoreError::unavailable)?;
-        drop(locked);
-        Ok(Self { connection, memory: None })
-    }
-
-    /// Opens the database again after a failure, if there is a chance that a batch can be committed.
-    fn reopen(path: &Path) -> Result<Self, StoreError> {
-        disk_space::check(path).map_err(StoreError::unavailable)?;
-        Self::open(path)
-    }
-
-    fn transact(&mut self, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
-        let tx = Immediate::begin(&mut self.connection).map_err(failed)?;
-        let mut memory = Memory::of(&tx, self.memory.take())?;
-        let mut book = Book::new(memory.head(), now);
-        lay_in(&tx, &memory, &mut book, batch)?;
-        let outcomes = batch.iter().map(|command| book.decide(command)).collect();
-        let changes = book.changes();
-        if changes.commit.is_some() {
-            write(&tx, &changes)?;
-            tx.commit().map_err(failed)?;
-            memory.learn(&changes);
-        }
-        self.memory = Some(memory);
-        Ok(outcomes)
-    }
+/// Opens a connection, after making the WAL durable.
+fn open_connection(path: &Path) -> Result<Connection, StoreError> {
+    let connection = connect(path).map_err(failed)?;
+    connection.execute_batch("begin immediate").map_err(failed)?;
+    rewrite_wal(path).map_err(StoreError::unavailable)?;
+    connection.execute_batch("rollback").map_err(failed)?;
+    Ok(connection)
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
@@ -128,107 +110,106 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Lays in everything that deciding `batch` needs.
-fn lay_in(tx: &Connection, memory: &Memory, book: &mut Book, batch: &[Command]) -> Result<(), StoreError> {
-    let mut select_wallet = tx.prepare_cached(SELECT_WALLET).map_err(failed)?;
-    let mut select_entries = tx.prepare_cached(SELECT_ENTRIES).map_err(failed)?;
-    for Command { user_id, event_id, action } in batch.iter().copied() {
-        if !book.has_wallet(user_id) {
-            let state = match memory.state(user_id) {
-                Some(state) => Some(state),
-                None => wallet_state(&mut select_wallet, user_id)?,
-            };
-            book.lay_in_wallet(user_id, state);
-        }
-        if !memory.is_new(event_id) {
-            lay_in_entries(&mut select_entries, book, user_id, event_id)?;
-        }
-        if matches!(action, Action::Open { .. }) {
-            lay_in_wallet_id(tx, book, user_id)?;
-        }
-    }
+fn commit(connection: &Connection) -> rusqlite::Result<()> {
+    connection.prepare_cached("commit")?.execute([])?;
     Ok(())
 }
 
-fn wallet_state(select: &mut CachedStatement<'_>, user_id: UserId) -> Result<Option<WalletState>, StoreError> {
-    let user_id = user_id.get();
-    let found = select.query_row([user_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional();
-    found.map_err(failed)?.map(|columns| row::state(user_id, columns)).transpose()
+/// A transaction that holds the write lock from its beginning. Dropped before it is committed, it is rolled back.
+struct SqliteTransaction<'w> {
+    /// `Some` until this is dropped, which sets it to `None` if the connection is broken.
+    session: &'w mut Option<Session>,
+    currency: Currency,
+    /// What `pragma data_version` says: it changes when another connection commits.
+    number: i64,
+    /// Whether the connection is no longer to be trusted.
+    broken: bool,
 }
 
-fn lay_in_entries(
-    select: &mut CachedStatement<'_>,
-    book: &mut Book,
-    user_id: UserId,
-    event_id: EventId,
-) -> Result<(), StoreError> {
-    let mut rows = select.query(params![event_id.get(), user_id.get()]).map_err(failed)?;
-    while let Some(row) = rows.next().map_err(failed)? {
-        book.lay_in_entry(row::entry(entry_row(row).map_err(failed)?)?);
+impl SqliteTransaction<'_> {
+    fn session(&self) -> &Session {
+        self.session.as_ref().expect("a transaction has a session until it ends")
     }
-    Ok(())
-}
 
-fn lay_in_wallet_id(tx: &Connection, book: &mut Book, user_id: UserId) -> Result<(), StoreError> {
-    let mut select = tx.prepare_cached(SELECT_WALLET_ID).map_err(failed)?;
-    let bytes: Option<Vec<u8>> = select.query_row([user_id.get()], |row| row.get(0)).optional().map_err(failed)?;
-    if let Some(bytes) = bytes {
-        book.lay_in_wallet_id(user_id, row::wallet_id(user_id.get(), &bytes)?);
+    fn run<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        self.attempt(|connection| work(connection).map_err(failed))
     }
-    Ok(())
-}
 
-fn write(tx: &Connection, changes: &Changes) -> Result<(), StoreError> {
-    let Changes { entries, opened, updated, commit } = changes;
-    insert_entries(tx, entries).map_err(failed)?;
-    let written = || -> rusqlite::Result<()> {
-        for (user_id, wallet_id, state) in opened {
-            let created_at = commit.map_or(0, |commit| commit.created_at.microseconds());
-            tx.prepare_cached(INSERT_USER)?.execute(params![user_id.get(), wallet_id.as_bytes(), created_at])?;
-            let WalletState { balance, sequence, last_entry_id } = state;
-            let wallet = params![user_id.get(), balance.minor(), sequence, last_entry_id.get()];
-            tx.prepare_cached(INSERT_WALLET)?.execute(wallet)?;
-        }
-        let mut update = tx.prepare_cached(UPDATE_WALLET)?;
-        for (user_id, WalletState { balance, sequence, last_entry_id }) in updated {
-            let updated = update.execute(params![user_id.get(), balance.minor(), sequence, last_entry_id.get()])?;
-            assert_eq!(updated, 1, "the wallet of user {user_id} was there when the transaction began");
-        }
-        if let Some(Commit { commit_id, last_entry_id, hash, created_at }) = commit {
-            let row = params![commit_id, last_entry_id.get(), hash.0, created_at.microseconds()];
-            tx.prepare_cached(INSERT_COMMIT)?.execute(row)?;
-        }
-        Ok(())
-    };
-    written().map_err(failed)
-}
-
-fn insert_entries(tx: &Connection, entries: &[Entry]) -> rusqlite::Result<()> {
-    let mut insert = tx.prepare_cached(INSERT_ENTRY)?;
-    for entry in entries {
-        insert.execute(params![
-            entry.entry_id.get(),
-            entry.user_id.get(),
-            entry.sequence,
-            entry.kind.code(),
-            entry.event_id.get(),
-            entry.amount.minor(),
-            entry.balance_after.minor(),
-            entry.previous_entry_id.map(crate::ledger::EntryId::get),
-            entry.created_at.microseconds(),
-        ])?;
+    /// Runs `work`. After a failure the connection is trusted only if nothing was done: the lock could not be taken, or
+    /// a row that was read is corrupt, or keeps another from being written. After a panic it is not trusted.
+    fn attempt<T>(&mut self, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.broken = true;
+        let result = work(&self.session().connection);
+        self.broken = !matches!(result, Ok(_) | Err(StoreError::Locked | StoreError::Corrupt { .. }));
+        result
     }
-    Ok(())
 }
 
-/// What SQLite says, in the store's words.
-pub(super) fn failed(error: rusqlite::Error) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked,
-        // Every constraint is also a rule of the ledger: a row that breaks one stands on a row that is wrong.
-        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => {
-            StoreError::Corrupt { table: "entry", column: "*", row: 0, found: error.to_string() }
-        }
-        _ => StoreError::unavailable(error),
+impl Transaction for SqliteTransaction<'_> {
+    fn version(&self) -> Version {
+        Version { session: self.session().number, number: self.number }
     }
+
+    fn head(&mut self) -> Result<Head, StoreError> {
+        let currency = self.currency;
+        self.attempt(|connection| {
+            let commit = query(connection, SELECT_HEAD, [], row::commit)?;
+            let last: Option<i64> = connection.query_row(SELECT_LAST_EVENT, [], |row| row.get(0)).map_err(failed)?;
+            let commit = commit.unwrap_or_else(|| Commit::genesis(currency));
+            Ok(Head { commit, last_event_id: last.and_then(EventId::new) })
+        })
+    }
+
+    fn fetch(&mut self, keys: &Keys) -> Result<Fetched, StoreError> {
+        self.attempt(|connection| {
+            let Keys { wallets, events } = keys;
+            Ok(Fetched {
+                wallets: each(wallets, |user_id| wallet_state(connection, user_id))?,
+                events: each(events, |event| entries(connection, event))?,
+            })
+        })
+    }
+
+    fn commit(mut self: Box<Self>, changes: &Changes) -> Result<Version, StoreError> {
+        let version = self.version();
+        self.run(|connection| {
+            write::changes(connection, changes)?;
+            commit(connection)
+        })?;
+        Ok(version)
+    }
+}
+
+impl Drop for SqliteTransaction<'_> {
+    fn drop(&mut self) {
+        let connection = &self.session().connection;
+        // After a commit, and after a severe error, SQLite has already ended the transaction.
+        let ended = self.broken || connection.is_autocommit() || connection.execute_batch("rollback").is_ok();
+        if self.broken || !ended {
+            *self.session = None;
+        }
+    }
+}
+
+/// Checks that the head of the chain is the commit of the last entry: else no batch after it can be written.
+fn check_head(connection: &Connection, head: &Commit) -> Result<(), StoreError> {
+    let last: i64 = connection.query_row(SELECT_LAST_ENTRY, [], |row| row.get(0)).map_err(failed)?;
+    if last == head.last_entry_id.get() {
+        return Ok(());
+    }
+    let found = format!("{}, but the last entry is {last}", head.last_entry_id.get());
+    Err(StoreError::Corrupt { table: "ledger_commit", column: "last_entry_id", row: head.commit_id, found })
+}
+
+/// What is found for each key.
+fn each<K: Copy, V>(keys: &[K], find: impl Fn(K) -> Result<V, StoreError>) -> Result<Vec<(K, V)>, StoreError> {
+    keys.iter().map(|key| Ok((*key, find(*key)?))).collect()
+}
+
+fn wallet_state(connection: &Connection, user_id: UserId) -> Result<Option<WalletState>, StoreError> {
+    query(connection, SELECT_WALLET, params![user_id.get()], |row| row::wallet_state(row, 0, user_id))
+}
+
+fn entries(connection: &Connection, event: EventKey) -> Result<Vec<Entry>, StoreError> {
+    query_all(connection, SELECT_EVENT, params![event.event_id.get(), event.user_id.get()], row::entry)
 }

@@ -1,0 +1,91 @@
+//! Where a ledger is kept, and what can be done with it as a whole.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::{Store, StoreError, sqlite};
+use crate::ledger::{AuditReport, Checkpoint, Currency, Finding};
+
+/// Where a ledger is kept, as a URL says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// An SQLite file: `sqlite://wallet.db`, `sqlite:///data/wallet.db`.
+    Sqlite(PathBuf),
+}
+
+impl FromStr for Location {
+    type Err = StoreError;
+
+    fn from_str(url: &str) -> Result<Self, Self::Err> {
+        let incompatible = |why: &str| Err(StoreError::Incompatible(why.to_owned()));
+        let Some(path) = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")) else {
+            return incompatible("it must begin with sqlite://");
+        };
+        match path {
+            "" => incompatible("the path is missing"),
+            _ if path.contains(":memory:") => incompatible("money must be on disk"),
+            _ if path.contains('?') => incompatible("it takes no parameters"),
+            path => Ok(Self::Sqlite(PathBuf::from(path))),
+        }
+    }
+}
+
+impl Location {
+    /// Opens the ledger there, which is made if it is missing.
+    ///
+    /// # Errors
+    /// As [`sqlite::open`].
+    pub async fn open(&self, currency: Currency) -> Result<Store, StoreError> {
+        match self {
+            Self::Sqlite(path) => sqlite::open(path, currency).await,
+        }
+    }
+
+    /// Verifies the whole ledger there; blocks until that is done. If an earlier `checkpoint` is given, the ledger must
+    /// still agree with it.
+    ///
+    /// # Errors
+    /// As [`sqlite::audit`].
+    pub fn audit(&self, checkpoint: Option<Checkpoint>) -> Result<Result<AuditReport, Finding>, StoreError> {
+        match self {
+            Self::Sqlite(path) => sqlite::audit(path, checkpoint),
+        }
+    }
+
+    /// Copies the ledger there to a new file, as one moment saw it, while it may be served; blocks until that is done.
+    ///
+    /// # Errors
+    /// As [`sqlite::backup`].
+    pub fn backup(
+        &self,
+        file: &Path,
+        progress: &mut dyn FnMut(CopyStep),
+    ) -> Result<Result<AuditReport, Finding>, StoreError> {
+        match self {
+            Self::Sqlite(path) => sqlite::backup(path, file, progress),
+        }
+    }
+
+    /// Makes the ledger there from a backup; blocks until that is done.
+    ///
+    /// # Errors
+    /// As [`sqlite::restore`].
+    pub fn restore(
+        &self,
+        file: &Path,
+        progress: &mut dyn FnMut(CopyStep),
+    ) -> Result<Result<AuditReport, Finding>, StoreError> {
+        match self {
+            Self::Sqlite(path) => sqlite::restore(file, path, progress),
+        }
+    }
+}
+
+/// How far a copy of a ledger is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyStep {
+    /// `done` of `of` pages of the database are copied.
+    Copying { done: u32, of: u32 },
+    /// Everything is copied, and is now verified.
+    Verifying,
+}
