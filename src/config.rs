@@ -29,19 +29,20 @@ pub struct CommandLine {
 }
 
 /// What the program is asked to do.
-#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Subcommand)]
 pub enum Task {
     /// Serve both APIs until told to stop (the default)
+    #[default]
     Serve,
     /// Ask a running service whether it is up: exit code 0 if it is, 1 if not
     Healthcheck,
-    /// Walk the whole ledger and recompute every balance, sequence and hash; works beside a running service
+    /// Recompute every balance, sequence and hash of the ledger; works while it is served
     Verify {
-        /// A checkpoint that was kept elsewhere: nothing before it may have been altered since
+        /// Fail if anything up to this saved checkpoint has changed
         #[arg(long, value_name = "COMMIT:HASH")]
         checkpoint: Option<Checkpoint>,
     },
-    /// Copy the ledger to a new file, verified; works beside a running service
+    /// Copy the ledger to a new file, verified; works while it is served
     Backup {
         /// The file to make; one that is there already is never overwritten
         file: PathBuf,
@@ -75,15 +76,18 @@ pub struct Settings {
     pub currency: Currency,
 
     /// How long a command waits while another process holds the database's write lock, in milliseconds
-    #[arg(long, env = "WALLET_LOCK_TIMEOUT_MS", default_value_t = 5_000, value_name = "MS", global = true)]
+    #[arg(long, env = "WALLET_LOCK_TIMEOUT_MS", default_value_t = 5_000, value_name = "MS", global = true,
+          value_parser = milliseconds)]
     pub lock_timeout_ms: u64,
 
-    /// How long one commit may take before health says that the ledger stands still, in milliseconds
-    #[arg(long, env = "WALLET_STALL_TIMEOUT_MS", default_value_t = 5_000, value_name = "MS", global = true)]
+    /// How long one commit may take before the health check reports down, in milliseconds
+    #[arg(long, env = "WALLET_STALL_TIMEOUT_MS", default_value_t = 5_000, value_name = "MS", global = true,
+          value_parser = milliseconds)]
     pub stall_timeout_ms: u64,
 
-    /// How long a REST command may wait to be decided before it is refused, in milliseconds
-    #[arg(long, env = "WALLET_COMMAND_TIMEOUT_MS", default_value_t = 10_000, value_name = "MS", global = true)]
+    /// How long a REST command may queue before 503 DEADLINE, in milliseconds
+    #[arg(long, env = "WALLET_COMMAND_TIMEOUT_MS", default_value_t = 10_000, value_name = "MS", global = true,
+          value_parser = milliseconds)]
     pub command_timeout_ms: u64,
 
     /// Commands that may wait; one more is answered BUSY
@@ -101,6 +105,11 @@ pub struct Settings {
           value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub connections_max: u32,
 
+    /// Spin for up to 1 ms for a lone caller: less latency, for 1.5 processors instead of 0.7 while it sends
+    #[arg(long, env = "WALLET_SPIN", default_value_t = true, value_name = "BOOL", global = true,
+          action = clap::ArgAction::Set)]
+    pub spin: bool,
+
     /// What to log: a level (error, warn, info, debug, trace) or a filter of `tracing-subscriber`
     #[arg(long, env = "WALLET_LOG", default_value = "info", value_name = "FILTER", global = true)]
     pub log: String,
@@ -108,6 +117,10 @@ pub struct Settings {
     /// How to write logs: `auto` is text on a terminal and JSON otherwise
     #[arg(long, env = "WALLET_LOG_FORMAT", default_value = "auto", value_enum, global = true)]
     pub log_format: LogFormat,
+}
+
+fn milliseconds(text: &str) -> Result<u64, &'static str> {
+    text.parse().map_err(|_| "needs whole milliseconds, such as 5000")
 }
 
 /// How logs are written.
@@ -148,16 +161,17 @@ impl Settings {
             batch_size_max: usize::try_from(self.batch_size_max).unwrap_or(usize::MAX),
             lock_timeout: Duration::from_millis(self.lock_timeout_ms),
             stall_timeout: Duration::from_millis(self.stall_timeout_ms),
+            spin: self.spin,
         }
     }
 
-    /// What the REST door takes.
+    /// The limits of the REST API.
     #[must_use]
     pub fn rest(&self) -> RestOptions {
         RestOptions { command_timeout: Duration::from_millis(self.command_timeout_ms), ..RestOptions::default() }
     }
 
-    /// What the gRPC door takes.
+    /// The limits of the gRPC API.
     #[must_use]
     pub fn grpc(&self) -> GrpcOptions {
         GrpcOptions::default()

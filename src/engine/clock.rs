@@ -1,4 +1,4 @@
-//! The one place that reads the time of day.
+//! The one place that reads the time of day for the ledger.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,6 +1,5 @@
-//! Whether the ledger can commit: as its last attempt tells, as long as no attempt stands still.
+//! Whether the ledger can commit: what the last attempt showed, unless an attempt is stuck.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,8 +8,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{self, Instant};
 
-/// How often an attempt that may stand still is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+use super::{EngineError, chain};
+use crate::telemetry::Throttle;
+
+/// How often an attempt that may be stuck is checked.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Whether the ledger can commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,30 +21,28 @@ pub enum Health {
     NotServing,
 }
 
-/// What others can see of the worker while it is inside the store, where it may be stuck and tell nothing.
-pub(super) struct Watchdog {
+/// The two ends: the worker reports, everybody else watches.
+pub(super) fn watch(stall_timeout: Duration) -> (HealthReporter, HealthWatch) {
+    let (sender, receiver) = watch::channel(Health::Serving);
+    let watchdog = Arc::new(Watchdog::new());
+    let watch = HealthWatch { reported: receiver, watchdog: Arc::clone(&watchdog), stall_timeout };
+    (
+        HealthReporter { sender, watchdog, outage: None, outages: Throttle::default(), undecided: Throttle::default() },
+        watch,
+    )
+}
+
+/// What others can see of the worker while it is inside the store, where it may be stuck and report nothing.
+struct Watchdog {
     start: Instant,
-    /// When the attempt that goes on began, in microseconds after `start`, and one; 0 between attempts.
+    /// When the attempt under way began, in microseconds after `start`, plus one; 0 between attempts.
     busy_since: AtomicU64,
     panics: AtomicU64,
 }
 
 impl Watchdog {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self { start: Instant::now(), busy_since: AtomicU64::new(0), panics: AtomicU64::new(0) }
-    }
-
-    /// Runs one attempt on the store. A panic is caught, logged, counted, and returned as `None`.
-    pub(super) fn attempt<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
-        self.busy_since.store(self.micros() + 1, Ordering::Relaxed);
-        let result = catch_unwind(AssertUnwindSafe(work));
-        self.busy_since.store(0, Ordering::Relaxed);
-        result
-            .inspect_err(|panic| {
-                self.panics.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(panic = panic_message(panic.as_ref()), "the ledger's worker panicked");
-            })
-            .ok()
     }
 
     fn busy_for(&self) -> Duration {
@@ -57,35 +57,148 @@ impl Watchdog {
     }
 }
 
+/// The worker's end: runs its attempts on the store, and logs and reports what becomes of them.
+pub(super) struct HealthReporter {
+    sender: watch::Sender<Health>,
+    watchdog: Arc<Watchdog>,
+    outage: Option<Outage>,
+    outages: Throttle,
+    undecided: Throttle,
+}
+
+/// A time in which the ledger could not commit.
+struct Outage {
+    began: Instant,
+    failed_commands: usize,
+    /// What was logged of it last, and when.
+    logged: Option<(String, Instant)>,
+}
+
+impl Outage {
+    /// Whether `error` says something new, or nothing was logged for a while.
+    fn is_news(&self, error: &str) -> bool {
+        let is_known = |(known, at): &(String, Instant)| known == error && at.elapsed() < Throttle::INTERVAL;
+        !self.logged.as_ref().is_some_and(is_known)
+    }
+}
+
+impl HealthReporter {
+    /// Runs one attempt on the store. A panic is caught, counted, and returned as `None`. The panic hook logs it.
+    pub(super) fn attempt<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        self.watchdog.busy_since.store(self.watchdog.micros() + 1, Ordering::Relaxed);
+        let result = catch_unwind(AssertUnwindSafe(work));
+        self.watchdog.busy_since.store(0, Ordering::Relaxed);
+        if result.is_err() {
+            self.watchdog.panics.fetch_add(1, Ordering::Relaxed);
+        }
+        result.ok()
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        *self.sender.borrow() == Health::Serving
+    }
+
+    /// Reports that the ledger can commit.
+    pub(super) fn up(&mut self) {
+        if let Some(Outage { began, failed_commands, logged: Some(_) }) = self.outage.take() {
+            let down_ms = millis(began.elapsed());
+            tracing::warn!(down_ms, failed_commands, "health is up: the ledger can commit");
+        }
+        self.report(Health::Serving);
+    }
+
+    /// Reports that the ledger cannot commit: after so long, `error` failed so many commands (none, if it was a
+    /// probe).
+    pub(super) fn down(&mut self, error: &EngineError, batch_size: usize, elapsed: Duration) {
+        let (error, elapsed_ms) = (chain(error), millis(elapsed));
+        let new = || Outage { began: Instant::now(), failed_commands: 0, logged: None };
+        let outage = self.outage.get_or_insert_with(new);
+        outage.failed_commands += batch_size;
+        if outage.is_news(&error)
+            && let Some(suppressed) = self.outages.pass()
+        {
+            let failed_commands = outage.failed_commands;
+            if outage.logged.is_none() {
+                tracing::error!(error, batch_size, elapsed_ms, suppressed, "health is down: the ledger cannot commit");
+            } else {
+                tracing::error!(error, elapsed_ms, suppressed, failed_commands, "the ledger still cannot commit");
+            }
+            outage.logged = Some((error, Instant::now()));
+        }
+        self.report(Health::NotServing);
+    }
+
+    /// Logs that a command could not be decided.
+    pub(super) fn undecided(&mut self, error: &EngineError) {
+        if let Some(suppressed) = self.undecided.pass() {
+            tracing::error!(error = chain(error), suppressed, "a command could not be decided");
+        }
+    }
+
+    fn report(&self, health: Health) {
+        self.sender.send_if_modified(|current| std::mem::replace(current, health) != health);
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Tells whether the ledger can commit. It does not keep the engine going.
 #[derive(Clone)]
 pub struct HealthWatch {
-    told: watch::Receiver<Health>,
+    reported: watch::Receiver<Health>,
     watchdog: Arc<Watchdog>,
     stall_timeout: Duration,
 }
 
 impl HealthWatch {
-    pub(super) const fn new(told: watch::Receiver<Health>, watchdog: Arc<Watchdog>, stall_timeout: Duration) -> Self {
-        Self { told, watchdog, stall_timeout }
-    }
-
-    /// Whether the ledger can commit: the last attempt did, none stands still, and there is a worker to make the next.
+    /// Whether the ledger can commit: no failure was reported since the last commit, no attempt is stuck, and there is
+    /// a worker to make the next.
     #[must_use]
     pub fn now(&self) -> Health {
-        let gone = self.told.has_changed().is_err();
-        if gone || self.watchdog.busy_for() > self.stall_timeout { Health::NotServing } else { *self.told.borrow() }
+        if self.has_ended() || self.is_stuck() { Health::NotServing } else { *self.reported.borrow() }
     }
 
-    /// Waits until it is no longer as is `known`, and returns what it is then; `None` when the engine has ended.
+    fn has_ended(&self) -> bool {
+        self.reported.has_changed().is_err()
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.watchdog.busy_for() > self.stall_timeout
+    }
+
+    /// Logs when an attempt is stuck, since the worker cannot, and when it no longer is. Ends with the engine.
+    pub(super) async fn log_stalls(self) {
+        let (mut stalls, mut began) = (Throttle::default(), None);
+        while !self.has_ended() {
+            time::sleep(CHECK_INTERVAL).await;
+            match began {
+                None if self.is_stuck() => {
+                    if let Some(suppressed) = stalls.pass() {
+                        let stuck_ms = millis(self.watchdog.busy_for());
+                        tracing::error!(stuck_ms, suppressed, "the store does not answer");
+                        began = Some(Instant::now());
+                    }
+                }
+                Some(at) if !self.is_stuck() => {
+                    tracing::warn!(stuck_ms = millis(at.elapsed() + self.stall_timeout), "the store answers again");
+                    began = None;
+                }
+                _ => (),
+            }
+        }
+    }
+
+    /// Waits until health is no longer as `known`, and returns what it is then; `None` when the engine has ended.
     pub async fn change(&mut self, known: Health) -> Option<Health> {
         loop {
             let now = self.now();
             if now != known {
                 return Some(now);
             }
-            // A worker that is stuck tells nothing: hence the look now and then.
-            if let Ok(Err(_)) = time::timeout(LOOK_INTERVAL, self.told.changed()).await {
+            // A worker that is stuck reports nothing: hence the check now and then.
+            if let Ok(Err(_)) = time::timeout(CHECK_INTERVAL, self.reported.changed()).await {
                 return None;
             }
         }
@@ -96,9 +209,4 @@ impl HealthWatch {
     pub fn panics(&self) -> u64 {
         self.watchdog.panics.load(Ordering::Relaxed)
     }
-}
-
-/// What a panic said, as far as it can be read.
-pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }

@@ -2,109 +2,39 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use std::{iter, slice};
 
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::mpsc;
 use tokio::time::{self, Instant};
 
-use super::health::{Health, Watchdog};
+use super::cache::Cache;
+use super::health::HealthReporter;
+use super::queue::{Reply, Submission, Work};
 use super::spin::AdaptiveSpin;
+use super::transact::transact;
 use super::{Clock, EngineError, EngineOptions};
 use crate::ledger::{Command, Outcome};
 use crate::store::{StoreError, Writer};
 
-/// How often a store that failed is tried again while nothing waits.
+/// How often a store that failed, or is locked, is tried again.
 const PROBE_INTERVAL: Duration = Duration::from_millis(200);
-
-/// What becomes of one command.
-pub(super) type Reply = Result<Outcome, EngineError>;
-
-/// Commands that wait, and who waits for them.
-pub(super) struct Submission {
-    work: Work,
-    deadline: Option<Instant>,
-    submitted_at: Instant,
-    /// Held only to be given back.
-    _room: Room,
-}
-
-/// Room in the queue, and for a stream's commands also in the streams' part of it.
-type Room = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
-
-/// A caller's one command, or a stream's many: either is answered at once, so that its caller is woken once.
-enum Work {
-    One(Command, oneshot::Sender<Reply>),
-    Many(Vec<Command>, oneshot::Sender<Vec<Reply>>),
-}
-
-impl Submission {
-    pub(super) fn one(
-        command: Command,
-        deadline: Option<Instant>,
-        room: OwnedSemaphorePermit,
-    ) -> (Self, oneshot::Receiver<Reply>) {
-        let (reply, answer) = oneshot::channel();
-        (Self::new(Work::One(command, reply), deadline, (room, None)), answer)
-    }
-
-    pub(super) fn many(
-        commands: Vec<Command>,
-        deadline: Option<Instant>,
-        [room, among_streams]: [OwnedSemaphorePermit; 2],
-    ) -> (Self, oneshot::Receiver<Vec<Reply>>) {
-        let (reply, answers) = oneshot::channel();
-        (Self::new(Work::Many(commands, reply), deadline, (room, Some(among_streams))), answers)
-    }
-
-    fn new(work: Work, deadline: Option<Instant>, room: Room) -> Self {
-        Self { work, deadline, submitted_at: Instant::now(), _room: room }
-    }
-
-    fn commands(&self) -> &[Command] {
-        match &self.work {
-            Work::One(command, _) => slice::from_ref(command),
-            Work::Many(commands, _) => commands,
-        }
-    }
-
-    /// Gives its room to others, for it no longer waits; what is left is to be answered.
-    fn release(self) -> Work {
-        self.work
-    }
-
-    /// Answers every command with the same error.
-    fn fail(self, error: &EngineError) {
-        self.release().answer(&mut iter::repeat_with(|| Err(error.clone())));
-    }
-}
-
-impl Work {
-    /// Takes as many replies as there are commands. A caller that hung up is not waiting for them.
-    fn answer(self, replies: &mut impl Iterator<Item = Reply>) {
-        match self {
-            Self::One(_, reply) => {
-                if let Some(outcome) = replies.next() {
-                    let _ = reply.send(outcome);
-                }
-            }
-            Self::Many(commands, reply) => {
-                let _ = reply.send(replies.take(commands.len()).collect());
-            }
-        }
-    }
-}
 
 pub(super) struct Worker<C> {
     writer: Box<dyn Writer>,
+    cache: Cache,
     queue: mpsc::UnboundedReceiver<Submission>,
-    /// What was taken out of the queue, but had no place in the batch before.
+    /// A submission that was taken out of the queue but did not fit into the batch before.
     carried: Option<Submission>,
     spin: AdaptiveSpin,
     /// Whether the last batch was a single command.
     was_single: bool,
-    health: watch::Sender<Health>,
-    watchdog: Arc<Watchdog>,
+    /// When an attempt on the store ended last.
+    attempted_at: Instant,
+    /// Since when every attempt has found the store locked by another process.
+    locked_since: Option<Instant>,
+    /// Whether a command could not be decided, and it is open whether that is true of every command.
+    is_in_doubt: bool,
+    health: HealthReporter,
     clock: C,
     options: EngineOptions,
     runtime: Handle,
@@ -121,23 +51,26 @@ impl<C: Clock> Worker<C> {
     pub(super) fn new(
         writer: Box<dyn Writer>,
         queue: mpsc::UnboundedReceiver<Submission>,
-        health: watch::Sender<Health>,
-        watchdog: Arc<Watchdog>,
+        health: HealthReporter,
         clock: C,
         options: EngineOptions,
         spin: AdaptiveSpin,
     ) -> Self {
+        let (cache, runtime) = (Cache::default(), Handle::current());
         Self {
             writer,
+            cache,
             queue,
             carried: None,
             spin,
             was_single: false,
+            attempted_at: Instant::now(),
+            locked_since: None,
+            is_in_doubt: false,
             health,
-            watchdog,
             clock,
             options,
-            runtime: Handle::current(),
+            runtime,
         }
     }
 
@@ -147,22 +80,31 @@ impl<C: Clock> Worker<C> {
             let batch = self.gather(first);
             self.was_single = matches!(batch.as_slice(), [only] if only.commands().len() == 1);
             self.process_batch(batch);
+            // Now that all are answered: a probe takes as long as a commit. It must also be made when every command
+            // that comes has expired.
+            let is_due = self.is_failing() && self.attempted_at.elapsed() >= PROBE_INTERVAL;
+            if std::mem::take(&mut self.is_in_doubt) || is_due {
+                self.probe();
+            }
         }
     }
 
-    /// Waits for a submission; `None` when there will never be one again. While the store is failing, tries it now and
-    /// then.
+    /// Whether the store failed last, or was locked.
+    fn is_failing(&self) -> bool {
+        !self.health.is_up() || self.locked_since.is_some()
+    }
+
+    /// Waits for a submission; `None` when there will never be one again. While the store is failing or locked, tries
+    /// it now and then.
     async fn next(&mut self) -> Option<Submission> {
         if let Some(carried) = self.carried.take() {
             return Some(carried);
         }
-        while *self.health.borrow() == Health::NotServing {
+        while self.is_failing() {
             if let Ok(submission) = time::timeout(PROBE_INTERVAL, self.queue.recv()).await {
                 return submission;
             }
-            if let Some(Ok(())) = self.watchdog.attempt(|| self.writer.probe()) {
-                self.set_health(Health::Serving);
-            }
+            self.probe();
         }
         if self.was_single
             && let Some(next) = self.spin.spin_for_work(|| self.queue.try_recv().ok())
@@ -198,47 +140,55 @@ impl<C: Clock> Worker<C> {
             if batch.is_empty() {
                 return;
             }
-            let commands: Vec<Command> = batch.iter().flat_map(Submission::commands).copied().collect();
+            let commands: Vec<Command> = batch.iter().flat_map(Submission::commands).cloned().collect();
+            let began = Instant::now();
             match self.transact(&commands) {
                 Err(Failure::Store(StoreError::Locked)) => batch = self.wait_for_lock(batch),
                 result => {
-                    let replies = self.replies(&commands, result);
+                    let replies = self.replies(&commands, result, began);
                     return self.answer(batch, replies);
                 }
             }
         }
     }
 
-    /// What becomes of each command, given what became of their transaction.
-    fn replies(&mut self, commands: &[Command], result: Result<Vec<Outcome>, Failure>) -> Vec<Reply> {
+    /// The reply to each command. After a panic or a corrupt row, halves the batch until only the command that caused
+    /// it fails.
+    fn replies(&mut self, commands: &[Command], result: Result<Vec<Outcome>, Failure>, began: Instant) -> Vec<Reply> {
         match result {
             Ok(outcomes) => {
-                self.set_health(Health::Serving);
+                if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Applied(_))) {
+                    self.health.up();
+                } else if !self.health.is_up() {
+                    // Replays and refusals wrote nothing, so their commit proves nothing.
+                    self.probe();
+                }
                 outcomes.into_iter().map(Ok).collect()
             }
-            // What ails one command must not fail those that share its transaction.
+            // A command that cannot be decided must not fail those that share its transaction.
             Err(Failure::Panic | Failure::Store(StoreError::Corrupt { .. })) if commands.len() > 1 => {
                 let (left, right) = commands.split_at(commands.len() / 2);
                 let mut replies = Vec::with_capacity(commands.len());
                 for half in [left, right] {
+                    let began = Instant::now();
                     let result = self.transact_retrying_lock(half);
-                    replies.extend(self.replies(half, result));
+                    replies.extend(self.replies(half, result, began));
                 }
                 replies
             }
             Err(failure) => {
-                let error = self.error(failure);
+                let error = self.report(failure, commands.len(), began);
                 vec![Err(error); commands.len()]
             }
         }
     }
 
-    /// Answers a batch on the runtime: one wake-up from this thread, which is free for the next batch, and the callers'
-    /// tasks are woken where they run. One who has the batch for himself is woken without the detour.
+    /// Answers a batch on the runtime: this thread makes one wake-up and is free for the next batch, and the runtime
+    /// wakes the callers' tasks. A caller that has the batch to itself is woken directly.
     fn answer(&self, batch: Vec<Submission>, replies: Vec<Reply>) {
         let single = batch.len() == 1;
-        // Room is given back here, not when the runtime comes to the answers: under overload it is busy with refusals, and
-        // the ledger would stand idle before a queue that only seems full.
+        // Permits are given back here, not when the runtime sends the replies: under overload it is busy with refusals,
+        // and the worker would wait before a queue that only seems full.
         let decided: Vec<Work> = batch.into_iter().map(Submission::release).collect();
         let answer = move || {
             let mut replies = replies.into_iter();
@@ -253,66 +203,92 @@ impl<C: Clock> Worker<C> {
         }
     }
 
-    fn transact(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, Failure> {
-        let attempt = || {
-            let outcomes = self.writer.transact(commands, self.clock.now())?;
-            assert_eq!(outcomes.len(), commands.len(), "a store answers each command of a batch");
-            Ok(outcomes)
-        };
-        self.watchdog.attempt(attempt).ok_or(Failure::Panic)?.map_err(Failure::Store)
+    /// Finds out whether the store can commit.
+    fn probe(&mut self) {
+        let began = Instant::now();
+        let attempt = self.health.attempt(|| self.writer.probe());
+        self.note_attempt(attempt.as_ref());
+        match attempt {
+            Some(Ok(())) => self.health.up(),
+            Some(Err(StoreError::Locked)) | None => (),
+            Some(Err(error)) => self.health.down(&error.into(), 0, began.elapsed()),
+        }
     }
 
-    /// Waits for another process's lock as long as a command may, counted from now.
+    fn transact(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, Failure> {
+        let (writer, cache, now) = (self.writer.as_mut(), &mut self.cache, self.clock.now());
+        let attempt = self.health.attempt(|| transact(writer, cache, commands, now));
+        self.note_attempt(attempt.as_ref());
+        attempt.ok_or(Failure::Panic)?.map_err(Failure::Store)
+    }
+
+    /// Remembers when an attempt ended, and since when the store has been locked. Reports a lock that is held too long,
+    /// whether or not a command waits: those that did may have had shorter deadlines.
+    fn note_attempt<T>(&mut self, attempt: Option<&Result<T, StoreError>>) {
+        self.attempted_at = Instant::now();
+        if !matches!(attempt, Some(Err(StoreError::Locked))) {
+            self.locked_since = None;
+            return;
+        }
+        self.locked_since.get_or_insert_with(Instant::now);
+        let locked_for = self.locked_for();
+        if locked_for >= self.options.lock_timeout {
+            self.health.down(&StoreError::Locked.into(), 0, locked_for);
+        }
+    }
+
+    /// How long the store has been locked.
+    fn locked_for(&self) -> Duration {
+        self.locked_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Retries until another process has held the lock for `lock_timeout`.
     fn transact_retrying_lock(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, Failure> {
-        let began = Instant::now();
         loop {
             match self.transact(commands) {
-                Err(Failure::Store(StoreError::Locked)) if began.elapsed() < self.options.lock_timeout => (),
+                Err(Failure::Store(StoreError::Locked)) if self.locked_for() < self.options.lock_timeout => (),
                 result => return result,
             }
         }
     }
 
-    /// Lets go of the commands that have waited long enough for another process's lock.
-    fn wait_for_lock(&self, batch: Vec<Submission>) -> Vec<Submission> {
-        let waiting = batch.len();
-        let locked = Arc::new(StoreError::Locked);
+    /// Fails the commands that have waited long enough for another process's lock. Returns the others.
+    fn wait_for_lock(&mut self, batch: Vec<Submission>) -> Vec<Submission> {
+        let waiting: usize = batch.iter().map(|submission| submission.commands().len()).sum();
+        let locked = EngineError::Unavailable(Arc::new(StoreError::Locked));
         let batch = fail_if(batch, |submission| {
-            let waited = submission.submitted_at.elapsed();
-            (waited >= self.options.lock_timeout).then(|| EngineError::Unavailable(Arc::clone(&locked)))
+            let waited = submission.submitted_at.elapsed().min(self.locked_for());
+            (waited >= self.options.lock_timeout).then(|| locked.clone())
         });
-        if batch.len() < waiting {
-            self.set_health(Health::NotServing);
+        let left: usize = batch.iter().map(|submission| submission.commands().len()).sum();
+        if left < waiting {
+            self.health.down(&locked, waiting - left, self.locked_for());
         }
         batch
     }
 
-    /// What a failure is to those who wait.
-    fn error(&self, failure: Failure) -> EngineError {
+    /// Reports why so many commands failed, once for all of them, and returns what their callers get.
+    fn report(&mut self, failure: Failure, commands: usize, began: Instant) -> EngineError {
         let error = match failure {
             Failure::Panic => EngineError::Panicked,
             Failure::Store(error) => EngineError::from(error),
         };
-        // With a corrupt row the ledger can still commit: only this command cannot be decided.
-        if matches!(error, EngineError::Unavailable(_)) {
-            self.set_health(Health::NotServing);
+        match error {
+            // The panic hook has logged it.
+            EngineError::Panicked => (),
+            EngineError::Corrupt(_) => {
+                self.health.undecided(&error);
+                self.is_in_doubt = true;
+            }
+            EngineError::Busy | EngineError::Deadline | EngineError::Unavailable(_) | EngineError::Stopped => {
+                self.health.down(&error, commands, began.elapsed());
+            }
         }
         error
     }
-
-    fn set_health(&self, health: Health) {
-        self.health.send_if_modified(|current| {
-            let changed = *current != health;
-            if changed {
-                tracing::warn!(from = ?*current, to = ?health, "whether the ledger can commit has changed");
-                *current = health;
-            }
-            changed
-        });
-    }
 }
 
-/// Refuses the submissions for which there is an error, and returns the others in their order.
+/// Fails the submissions for which there is an error, and returns the others in their order.
 fn fail_if(batch: Vec<Submission>, error: impl Fn(&Submission) -> Option<EngineError>) -> Vec<Submission> {
     let mut left = Vec::with_capacity(batch.len());
     for submission in batch {

@@ -1,0 +1,84 @@
+//! Reads of what was committed.
+
+use std::sync::{Arc, Mutex};
+
+use super::EngineError;
+use crate::ledger::{Commit, Entry, EntryId, Timestamp, UserId, Wallet};
+use crate::store::{Reader, StoreError};
+use crate::telemetry::Throttle;
+
+/// The handle that reads the ledger. Cheap to clone. It never waits for a command.
+#[derive(Clone)]
+pub struct Queries {
+    reader: Arc<dyn Reader>,
+    failures: Arc<Mutex<Throttle>>,
+}
+
+/// A page of a wallet's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Newest first.
+    pub entries: Vec<Entry>,
+    /// The last entry of this page, when there are older ones: what the next page comes before.
+    pub next_before: Option<EntryId>,
+}
+
+impl Page {
+    /// The number of entries in a page when the caller does not say.
+    pub const SIZE_DEFAULT: usize = 50;
+    /// The most entries in a page; more are cut to this.
+    pub const SIZE_MAX: usize = 1000;
+}
+
+impl Queries {
+    pub(super) fn new(reader: Arc<dyn Reader>) -> Self {
+        Self { reader, failures: Arc::default() }
+    }
+
+    /// The user's wallet as it is, or as it was at a moment; `None` if there is, or was, no such user.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`], [`EngineError::Corrupt`].
+    pub async fn wallet(&self, user_id: UserId, at: Option<Timestamp>) -> Result<Option<Wallet>, EngineError> {
+        self.reader.wallet(user_id, at).await.map_err(|error| self.failed(error))
+    }
+
+    /// A page of the user's entries before `before`, newest first; `None` if there is no such user.
+    ///
+    /// A `size` above [`Page::SIZE_MAX`] is cut to that.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`], [`EngineError::Corrupt`].
+    pub async fn entries(
+        &self,
+        user_id: UserId,
+        before: Option<EntryId>,
+        size: usize,
+    ) -> Result<Option<Page>, EngineError> {
+        let size = size.min(Page::SIZE_MAX);
+        // One more than asked for tells whether there is a next page.
+        let read = self.reader.entries(user_id, before, size + 1).await;
+        let Some(mut entries) = read.map_err(|error| self.failed(error))? else { return Ok(None) };
+        let more = entries.len() > size;
+        entries.truncate(size);
+        let next_before = if more { entries.last().map(|entry| entry.entry_id) } else { None };
+        Ok(Some(Page { entries, next_before }))
+    }
+
+    /// The head of the commit chain; [`Commit::genesis`] if nothing was committed yet.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`], [`EngineError::Corrupt`].
+    pub async fn head(&self) -> Result<Commit, EngineError> {
+        self.reader.head().await.map_err(|error| self.failed(error))
+    }
+
+    /// Logs a failure of the store, if it is not one of many.
+    fn failed(&self, error: StoreError) -> EngineError {
+        let suppressed = self.failures.lock().ok().and_then(|mut failures| failures.pass());
+        if let Some(suppressed) = suppressed {
+            tracing::error!(error = %super::chain(&error), suppressed, "a read failed");
+        }
+        error.into()
+    }
+}

@@ -1,0 +1,221 @@
+//! The bounded queue before the worker: permits, deadlines, and the replies to come.
+
+use std::sync::Arc;
+use std::{iter, slice};
+
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::spin::AdaptiveSpin;
+use super::{EngineError, EngineOptions};
+use crate::ledger::{Command, Effect, Opened, Outcome, Receipt, UserId, WalletId};
+
+/// The most commands that can be queued together. Enough for one wake-up to serve many, few enough that a batch holds
+/// the groups of several callers.
+const GROUP_SIZE_MAX: usize = 256;
+
+/// What becomes of one command.
+pub(super) type Reply = Result<Outcome, EngineError>;
+
+/// The handle that submits commands to the one ledger of this process. Cheap to clone.
+///
+/// When the last clone is dropped, the worker answers what still waits and lets go of the store.
+#[derive(Clone)]
+pub struct Ledger {
+    queue: mpsc::UnboundedSender<Submission>,
+    /// One for each command that may wait.
+    permits: Arc<Semaphore>,
+    /// The permits that streams may take as well: streams send as fast as they can, and must leave some to other
+    /// callers.
+    stream_permits: Arc<Semaphore>,
+    group_size_max: usize,
+    /// The number of permits when nothing waits.
+    capacity: usize,
+    spin: AdaptiveSpin,
+}
+
+/// The replies to commands that were queued together. Dropping it changes nothing about the commands.
+pub struct Replies(oneshot::Receiver<Vec<Reply>>);
+
+impl Replies {
+    /// Waits until the commands are decided and on disk, or failed: what became of each, in their order.
+    ///
+    /// # Errors
+    /// [`EngineError::Stopped`] if the engine ended before it answered.
+    pub async fn outcomes(self) -> Result<Vec<Result<Outcome, EngineError>>, EngineError> {
+        self.0.await.map_err(|_| EngineError::Stopped)
+    }
+}
+
+/// The queue's two ends.
+pub(super) fn queue(options: &EngineOptions, spin: AdaptiveSpin) -> (Ledger, mpsc::UnboundedReceiver<Submission>) {
+    let (queue, submissions) = mpsc::unbounded_channel();
+    let capacity = options.queue_capacity;
+    let stream_capacity = (capacity / 2).max(1);
+    let ledger = Ledger {
+        queue,
+        permits: Arc::new(Semaphore::new(capacity)),
+        stream_permits: Arc::new(Semaphore::new(stream_capacity)),
+        group_size_max: GROUP_SIZE_MAX.min(stream_capacity).min(options.batch_size_max),
+        capacity,
+        spin,
+    };
+    (ledger, submissions)
+}
+
+impl Ledger {
+    /// Queues a command and waits for its outcome. Dropping the future does not stop the command.
+    ///
+    /// # Errors
+    /// [`EngineError`]; [`EngineError::Busy`] at once when the queue is full.
+    pub async fn submit(&self, command: Command, deadline: Option<Instant>) -> Result<Outcome, EngineError> {
+        self.record_arrival();
+        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| EngineError::Busy)?;
+        let (submission, mut reply) = Submission::one(command, deadline, permit);
+        self.queue.send(submission).map_err(|_| EngineError::Stopped)?;
+        let arrived = || match reply.try_recv() {
+            Ok(reply) => Some(reply),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Closed) => Some(Err(EngineError::Stopped)),
+        };
+        match self.spin.spin_for_reply(arrived).await {
+            Some(reply) => reply,
+            None => reply.await.unwrap_or(Err(EngineError::Stopped)),
+        }
+    }
+
+    /// Makes the user's wallet, with an id of its own, and waits for the outcome as [`submit`](Self::submit) does.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    ///
+    /// # Panics
+    /// Never: an opening is answered by the wallet's id.
+    pub async fn open_wallet(
+        &self,
+        user_id: UserId,
+        opening_minor: i64,
+        deadline: Option<Instant>,
+    ) -> Result<Outcome<Opened>, EngineError> {
+        let command = match Command::open(user_id, WalletId::from(Uuid::now_v7()), opening_minor) {
+            Ok(command) => command,
+            Err(refusal) => return Ok(Outcome::Refused(refusal)),
+        };
+        let outcome = self.submit(command, deadline).await?;
+        Ok(outcome.map(|Receipt { entry, effect }| match effect {
+            Effect::Opened(wallet_id) => Opened { entry, wallet_id },
+            Effect::Moved | Effect::RolledBack | Effect::Barred => unreachable!("an opening opens: {entry:?}"),
+        }))
+    }
+
+    /// Queues commands, waiting for permits if there are none, and returns their replies to come: for streams, which
+    /// slow down rather than be refused. Commands are decided in the order in which they are queued; those queued
+    /// together share one transaction.
+    ///
+    /// # Errors
+    /// [`EngineError::Stopped`].
+    ///
+    /// # Panics
+    /// If there are more than [`group_size_max`](Self::group_size_max).
+    pub async fn enqueue(&self, commands: Vec<Command>, deadline: Option<Instant>) -> Result<Replies, EngineError> {
+        assert!(commands.len() <= self.group_size_max, "{} commands are queued together", commands.len());
+        self.record_arrival();
+        let size = u32::try_from(commands.len()).unwrap_or(u32::MAX);
+        let acquire = async |permits: &Arc<Semaphore>| {
+            Arc::clone(permits).acquire_many_owned(size).await.map_err(|_| EngineError::Stopped)
+        };
+        let stream_permits = acquire(&self.stream_permits).await?;
+        let permits = acquire(&self.permits).await?;
+        let (submission, replies) = Submission::many(commands, deadline, [permits, stream_permits]);
+        self.queue.send(submission).map_err(|_| EngineError::Stopped)?;
+        Ok(Replies(replies))
+    }
+
+    /// How many commands can be queued together, at the most.
+    #[must_use]
+    pub const fn group_size_max(&self) -> usize {
+        self.group_size_max
+    }
+
+    /// Records that a command comes, and whether others wait.
+    fn record_arrival(&self) {
+        self.spin.record_arrival(self.permits.available_permits() < self.capacity);
+    }
+}
+
+/// Commands that wait, and who waits for them.
+pub(super) struct Submission {
+    work: Work,
+    pub(super) deadline: Option<Instant>,
+    pub(super) submitted_at: Instant,
+    /// Held only to be given back.
+    _permits: Permits,
+}
+
+/// A place in the queue for each command, and for a stream's commands also among those of streams.
+type Permits = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
+
+/// A caller's one command, or a stream's many: either is answered at once, so that its caller is woken once.
+pub(super) enum Work {
+    One(Command, oneshot::Sender<Reply>),
+    Many(Vec<Command>, oneshot::Sender<Vec<Reply>>),
+}
+
+impl Submission {
+    fn one(
+        command: Command,
+        deadline: Option<Instant>,
+        permit: OwnedSemaphorePermit,
+    ) -> (Self, oneshot::Receiver<Reply>) {
+        let (sender, reply) = oneshot::channel();
+        (Self::new(Work::One(command, sender), deadline, (permit, None)), reply)
+    }
+
+    fn many(
+        commands: Vec<Command>,
+        deadline: Option<Instant>,
+        [permits, stream_permits]: [OwnedSemaphorePermit; 2],
+    ) -> (Self, oneshot::Receiver<Vec<Reply>>) {
+        let (sender, replies) = oneshot::channel();
+        (Self::new(Work::Many(commands, sender), deadline, (permits, Some(stream_permits))), replies)
+    }
+
+    fn new(work: Work, deadline: Option<Instant>, permits: Permits) -> Self {
+        Self { work, deadline, submitted_at: Instant::now(), _permits: permits }
+    }
+
+    pub(super) fn commands(&self) -> &[Command] {
+        match &self.work {
+            Work::One(command, _) => slice::from_ref(command),
+            Work::Many(commands, _) => commands,
+        }
+    }
+
+    /// Releases its permits, and returns what is still to be answered.
+    pub(super) fn release(self) -> Work {
+        self.work
+    }
+
+    /// Answers every command with the same error.
+    pub(super) fn fail(self, error: &EngineError) {
+        self.release().answer(&mut iter::repeat_with(|| Err(error.clone())));
+    }
+}
+
+impl Work {
+    /// Takes as many replies as there are commands. A caller that hung up is not waiting for them.
+    pub(super) fn answer(self, replies: &mut impl Iterator<Item = Reply>) {
+        match self {
+            Self::One(_, sender) => {
+                if let Some(reply) = replies.next() {
+                    let _ = sender.send(reply);
+                }
+            }
+            Self::Many(commands, sender) => {
+                let _ = sender.send(replies.take(commands.len()).collect());
+            }
+        }
+    }
+}
