@@ -1,4 +1,4 @@
-//! The doors. Each parses bytes into commands, submits them to the engine, and renders the outcome.
+//! The two APIs. Each parses bytes into commands, submits them to the engine, and renders the outcome.
 
 pub mod grpc;
 pub mod reason;

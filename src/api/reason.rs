@@ -1,40 +1,14 @@
-//! The one table that says how each reason looks at each door: HTTP status, gRPC code, message.
+//! The one table of reasons: what each is called, and how each API answers it.
 //!
 //! The OpenAPI description and the parity tests are made from it.
 
-use std::error::Error;
-use std::iter;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use tonic::Code;
 
 use crate::engine::EngineError;
-use crate::ledger::{Kind, Refusal};
-
-/// Why something was not done, by the name that machines read: in the header `Wallet-Reason`, in `ErrorInfo`, in
-/// `Refused`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    InvalidRequest,
-    NegativeAmount,
-    UnknownUser,
-    RolledBack,
-    EventConflict,
-    BalanceTooLow,
-    BalanceLimit,
-    Unauthenticated,
-    Forbidden,
-    NotFound,
-    MethodNotAllowed,
-    RequestTimeout,
-    PayloadTooLarge,
-    UnsupportedMediaType,
-    Busy,
-    Deadline,
-    Unavailable,
-    Internal,
-}
+use crate::ledger::{Amount, Balance, Kind, Refusal};
 
 /// What kind of call a reason answers: the one thing besides the reason that a status depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,118 +19,125 @@ pub enum Call {
     Read,
 }
 
-impl Reason {
-    /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 18] = [
-        Self::InvalidRequest,
-        Self::NegativeAmount,
-        Self::UnknownUser,
-        Self::RolledBack,
-        Self::EventConflict,
-        Self::BalanceTooLow,
-        Self::BalanceLimit,
-        Self::Unauthenticated,
-        Self::Forbidden,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::RequestTimeout,
-        Self::PayloadTooLarge,
-        Self::UnsupportedMediaType,
-        Self::Busy,
-        Self::Deadline,
-        Self::Unavailable,
-        Self::Internal,
-    ];
+/// One reason's row.
+struct Row {
+    name: &'static str,
+    http_command: u16,
+    http_read: u16,
+    grpc: Code,
+    retry: bool,
+    protocol: bool,
+    message: &'static str,
+}
 
-    /// The name that machines read.
+/// Declares the reasons, one row each.
+macro_rules! reasons {
+    ($(
+        $reason:ident $name:literal $command:literal $read:literal $grpc:ident $retry:ident $protocol:ident
+            $message:literal
+    )*) => {
+        /// Why a call did not succeed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Reason {
+            $($reason,)*
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the table.
+            pub const ALL: [Self; [$(Self::$reason,)*].len()] = [$(Self::$reason,)*];
+
+            const fn row(self) -> Row {
+                match self {
+                    $(Self::$reason => Row {
+                        name: $name,
+                        http_command: $command,
+                        http_read: $read,
+                        grpc: Code::$grpc,
+                        retry: $retry,
+                        protocol: $protocol,
+                        message: $message,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+const YES: bool = true;
+const NO: bool = false;
+
+// The columns: reason, name, HTTP status on commands and on reads, gRPC code, whether trying again may help, whether
+// the HTTP and gRPC libraries answer with it as well; below, the message.
+#[rustfmt::skip]
+reasons! {
+    InvalidRequest       "INVALID_REQUEST"        400 400 InvalidArgument    NO  YES
+        "Request is not valid"
+    NegativeAmount       "NEGATIVE_AMOUNT"        400 400 InvalidArgument    NO  NO
+        "Amount value is negative"
+    UnknownUser          "UNKNOWN_USER"           400 404 NotFound           NO  NO
+        "Unknown user"
+    RolledBack           "ROLLED_BACK"            409 409 FailedPrecondition NO  NO
+        "Event has been rolled back"
+    EventConflict        "EVENT_CONFLICT"         409 409 AlreadyExists      NO  NO
+        "Request has a conflict with existing data."
+    BalanceTooLow        "BALANCE_TOO_LOW"        400 400 FailedPrecondition NO  NO
+        "Account balance is too low"
+    BalanceLimit         "BALANCE_LIMIT"          400 400 OutOfRange         NO  NO
+        "Account balance would exceed the limit"
+    Unauthenticated      "UNAUTHENTICATED"        401 401 Unauthenticated    NO  NO
+        "Request is not authenticated"
+    Forbidden            "FORBIDDEN"              403 403 PermissionDenied   NO  NO
+        "Request is not allowed"
+    NotFound             "NOT_FOUND"              404 404 NotFound           NO  YES
+        "No such path"
+    MethodNotAllowed     "METHOD_NOT_ALLOWED"     405 405 Unimplemented      NO  YES
+        "Method is not allowed for this path"
+    RequestTimeout       "REQUEST_TIMEOUT"        408 408 DeadlineExceeded   NO  YES
+        "Request took too long to arrive"
+    PayloadTooLarge      "PAYLOAD_TOO_LARGE"      413 413 ResourceExhausted  NO  YES
+        "Request body is too large"
+    UnsupportedMediaType "UNSUPPORTED_MEDIA_TYPE" 415 415 InvalidArgument    NO  YES
+        "Content-Type must be application/json"
+    Busy                 "BUSY"                   503 503 ResourceExhausted  YES NO
+        "Wallet is busy and nothing was done, try again"
+    Deadline             "DEADLINE"               503 503 DeadlineExceeded   YES NO
+        "Time ran out and nothing was done, try again"
+    Unavailable          "UNAVAILABLE"            503 503 Unavailable        YES NO
+        "Wallet is unavailable, try again with the same ids"
+    Internal             "INTERNAL"               500 500 Internal           NO  NO
+        "Internal error, try again with the same ids"
+}
+
+impl Reason {
+    /// The name that machines read: in the header `Wallet-Reason`, in `ErrorInfo`, in `Refused`.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "INVALID_REQUEST",
-            Self::NegativeAmount => "NEGATIVE_AMOUNT",
-            Self::UnknownUser => "UNKNOWN_USER",
-            Self::RolledBack => "ROLLED_BACK",
-            Self::EventConflict => "EVENT_CONFLICT",
-            Self::BalanceTooLow => "BALANCE_TOO_LOW",
-            Self::BalanceLimit => "BALANCE_LIMIT",
-            Self::Unauthenticated => "UNAUTHENTICATED",
-            Self::Forbidden => "FORBIDDEN",
-            Self::NotFound => "NOT_FOUND",
-            Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
-            Self::RequestTimeout => "REQUEST_TIMEOUT",
-            Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
-            Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
-            Self::Busy => "BUSY",
-            Self::Deadline => "DEADLINE",
-            Self::Unavailable => "UNAVAILABLE",
-            Self::Internal => "INTERNAL",
-        }
+        self.row().name
     }
 
     /// The HTTP status.
+    ///
+    /// # Panics
+    /// Never: the table has valid statuses.
     #[must_use]
-    pub const fn http(self, call: Call) -> StatusCode {
-        match self {
-            Self::InvalidRequest | Self::NegativeAmount | Self::BalanceTooLow | Self::BalanceLimit => {
-                StatusCode::BAD_REQUEST
-            }
-            Self::UnknownUser => match call {
-                Call::Command => StatusCode::BAD_REQUEST,
-                Call::Read => StatusCode::NOT_FOUND,
-            },
-            Self::RolledBack | Self::EventConflict => StatusCode::CONFLICT,
-            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Busy | Self::Deadline | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        }
+    pub fn http(self, call: Call) -> StatusCode {
+        let status = match call {
+            Call::Command => self.row().http_command,
+            Call::Read => self.row().http_read,
+        };
+        StatusCode::from_u16(status).expect("a status")
     }
 
     /// The gRPC status code.
     #[must_use]
     pub const fn grpc(self) -> Code {
-        match self {
-            Self::InvalidRequest | Self::NegativeAmount | Self::UnsupportedMediaType => Code::InvalidArgument,
-            Self::UnknownUser | Self::NotFound => Code::NotFound,
-            Self::RolledBack | Self::BalanceTooLow => Code::FailedPrecondition,
-            Self::EventConflict => Code::AlreadyExists,
-            Self::BalanceLimit => Code::OutOfRange,
-            Self::Unauthenticated => Code::Unauthenticated,
-            Self::Forbidden => Code::PermissionDenied,
-            Self::MethodNotAllowed => Code::Unimplemented,
-            Self::RequestTimeout | Self::Deadline => Code::DeadlineExceeded,
-            Self::Busy | Self::PayloadTooLarge => Code::ResourceExhausted,
-            Self::Unavailable => Code::Unavailable,
-            Self::Internal => Code::Internal,
-        }
+        self.row().grpc
     }
 
     /// How long to wait before trying again, where that may help.
     #[must_use]
     pub const fn retry_after(self) -> Option<Duration> {
-        match self {
-            Self::Busy | Self::Deadline | Self::Unavailable => Some(Duration::from_secs(1)),
-            Self::InvalidRequest
-            | Self::NegativeAmount
-            | Self::UnknownUser
-            | Self::RolledBack
-            | Self::EventConflict
-            | Self::BalanceTooLow
-            | Self::BalanceLimit
-            | Self::Unauthenticated
-            | Self::Forbidden
-            | Self::NotFound
-            | Self::MethodNotAllowed
-            | Self::RequestTimeout
-            | Self::PayloadTooLarge
-            | Self::UnsupportedMediaType
-            | Self::Internal => None,
-        }
+        if self.row().retry { Some(Duration::from_secs(1)) } else { None }
     }
 
     /// The message for a person to read, where the reason alone decides it.
@@ -164,36 +145,52 @@ impl Reason {
     /// [`Problem`] replaces it where more is known: what is invalid, which amount is negative.
     #[must_use]
     pub const fn message(self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "Request is not valid",
-            Self::NegativeAmount => "Amount value is negative",
-            Self::UnknownUser => "Unknown user",
-            Self::RolledBack => "Event has been rolled back",
-            Self::EventConflict => "Request has a conflict with existing data.",
-            Self::BalanceTooLow => "Account balance is too low",
-            Self::BalanceLimit => "Account balance would exceed the limit",
-            Self::Unauthenticated => "Request is not authenticated",
-            Self::Forbidden => "Request is not allowed",
-            Self::NotFound => "No such path",
-            Self::MethodNotAllowed => "Method is not allowed for this path",
-            Self::RequestTimeout => "Request took too long to arrive",
-            Self::PayloadTooLarge => "Request body is too large",
-            Self::UnsupportedMediaType => "Content-Type must be application/json",
-            Self::Busy => "Wallet is busy and nothing was done, try again",
-            Self::Deadline => "Time ran out and nothing was done, try again",
-            Self::Unavailable => "Wallet is unavailable, try again with the same ids",
-            Self::Internal => "Internal error, try again with the same ids",
-        }
+        self.row().message
+    }
+
+    /// The reason for which the HTTP library answers with this status, if it is one of the table.
+    #[must_use]
+    pub fn of_protocol_http(status: StatusCode) -> Option<Self> {
+        Self::of_protocol(|reason| reason.http(Call::Command) == status)
+    }
+
+    /// The reason for which the gRPC library answers with this code, if it is one of the table.
+    #[must_use]
+    pub fn of_protocol_grpc(code: Code) -> Option<Self> {
+        Self::of_protocol(|reason| reason.grpc() == code)
+    }
+
+    fn of_protocol(matches: impl Fn(Self) -> bool) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.row().protocol && matches(*reason))
     }
 }
 
-/// A reason with its message and what else a caller may want to know: all that either door needs to answer.
+/// A reason with its message and what else a caller may want to know: all that either API needs to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub reason: Reason,
     pub message: String,
-    /// More about it, for machines: a key in snake case and its value.
-    pub metadata: Option<(&'static str, String)>,
+    pub detail: Option<Detail>,
+}
+
+/// More about a refusal, for machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// What the wallet holds.
+    Balance(Balance),
+    /// The amount with which the event is known.
+    RecordedAmount(Amount),
+}
+
+impl Detail {
+    /// The metadata's key, and the amount in minor units.
+    #[must_use]
+    pub const fn metadata(self) -> (&'static str, i64) {
+        match self {
+            Self::Balance(balance) => ("balance_minor", balance.minor()),
+            Self::RecordedAmount(amount) => ("recorded_amount_minor", amount.minor()),
+        }
+    }
 }
 
 impl Problem {
@@ -201,6 +198,12 @@ impl Problem {
     #[must_use]
     pub fn invalid(message: impl Into<String>) -> Self {
         Self { message: message.into(), ..Self::from(Reason::InvalidRequest) }
+    }
+
+    /// A request that lacks the field called `name`.
+    #[must_use]
+    pub fn missing(name: &str) -> Self {
+        Self::invalid(format!("{name} is missing from the request"))
     }
 
     /// A request in which the field called `name` holds no id.
@@ -212,7 +215,7 @@ impl Problem {
 
 impl From<Reason> for Problem {
     fn from(reason: Reason) -> Self {
-        Self { reason, message: reason.message().to_owned(), metadata: None }
+        Self { reason, message: reason.message().to_owned(), detail: None }
     }
 }
 
@@ -225,46 +228,96 @@ impl From<Refusal> for Problem {
             Refusal::UnknownUser => Self::from(Reason::UnknownUser),
             Refusal::RolledBack => Self::from(Reason::RolledBack),
             Refusal::EventConflict { recorded } => {
-                let metadata = Some(("recorded_amount_minor", recorded.minor().to_string()));
-                Self { metadata, ..Self::from(Reason::EventConflict) }
+                Self { detail: Some(Detail::RecordedAmount(recorded)), ..Self::from(Reason::EventConflict) }
             }
             Refusal::BalanceTooLow { balance } => {
-                let metadata = Some(("balance_minor", balance.minor().to_string()));
-                Self { metadata, ..Self::from(Reason::BalanceTooLow) }
+                Self { detail: Some(Detail::Balance(balance)), ..Self::from(Reason::BalanceTooLow) }
             }
             Refusal::BalanceLimit => Self::from(Reason::BalanceLimit),
         }
     }
 }
 
+/// The engine has logged what failed, where it failed.
 impl From<EngineError> for Problem {
-    /// Logs the error with its chain of sources: this is the one place that does.
     fn from(error: EngineError) -> Self {
-        let reason = match &error {
+        Self::from(match error {
             EngineError::Busy => Reason::Busy,
             EngineError::Deadline => Reason::Deadline,
             EngineError::Unavailable(_) | EngineError::Stopped => Reason::Unavailable,
             EngineError::Corrupt(_) | EngineError::Panicked => Reason::Internal,
-        };
-        match reason {
-            // A caller is told to come again, and nothing is broken.
-            Reason::Busy | Reason::Deadline => tracing::debug!(%error, "a request was not done"),
-            _ => tracing::error!(error = %chain(&error), "a request failed"),
-        }
-        Self::from(reason)
+        })
     }
-}
-
-/// An error and what it came from, in one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let errors = iter::successors(Some(error), |error| (*error).source());
-    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 const fn negative_message(kind: Kind) -> &'static str {
     match kind {
         Kind::Win => "Winning amount is negative",
         Kind::Open => "Opening balance is negative",
-        Kind::Charge | Kind::Rollback | Kind::Deposit | Kind::Withdrawal => Reason::NegativeAmount.message(),
+        Kind::Charge
+        | Kind::Rollback
+        | Kind::WinRollback
+        | Kind::Deposit
+        | Kind::Withdrawal
+        | Kind::Freeze
+        | Kind::Unfreeze => Reason::NegativeAmount.message(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_complete_and_no_name_stands_twice() {
+        let mut names: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
+        for reason in Reason::ALL {
+            assert!(!reason.message().is_empty());
+            assert!(!reason.http(Call::Command).is_success() && !reason.http(Call::Read).is_success());
+            assert_ne!(reason.grpc(), Code::Ok);
+            let unavailable = reason.http(Call::Command) == StatusCode::SERVICE_UNAVAILABLE;
+            assert_eq!(reason.retry_after().is_some(), unavailable, "{reason:?}");
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Reason::ALL.len());
+    }
+
+    #[test]
+    fn only_an_unknown_user_is_answered_otherwise_by_a_read() {
+        let differ = Reason::ALL.into_iter().filter(|reason| reason.http(Call::Command) != reason.http(Call::Read));
+        assert_eq!(differ.collect::<Vec<_>>(), [Reason::UnknownUser]);
+    }
+
+    #[test]
+    fn the_table_in_the_proto_is_this_one() {
+        let proto = include_str!("../../proto/wallet.proto");
+        let rows = proto.lines().skip_while(|line| !line.contains("reason             code")).skip(1);
+        let mut listed = Vec::new();
+        for row in rows.take_while(|row| row.starts_with("//   ")) {
+            let mut words = row["//   ".len()..].split_whitespace();
+            let (name, code) = (words.next().unwrap(), words.next().unwrap());
+            // A row's meaning may go on in the next line.
+            let Some(reason) = Reason::ALL.into_iter().find(|reason| reason.name() == name) else {
+                assert!(row.starts_with("//                     "), "{row}");
+                continue;
+            };
+            assert_eq!(code.replace('_', "").to_lowercase(), format!("{:?}", reason.grpc()).to_lowercase(), "{name}");
+            listed.push(reason);
+        }
+        let unlisted = Reason::ALL.into_iter().filter(|reason| !listed.contains(reason));
+        let only_rest = [Reason::Unauthenticated, Reason::Forbidden, Reason::UnsupportedMediaType];
+        assert_eq!(unlisted.collect::<Vec<_>>(), only_rest);
+    }
+
+    #[test]
+    fn what_a_library_answers_has_its_reason() {
+        let http = |status| Reason::of_protocol_http(StatusCode::from_u16(status).unwrap());
+        assert_eq!(http(400), Some(Reason::InvalidRequest));
+        assert_eq!(http(404), Some(Reason::NotFound));
+        assert_eq!((http(409), http(503)), (None, None));
+        assert_eq!(Reason::of_protocol_grpc(Code::ResourceExhausted), Some(Reason::PayloadTooLarge));
+        assert_eq!(Reason::of_protocol_grpc(Code::NotFound), Some(Reason::NotFound));
+        assert_eq!(Reason::of_protocol_grpc(Code::Unavailable), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What goes around every request at either door: its id and its span.
+//! What both APIs do with every request: give it an id, a span, and a line in the log.
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -14,8 +14,8 @@ const REQUEST_ID_LEN_MAX: usize = 128;
 
 /// Runs the request in a span with its id, and echoes the id.
 ///
-/// That it was answered is logged: where its caller sent an id, which somebody will look for, at info. A line of log
-/// costs as much as the rest of a request, so one whose id was made here has it only at debug, and beside every error.
+/// A request that brings its own id is logged at info, so that its caller can find it. A line of log costs as much
+/// as the rest of a request, so all others are logged at debug.
 pub async fn trace(request: Request, next: Next) -> Response {
     let given = given_id(request.headers());
     let asked_for = given.is_some();
@@ -29,10 +29,11 @@ pub async fn trace(request: Request, next: Next) -> Response {
     let answered = async {
         let response = next.run(request).await;
         let status = response.status().as_u16();
+        let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         if asked_for {
-            tracing::info!(status, "answered");
+            tracing::info!(status, reason = header("wallet-reason"), grpc_status = header("grpc-status"), "answered");
         } else {
-            tracing::debug!(status, "answered");
+            tracing::debug!(status, reason = header("wallet-reason"), grpc_status = header("grpc-status"), "answered");
         }
         response
     };

@@ -1,4 +1,4 @@
-//! How long a request may take to arrive.
+//! Limits how long a request may take to arrive.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,10 +12,10 @@ use tonic::Status;
 
 use crate::api::reason::{Problem, Reason};
 
-/// The calls whose requests come when they come, as their paths begin.
+/// The calls whose requests are streams and have no time limit, by the beginning of their paths.
 const STREAMS: [&str; 2] = ["/wallet.v1.WalletService/Transact", "/grpc.reflection."];
 
-/// A call's request, the body of which must arrive within `timeout`; one that is a stream is left as it is.
+/// Limits the time in which the request's body must arrive. A stream of requests is not limited.
 pub fn with_timeout(request: Request, timeout: Duration) -> Request {
     if STREAMS.iter().any(|stream| request.uri().path().starts_with(stream)) {
         return request;
@@ -23,11 +23,11 @@ pub fn with_timeout(request: Request, timeout: Duration) -> Request {
     request.map(|body| Body::new(TimeoutBody { body, timeout, sleep: None }))
 }
 
-/// A body that fails when it keeps its reader waiting past a moment.
+/// A body that fails when it has not arrived within its timeout.
 struct TimeoutBody {
     body: Body,
     timeout: Duration,
-    /// Made at the first wait: most bodies are there at once, and need no timer.
+    /// Made at the first wait: most bodies arrive at once and need no timer.
     sleep: Option<Pin<Box<Sleep>>>,
 }
 

@@ -1,21 +1,26 @@
 //! Proto to ledger and back.
 
+use std::collections::HashMap;
+
 use prost_types::Timestamp as Moment;
 
 use super::proto::{
     Applied, ChargeRequest, ChargeResponse, Checkpoint, CreateWalletRequest, DepositRequest, DepositResponse, Entry,
     EntryKind, Refused, RollbackRequest, RollbackResponse, TransactRequest, TransactResponse, Wallet, WinRequest,
-    WinResponse, WithdrawRequest, WithdrawResponse, transact_request, transact_response,
+    WinResponse, WithdrawRequest, WithdrawResponse, rollback_request, transact_request, transact_response,
 };
-use crate::api::reason::Problem;
-use crate::ledger::{self, Command, Commit, EventId, Kind, Outcome, Receipt, Refusal, Timestamp, UserId, WalletId};
+use crate::api::reason::{Detail, Problem};
+use crate::ledger::{
+    self, Annotations, Command, Commit, Effect, EventId, Kind, Opened, Outcome, Receipt, Refusal, RoundId, Timestamp,
+    UserId,
+};
 
 impl TryFrom<ChargeRequest> for Command {
     type Error = Problem;
 
     fn try_from(request: ChargeRequest) -> Result<Self, Problem> {
-        let ChargeRequest { user_id, event_id, amount_minor } = request;
-        movement(user_id, ("event_id", event_id), amount_minor, Self::charge)
+        let ChargeRequest { user_id, event_id, amount_minor, round_id } = request;
+        movement(user_id, ("event_id", event_id), amount_minor, round_id, Self::charge)
     }
 }
 
@@ -23,8 +28,8 @@ impl TryFrom<WinRequest> for Command {
     type Error = Problem;
 
     fn try_from(request: WinRequest) -> Result<Self, Problem> {
-        let WinRequest { user_id, winning_event_id, amount_minor } = request;
-        movement(user_id, ("winning_event_id", winning_event_id), amount_minor, Self::win)
+        let WinRequest { user_id, winning_event_id, amount_minor, round_id } = request;
+        movement(user_id, ("winning_event_id", winning_event_id), amount_minor, round_id, Self::win)
     }
 }
 
@@ -33,7 +38,7 @@ impl TryFrom<DepositRequest> for Command {
 
     fn try_from(request: DepositRequest) -> Result<Self, Problem> {
         let DepositRequest { user_id, transaction_id, amount_minor } = request;
-        movement(user_id, ("transaction_id", transaction_id), amount_minor, Self::deposit)
+        movement(user_id, ("transaction_id", transaction_id), amount_minor, None, Self::deposit)
     }
 }
 
@@ -42,15 +47,21 @@ impl TryFrom<WithdrawRequest> for Command {
 
     fn try_from(request: WithdrawRequest) -> Result<Self, Problem> {
         let WithdrawRequest { user_id, transaction_id, amount_minor } = request;
-        movement(user_id, ("transaction_id", transaction_id), amount_minor, Self::withdraw)
+        movement(user_id, ("transaction_id", transaction_id), amount_minor, None, Self::withdraw)
     }
 }
 
 impl TryFrom<RollbackRequest> for Command {
     type Error = Problem;
 
-    fn try_from(RollbackRequest { user_id, event_id }: RollbackRequest) -> Result<Self, Problem> {
-        Ok(Self::rollback(user(user_id)?, event("event_id", event_id)?))
+    fn try_from(request: RollbackRequest) -> Result<Self, Problem> {
+        use rollback_request::Event;
+        let user_id = user(request.user_id)?;
+        match request.event {
+            Some(Event::EventId(id)) => Ok(Self::rollback(user_id, event("event_id", Some(id))?)),
+            Some(Event::WinningEventId(id)) => Ok(Self::rollback_win(user_id, event("winning_event_id", Some(id))?)),
+            None => Err(Problem::missing("event_id or winning_event_id")),
+        }
     }
 }
 
@@ -65,35 +76,44 @@ impl TryFrom<TransactRequest> for Command {
             Some(Command::Rollback(request)) => request.try_into(),
             Some(Command::Deposit(request)) => request.try_into(),
             Some(Command::Withdraw(request)) => request.try_into(),
-            None => Err(Problem::invalid("command is missing from the request")),
+            None => Err(Problem::missing("command")),
         }
     }
 }
 
-/// The opening of a wallet, which gets this id if it is made now.
-pub fn opening(request: &CreateWalletRequest, wallet_id: WalletId) -> Result<Command, Problem> {
-    Ok(Command::open(user(request.user_id)?, wallet_id, request.opening_balance_minor)?)
+/// The user of a wallet that is to be made, and what it holds from the start, in minor units.
+pub fn opening(request: &CreateWalletRequest) -> Result<(UserId, i64), Problem> {
+    Ok((user(request.user_id)?, request.opening_balance_minor.unwrap_or(0)))
 }
 
 fn movement(
-    user_id: i64,
-    (event_name, event_id): (&str, i64),
-    amount_minor: i64,
+    user_id: Option<i64>,
+    (event_name, event_id): (&str, Option<i64>),
+    amount_minor: Option<i64>,
+    round_id: Option<i64>,
     make: fn(UserId, EventId, i64) -> Result<Command, Refusal>,
 ) -> Result<Command, Problem> {
-    Ok(make(user(user_id)?, event(event_name, event_id)?, amount_minor)?)
+    let (user_id, event_id) = (user(user_id)?, event(event_name, event_id)?);
+    let amount_minor = given("amount_minor", amount_minor)?;
+    let round_id = round_id.map(|id| RoundId::new(id).ok_or_else(|| Problem::invalid_id("round_id"))).transpose()?;
+    Ok(make(user_id, event_id, amount_minor)?.with_annotations(Annotations { round_id, ..Annotations::NONE }))
 }
 
 /// The user with this id.
-pub fn user(user_id: i64) -> Result<UserId, Problem> {
-    UserId::new(user_id).ok_or_else(|| Problem::invalid_id("user_id"))
+pub fn user(user_id: Option<i64>) -> Result<UserId, Problem> {
+    UserId::new(given("user_id", user_id)?).ok_or_else(|| Problem::invalid_id("user_id"))
 }
 
-fn event(name: &str, event_id: i64) -> Result<EventId, Problem> {
-    EventId::new(event_id).ok_or_else(|| Problem::invalid_id(name))
+fn event(name: &str, event_id: Option<i64>) -> Result<EventId, Problem> {
+    EventId::new(given(name, event_id)?).ok_or_else(|| Problem::invalid_id(name))
 }
 
-/// The moment that a `google.protobuf.Timestamp` holds; what is finer than a microsecond is cut off.
+/// A field that must be given: one that an engine forgot must not be taken for 0.
+fn given(name: &str, field: Option<i64>) -> Result<i64, Problem> {
+    field.ok_or_else(|| Problem::missing(name))
+}
+
+/// The time in a `google.protobuf.Timestamp`. Nanoseconds finer than a microsecond are cut off.
 pub fn timestamp(at: Moment) -> Result<Timestamp, Problem> {
     let microseconds = i64::from(at.nanos).checked_div(1_000).filter(|_| (0..1_000_000_000).contains(&at.nanos));
     at.seconds
@@ -112,7 +132,7 @@ fn moment(timestamp: Timestamp) -> Moment {
 
 /// What a command did, or why it was not done.
 pub fn applied(outcome: &Outcome) -> Result<Applied, Problem> {
-    let (Receipt { entry, applied, .. }, replayed, current_balance) = match outcome {
+    let (Receipt { entry, effect }, replayed, current_balance) = match outcome {
         Outcome::Applied(receipt) => (receipt, false, receipt.entry.balance_after),
         Outcome::Replayed { receipt, current_balance } => (receipt, true, *current_balance),
         Outcome::Refused(refusal) => return Err((*refusal).into()),
@@ -124,17 +144,16 @@ pub fn applied(outcome: &Outcome) -> Result<Applied, Problem> {
         current_balance_minor: current_balance.minor(),
         entry_id: entry.entry_id.get(),
         sequence: entry.sequence,
-        applied: *applied,
+        applied: *effect != Effect::Barred,
     })
 }
 
 /// The wallet as it was opened, or why it was not.
-pub fn opened(outcome: &Outcome) -> Result<Wallet, Problem> {
-    let Receipt { entry, wallet_id, .. } = match outcome {
-        Outcome::Applied(receipt) | Outcome::Replayed { receipt, .. } => receipt,
+pub fn opened(outcome: &Outcome<Opened>) -> Result<Wallet, Problem> {
+    let Opened { entry, wallet_id } = match outcome {
+        Outcome::Applied(opened) | Outcome::Replayed { receipt: opened, .. } => opened,
         Outcome::Refused(refusal) => return Err((*refusal).into()),
     };
-    let wallet_id = wallet_id.expect("the receipt of an opening names its wallet");
     Ok(Wallet {
         user_id: entry.user_id.get(),
         wallet_id: wallet_id.to_string(),
@@ -149,7 +168,8 @@ macro_rules! responses {
     ($($response:ident { $($more:ident)? }),*) => {$(
         impl From<Applied> for $response {
             fn from(applied: Applied) -> Self {
-                let Applied { user_id, balance_minor, replayed, current_balance_minor, entry_id, sequence, .. } = applied;
+                let Applied { user_id, balance_minor, replayed, current_balance_minor, .. } = applied;
+                let Applied { entry_id, sequence, .. } = applied;
                 Self {
                     user_id, balance_minor, replayed, current_balance_minor, entry_id, sequence,
                     $($more: applied.$more)?
@@ -161,12 +181,18 @@ macro_rules! responses {
 
 responses! { ChargeResponse {}, WinResponse {}, DepositResponse {}, WithdrawResponse {}, RollbackResponse { applied } }
 
+/// More about a refusal, as `ErrorInfo` and `Refused` carry it.
+pub fn metadata(detail: Option<Detail>) -> HashMap<String, String> {
+    detail.map(Detail::metadata).into_iter().map(|(key, minor)| (key.to_owned(), minor.to_string())).collect()
+}
+
 impl From<Result<Applied, Problem>> for TransactResponse {
     fn from(result: Result<Applied, Problem>) -> Self {
         let outcome = match result {
             Ok(applied) => transact_response::Outcome::Applied(applied),
-            Err(Problem { reason, message, .. }) => {
-                transact_response::Outcome::Refused(Refused { reason: reason.name().to_owned(), message: message })
+            Err(Problem { reason, message, detail }) => {
+                let (reason, metadata) = (reason.name().to_owned(), metadata(detail));
+                transact_response::Outcome::Refused(Refused { reason, message, metadata })
             }
         };
         Self { outcome: Some(outcome) }
@@ -197,6 +223,9 @@ impl From<&ledger::Entry> for Entry {
             amount_minor: entry.amount.minor(),
             balance_after_minor: entry.balance_after.minor(),
             create_time: Some(moment(entry.created_at)),
+            round_id: entry.annotations.round_id.map(RoundId::get),
+            note: entry.annotations.note.as_ref().map(ToString::to_string),
+            caller: entry.annotations.caller.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -210,23 +239,32 @@ impl From<Kind> for EntryKind {
             Kind::Rollback => Self::Rollback,
             Kind::Deposit => Self::Deposit,
             Kind::Withdrawal => Self::Withdrawal,
+            Kind::WinRollback => Self::WinRollback,
+            Kind::Freeze => Self::Freeze,
+            Kind::Unfreeze => Self::Unfreeze,
         }
     }
 }
 
 impl From<Commit> for Checkpoint {
-    fn from(Commit { commit_id, last_entry_id, hash, created_at }: Commit) -> Self {
-        let create_time = (commit_id > 0).then(|| moment(created_at));
-        Self { commit_id, entry_id: last_entry_id.get(), hash: hash.0.to_vec(), create_time }
+    fn from(commit: Commit) -> Self {
+        Self {
+            commit_id: commit.commit_id,
+            entry_id: commit.last_entry_id.get(),
+            hash: commit.hash.0.to_vec(),
+            create_time: (commit.commit_id > 0).then(|| moment(commit.created_at)),
+            text: ledger::Checkpoint::from(commit).to_string(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::reason::Reason;
 
     #[test]
-    fn moments_go_there_and_back() {
+    fn times_go_there_and_back() {
         for microseconds in [0, 1, -1, 1_767_323_045_000_006, -62_135_596_800_000_000] {
             let timestamp_of = Timestamp::from_microseconds(microseconds);
             assert_eq!(timestamp(moment(timestamp_of)), Ok(timestamp_of), "{microseconds}");
@@ -235,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_moment_is_refused() {
+    fn what_is_no_time_is_refused() {
         for (seconds, nanos) in [(0, -1), (0, 1_000_000_000), (i64::MAX, 0), (i64::MIN, 0)] {
             assert!(timestamp(Moment { seconds, nanos }).is_err(), "{seconds} {nanos}");
         }
@@ -246,6 +284,27 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!(i32::from(EntryKind::from(kind)), i32::from(kind.code()));
         }
+    }
+
+    #[test]
+    fn a_field_that_is_missing_is_named_and_never_taken_for_0() {
+        let charge = ChargeRequest { user_id: Some(0), event_id: Some(0), amount_minor: Some(0), round_id: None };
+        assert!(Command::try_from(charge).is_ok());
+        let message = |request: ChargeRequest| Command::try_from(request).unwrap_err().message;
+        let missing = |name: &str| format!("{name} is missing from the request");
+        assert_eq!(message(ChargeRequest { user_id: None, ..charge }), missing("user_id"));
+        assert_eq!(message(ChargeRequest { event_id: None, ..charge }), missing("event_id"));
+        assert_eq!(message(ChargeRequest { amount_minor: None, ..charge }), missing("amount_minor"));
+        let rollback = RollbackRequest { user_id: Some(0), event: None };
+        assert_eq!(Command::try_from(rollback).unwrap_err().message, missing("event_id or winning_event_id"));
+    }
+
+    #[test]
+    fn what_is_not_well_formed_is_refused_before_an_amount_that_is_negative() {
+        let charge = ChargeRequest { user_id: Some(0), event_id: Some(0), amount_minor: Some(-1), round_id: Some(-1) };
+        let reason = |request: ChargeRequest| Command::try_from(request).unwrap_err().reason;
+        assert_eq!(reason(charge), Reason::InvalidRequest);
+        assert_eq!(reason(ChargeRequest { round_id: None, ..charge }), Reason::NegativeAmount);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A call's deadline, from the time that its caller gives it.
+//! A call's deadline, from its `grpc-timeout`.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use tonic::metadata::MetadataMap;
 
 use crate::api::reason::Problem;
 
-/// When the call must be over; `None` if its caller waits for ever.
+/// When the call must end; `None` if its caller sets no limit.
 ///
 /// # Errors
-/// [`Reason::InvalidRequest`](crate::api::reason::Reason::InvalidRequest) if the caller's time-out is not one: taken for
-/// none, it would let a command be done that its caller has given up.
+/// [`Reason::InvalidRequest`](crate::api::reason::Reason::InvalidRequest) if the timeout cannot be read. Ignored,
+/// it could let a command be done that its caller has given up.
 pub fn of(metadata: &MetadataMap) -> Result<Option<Instant>, Problem> {
     let Some(value) = metadata.get("grpc-timeout") else { return Ok(None) };
     let timeout = value.to_str().ok().and_then(parse);
     let timeout = timeout.ok_or_else(|| Problem::invalid("grpc-timeout is not a time-out such as 100m or 5S"))?;
-    // Later than time is counted is never.
+    // A deadline that is too far away to be represented is none.
     Ok(Instant::now().checked_add(timeout))
 }
 

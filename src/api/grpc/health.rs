@@ -10,21 +10,21 @@ use super::proto::wallet_service_server::WalletServiceServer;
 use super::service::Service;
 use crate::engine::{Health, HealthWatch};
 
-/// The services whose health is told; the empty name is the whole server.
+/// The services whose health is reported; the empty name is the whole server.
 const NAMES: [&str; 2] = ["", <WalletServiceServer<Service> as NamedService>::NAME];
 
 /// The health service, which follows `health` until `shutdown` is cancelled.
 pub async fn service(mut health: HealthWatch, shutdown: CancellationToken) -> HealthServer<impl HealthApi> {
     let (mut reporter, server) = health_reporter();
     let mut known = health.now();
-    tell(&reporter, known).await;
+    report(&reporter, known).await;
     tokio::spawn(async move {
         while let Some(Some(now)) = shutdown.run_until_cancelled(health.change(known)).await {
-            tell(&reporter, now).await;
+            report(&reporter, now).await;
             known = now;
         }
-        // Whoever watches learns that this server goes, and then its stream ends, or it would hold up the shut-down.
-        tell(&reporter, Health::NotServing).await;
+        // Clients that watch learn that this server stops. Then their streams end, or they would delay the shut-down.
+        report(&reporter, Health::NotServing).await;
         for name in NAMES {
             reporter.clear_service_status(name).await;
         }
@@ -32,7 +32,7 @@ pub async fn service(mut health: HealthWatch, shutdown: CancellationToken) -> He
     server
 }
 
-async fn tell(reporter: &HealthReporter, health: Health) {
+async fn report(reporter: &HealthReporter, health: Health) {
     let status = match health {
         Health::Serving => ServingStatus::Serving,
         Health::NotServing => ServingStatus::NotServing,

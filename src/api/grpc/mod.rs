@@ -1,4 +1,4 @@
-//! The typed gRPC door: methods parse a request into a command, submit it, and render the outcome.
+//! The typed gRPC API: methods parse a request into a command, submit it, and render the outcome.
 
 mod body_timeout;
 mod convert;
@@ -28,15 +28,15 @@ pub mod proto {
     tonic::include_proto!("wallet.v1");
 }
 
-/// What the gRPC door takes.
+/// The limits of the gRPC API.
 #[derive(Clone, Copy, Debug)]
 pub struct GrpcOptions {
     /// The largest request message, in bytes.
     pub message_size_max: usize,
     /// Commands of one `Transact` stream that may be read but not yet answered; the stream is read no further then.
     pub stream_in_flight_max: usize,
-    /// `Transact` streams at the same time, on all connections. One more is refused: what clients that do not read
-    /// their answers make the service hold is bounded by the two together.
+    /// `Transact` streams at the same time, on all connections; one more is refused. This and the limit above bound the
+    /// memory that clients can use which do not read their answers.
     pub streams_max: usize,
     /// How long the one message of a call may take to arrive. A stream of commands may take its time.
     pub message_timeout: Duration,
@@ -58,7 +58,7 @@ impl Default for GrpcOptions {
 /// # Panics
 /// Never: the descriptors are made with the program.
 pub async fn router(engine: Engine, options: GrpcOptions, shutdown: CancellationToken) -> Router {
-    let health = health::service(engine.health().clone(), shutdown.clone()).await;
+    let health = health::service(engine.health.clone(), shutdown.clone()).await;
     let reflection = reflection::router(shutdown.clone());
     let wallet = WalletServiceServer::new(Service::new(engine, options, shutdown))
         .max_decoding_message_size(options.message_size_max);
@@ -66,7 +66,7 @@ pub async fn router(engine: Engine, options: GrpcOptions, shutdown: Cancellation
         .add_service(health)
         .into_axum_router()
         .merge(reflection)
-        // As one: each layer of a router costs every request several allocations.
+        // One layer, not five: each costs every request several allocations.
         .layer((
             middleware::from_fn(trace::trace),
             CatchPanicLayer::custom(status::panicked),

@@ -23,14 +23,14 @@ pub fn router(shutdown: CancellationToken) -> Router {
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     Routes::new(builder().build_v1().expect("the descriptors are valid"))
-        // The version that grpcurl spoke for years.
+        // The version that older releases of grpcurl speak.
         .add_service(builder().build_v1alpha().expect("the descriptors are valid"))
         .into_axum_router()
         .reset_fallback()
         .layer(middleware::from_fn_with_state(shutdown, until_shutdown))
 }
 
-/// Ends the caller's side of a stream at shut-down: a tool that leaves its stream open would hold it up.
+/// Ends the client's side of a stream at shut-down: a client that leaves its stream open would delay it.
 async fn until_shutdown(State(shutdown): State<CancellationToken>, request: Request, next: Next) -> Response {
     let end = shutdown.cancelled_owned();
     let request = request.map(|body: Body| Body::from_stream(body.into_data_stream().take_until(end)));

@@ -1,4 +1,4 @@
-//! One short method an rpc.
+//! One short method per rpc.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,16 +26,16 @@ pub struct Service {
     engine: Engine,
     options: GrpcOptions,
     shutdown: CancellationToken,
-    /// Room for streams.
-    streams: Arc<Semaphore>,
+    /// One for each stream that may be open.
+    stream_permits: Arc<Semaphore>,
 }
 
 impl Service {
     pub fn new(engine: Engine, options: GrpcOptions, shutdown: CancellationToken) -> Self {
-        Self { engine, options, shutdown, streams: Arc::new(Semaphore::new(options.streams_max)) }
+        Self { engine, options, shutdown, stream_permits: Arc::new(Semaphore::new(options.streams_max)) }
     }
 
-    /// Submits the command that a request is.
+    /// Submits a request's command.
     async fn submit<R, A>(&self, request: Request<R>) -> Result<Response<A>, Status>
     where
         Command: TryFrom<R, Error = Problem>,
@@ -43,7 +43,7 @@ impl Service {
     {
         let deadline = deadline::of(request.metadata())?;
         let command = Command::try_from(request.into_inner())?;
-        let outcome = self.engine.submit(command, deadline).await.map_err(Problem::from)?;
+        let outcome = self.engine.ledger.submit(command, deadline).await.map_err(Problem::from)?;
         Ok(Response::new(convert::applied(&outcome)?.into()))
     }
 }
@@ -85,15 +85,16 @@ impl WalletService for Service {
 
     async fn create_wallet(&self, request: Request<CreateWalletRequest>) -> Result<Response<Wallet>, Status> {
         let deadline = deadline::of(request.metadata())?;
-        let command = convert::opening(request.get_ref(), self.engine.new_wallet_id())?;
-        let outcome = self.engine.submit(command, deadline).await.map_err(Problem::from)?;
+        let (user_id, opening_minor) = convert::opening(request.get_ref())?;
+        let opened = self.engine.ledger.open_wallet(user_id, opening_minor, deadline);
+        let outcome = opened.await.map_err(Problem::from)?;
         Ok(Response::new(convert::opened(&outcome)?))
     }
 
     async fn get_wallet(&self, request: Request<GetWalletRequest>) -> Result<Response<Wallet>, Status> {
         let GetWalletRequest { user_id, at } = *request.get_ref();
         let (user_id, at) = (convert::user(user_id)?, at.map(convert::timestamp).transpose()?);
-        let wallet = read(request.metadata(), self.engine.wallet(user_id, at)).await?;
+        let wallet = read(request.metadata(), self.engine.queries.wallet(user_id, at)).await?;
         Ok(Response::new(wallet.ok_or_else(unknown_user)?.into()))
     }
 
@@ -102,8 +103,9 @@ impl WalletService for Service {
         request: Request<ListEntriesRequest>,
     ) -> Result<Response<ListEntriesResponse>, Status> {
         let ListEntriesRequest { user_id, page_size, page_token } = request.get_ref();
-        let (user_id, size, before) = (convert::user(*user_id)?, parse_size(*page_size)?, parse_token(page_token)?);
-        let page = read(request.metadata(), self.engine.entries(user_id, before, size)).await?;
+        let (user_id, size, before) =
+            (convert::user(*user_id)?, parse_size(*page_size)?, parse_token(page_token.as_deref())?);
+        let page = read(request.metadata(), self.engine.queries.entries(user_id, before, size)).await?;
         let Page { entries, next_before } = page.ok_or_else(unknown_user)?;
         let next_page_token = next_before.map(|before| before.to_string()).unwrap_or_default();
         Ok(Response::new(ListEntriesResponse { entries: entries.iter().map(Entry::from).collect(), next_page_token }))
@@ -116,36 +118,34 @@ impl WalletService for Service {
         request: Request<Streaming<TransactRequest>>,
     ) -> Result<Response<Self::TransactStream>, Status> {
         let deadline = deadline::of(request.metadata())?;
-        let place = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| Problem::from(Reason::Busy))?;
-        let engine = self.engine.clone();
+        let permit = Arc::clone(&self.stream_permits).try_acquire_owned().map_err(|_| Problem::from(Reason::Busy))?;
+        let ledger = self.engine.ledger.clone();
         let in_flight_max = self.options.stream_in_flight_max;
-        let answers = transact::answers(engine, request.into_inner(), deadline, in_flight_max, self.shutdown.clone());
-        // The stream has its place for as long as its client may read answers.
-        let answers = answers.inspect(move |_| _ = &place);
+        let answers = transact::answers(ledger, request.into_inner(), deadline, in_flight_max, self.shutdown.clone());
+        // The stream keeps its permit for as long as its client may read answers.
+        let answers = answers.inspect(move |_| _ = &permit);
         Ok(Response::new(Box::pin(answers)))
     }
 
     async fn get_checkpoint(&self, request: Request<GetCheckpointRequest>) -> Result<Response<Checkpoint>, Status> {
-        let head = read(request.metadata(), self.engine.head()).await?;
+        let head = read(request.metadata(), self.engine.queries.head()).await?;
         Ok(Response::new(head.into()))
     }
 }
 
 /// The size of a page. The engine cuts what is too large.
-fn parse_size(page_size: i32) -> Result<usize, Problem> {
-    match usize::try_from(page_size) {
+fn parse_size(page_size: Option<i32>) -> Result<usize, Problem> {
+    match usize::try_from(page_size.unwrap_or(0)) {
         Ok(0) => Ok(Page::SIZE_DEFAULT),
         Ok(size) => Ok(size),
         Err(_) => Err(Problem::invalid("page_size is negative")),
     }
 }
 
-/// What a page token says: which entry the page comes before.
-fn parse_token(page_token: &str) -> Result<Option<EntryId>, Problem> {
-    if page_token.is_empty() {
-        return Ok(None);
-    }
-    let before = page_token.parse().ok().and_then(EntryId::new).filter(|before| before.to_string() == page_token);
+/// Reads a page token: the entry that the page comes before.
+fn parse_token(page_token: Option<&str>) -> Result<Option<EntryId>, Problem> {
+    let Some(token) = page_token.filter(|token| !token.is_empty()) else { return Ok(None) };
+    let before = token.parse().ok().and_then(EntryId::new).filter(|before| before.to_string() == token);
     before.map(Some).ok_or_else(|| Problem::invalid("page_token is not one that was given out"))
 }
 
@@ -155,17 +155,17 @@ mod tests {
 
     #[test]
     fn a_page_token_is_what_was_given_out() {
-        assert_eq!(parse_token(""), Ok(None));
-        assert_eq!(parse_token("17"), Ok(EntryId::new(17)));
+        assert_eq!((parse_token(None), parse_token(Some(""))), (Ok(None), Ok(None)));
+        assert_eq!(parse_token(Some("17")), Ok(EntryId::new(17)));
         for token in ["-1", "+1", "01", "1 ", "x", "9223372036854775808"] {
-            assert!(parse_token(token).is_err(), "{token:?}");
+            assert!(parse_token(Some(token)).is_err(), "{token:?}");
         }
     }
 
     #[test]
     fn a_page_has_a_default_size() {
-        assert_eq!(parse_size(0), Ok(50));
-        assert_eq!(parse_size(i32::MAX), Ok(2_147_483_647));
-        assert!(parse_size(-1).is_err());
+        assert_eq!((parse_size(None), parse_size(Some(0))), (Ok(50), Ok(50)));
+        assert_eq!(parse_size(Some(i32::MAX)), Ok(2_147_483_647));
+        assert!(parse_size(Some(-1)).is_err());
     }
 }

@@ -1,7 +1,6 @@
 //! Everything that is not a success, as a gRPC status with its `ErrorInfo`.
 
 use std::any::Any;
-use std::collections::HashMap;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -12,18 +11,15 @@ use axum::response::{IntoResponse as _, Response};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use super::convert::metadata;
 use crate::api::reason::{Problem, Reason};
-use crate::engine::panic_message;
 
 /// Who names the reasons in `ErrorInfo`.
 const DOMAIN: &str = "wallet.v1";
 
 impl From<Problem> for Status {
-    fn from(Problem { reason, message, metadata }: Problem) -> Self {
-        tracing::debug!(reason = reason.name(), message, "refused");
-        let metadata: HashMap<String, String> =
-            metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        let mut details = ErrorDetails::with_error_info(reason.name(), DOMAIN, metadata);
+    fn from(Problem { reason, message, detail }: Problem) -> Self {
+        let mut details = ErrorDetails::with_error_info(reason.name(), DOMAIN, metadata(detail));
         if let Some(delay) = reason.retry_after() {
             details.set_retry_info(Some(delay));
         }
@@ -31,7 +27,7 @@ impl From<Problem> for Status {
     }
 }
 
-/// Answers what is no gRPC request as the specification of "gRPC over HTTP2" says, and does nothing about it.
+/// Refuses a request that is not gRPC, as the specification of "gRPC over HTTP2" asks.
 pub async fn of_grpc_only(request: Request, next: Next) -> Response {
     let content_type = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     match content_type.strip_prefix(b"application/grpc") {
@@ -48,23 +44,24 @@ pub fn normalize_error(response: Response) -> Response {
     }
 }
 
-/// The framework's error in this door's words. What it calls internal is what is wrong with the request.
+/// The framework's error in this API's terms. tonic reports malformed requests as internal.
 pub fn framework(status: &Status) -> Status {
-    let reason = match status.code() {
-        Code::NotFound => Reason::NotFound,
-        Code::Unimplemented => Reason::MethodNotAllowed,
-        Code::OutOfRange | Code::ResourceExhausted => Reason::PayloadTooLarge,
-        _ => Reason::InvalidRequest,
+    let code = match status.code() {
+        // A message that is too large.
+        Code::OutOfRange => Code::ResourceExhausted,
+        code => code,
     };
-    let text = status.message();
-    let message = if text.is_empty() { "No such method".to_owned() } else { format!("Request is not valid: {text}") };
+    let reason = Reason::of_protocol_grpc(code).unwrap_or(Reason::InvalidRequest);
+    let message = match status.message() {
+        "" => "No such method".to_owned(),
+        text => format!("Request is not valid: {text}"),
+    };
     Problem { message, ..Problem::from(reason) }.into()
 }
 
-/// The answer when a method panicked: a bug, which must not look like a dropped connection.
-#[expect(clippy::needless_pass_by_value, reason = "tower-http hands the panic over by value")]
-pub fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
-    tracing::error!(panic = panic_message(panic.as_ref()), "a method panicked");
+/// The answer when a method panicked: a bug, which must not look like a dropped connection. The panic hook has logged
+/// it.
+pub fn panicked(_: Box<dyn Any + Send + 'static>) -> Response<Body> {
     Status::from(Problem::from(Reason::Internal)).into_http()
 }
 

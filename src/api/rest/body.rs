@@ -1,4 +1,4 @@
-//! From the bytes of a request to the exact text of each of its fields.
+//! Reads a request's body down to the exact text of each field.
 //!
 //! A field is kept as the text it was written with ([`RawValue`]), so that no number passes through a float and each
 //! field's own rule decides what is wrong with it.
@@ -18,7 +18,7 @@ use super::error::Failure;
 use crate::api::reason::{Problem, Reason};
 use crate::ledger::{Currency, DecimalError, parse_decimal};
 
-/// A request body that says it is JSON, read whole.
+/// A whole request body whose media type is JSON.
 pub struct JsonBody(Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for JsonBody
@@ -34,7 +34,7 @@ where
 }
 
 impl JsonBody {
-    /// Reads the object that the body is.
+    /// Reads the body as an object.
     ///
     /// # Errors
     /// [`Reason::InvalidRequest`] if it is no JSON, no object, or names a field of `T` twice.
@@ -67,7 +67,7 @@ async fn read(headers: &HeaderMap, body: Body, options: RestOptions) -> Result<B
         let message = "Content-Encoding is not supported".to_owned();
         return Err(Problem { message, ..Reason::UnsupportedMediaType.into() });
     }
-    // What says that it is too large is not read at all.
+    // A body that declares a length over the limit is not read at all.
     if headers.get(CONTENT_LENGTH).is_some_and(|length| exceeds(length, options.body_size_max)) {
         return Err(Reason::PayloadTooLarge.into());
     }
@@ -124,14 +124,21 @@ impl Field<'_> {
         })
     }
 
+    /// The id that the field called `name` holds, if the request has it.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidRequest`], in a message that names the field.
+    pub fn optional_id<T>(self, name: &str, new: fn(i64) -> Option<T>) -> Result<Option<T>, Problem> {
+        if self.is_given() { self.id(name, new).map(Some) } else { Ok(None) }
+    }
+
     /// Whether the request has the field at all.
     pub const fn is_given(self) -> bool {
         self.0.is_some()
     }
 
     fn text(&self, name: &str) -> Result<&str, Problem> {
-        let missing = || Problem::invalid(format!("{name} is missing from the request"));
-        self.0.map(RawValue::get).ok_or_else(missing)
+        self.0.map(RawValue::get).ok_or_else(|| Problem::missing(name))
     }
 }
 

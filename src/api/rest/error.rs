@@ -3,35 +3,40 @@
 use std::any::Any;
 
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::response::{self, ErrorAnswer};
-use crate::api::reason::{Call, Problem, Reason};
-use crate::engine::{EngineError, panic_message};
-
-/// The header in which machines read why something was not done.
-pub const WALLET_REASON: HeaderName = HeaderName::from_static("wallet-reason");
+use super::response::{self, ErrorAnswer, WALLET_CURRENT_BALANCE, WALLET_REASON, WALLET_RECORDED_AMOUNT};
+use crate::api::reason::{Call, Detail, Problem, Reason};
+use crate::engine::EngineError;
+use crate::ledger::{Currency, Refusal};
 
 /// A problem and the HTTP status that it has for this call.
 #[derive(Debug)]
 pub struct Failure {
     problem: Problem,
     status: StatusCode,
+    /// In which the problem's detail is written.
+    currency: Option<Currency>,
 }
 
 impl Failure {
     /// The failure of a call that only looks something up.
     pub fn of_read(reason: Reason) -> Self {
-        Self { problem: Problem::from(reason), status: reason.http(Call::Read) }
+        Self { problem: Problem::from(reason), status: reason.http(Call::Read), currency: None }
+    }
+
+    /// The ledger's refusal of a command.
+    pub fn refused(refusal: Refusal, currency: Currency) -> Self {
+        Self { currency: Some(currency), ..Self::from(Problem::from(refusal)) }
     }
 }
 
-/// Only [`Reason::UnknownUser`] depends on the call, and a read says so with [`Failure::of_read`].
+/// Only [`Reason::UnknownUser`] depends on the call, and a read uses [`Failure::of_read`].
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         let status = problem.reason.http(Call::Command);
-        Self { problem, status }
+        Self { problem, status, currency: None }
     }
 }
 
@@ -43,12 +48,20 @@ impl From<EngineError> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let Problem { reason, message, .. } = self.problem;
-        tracing::debug!(reason = reason.name(), message, "refused");
-        let mut response = response::answer(self.status, &ErrorAnswer { success: false, error: message });
-        response.headers_mut().insert(WALLET_REASON, HeaderValue::from_static(reason.name()));
+        let Self { problem: Problem { reason, message, detail }, status, currency } = self;
+        let mut response = response::answer(status, &ErrorAnswer { success: false, error: message });
+        let headers = response.headers_mut();
+        headers.insert(WALLET_REASON, HeaderValue::from_static(reason.name()));
+        if let Some((detail, currency)) = detail.zip(currency) {
+            let name = match detail {
+                Detail::Balance(_) => WALLET_CURRENT_BALANCE,
+                Detail::RecordedAmount(_) => WALLET_RECORDED_AMOUNT,
+            };
+            let (_, minor) = detail.metadata();
+            headers.insert(name, response::money_header(currency, minor));
+        }
         if let Some(delay) = reason.retry_after() {
-            response.headers_mut().insert(RETRY_AFTER, delay.as_secs().into());
+            headers.insert(RETRY_AFTER, delay.as_secs().into());
         }
         response
     }
@@ -62,19 +75,18 @@ pub fn normalize_error(response: Response) -> Response {
         return response;
     }
     let otherwise = if status.is_server_error() { Reason::Internal } else { Reason::InvalidRequest };
-    let reason = Reason::ALL.into_iter().find(|reason| reason.http(Call::Command) == status).unwrap_or(otherwise);
+    let reason = Reason::of_protocol_http(status).unwrap_or(otherwise);
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(CONTENT_TYPE);
     parts.headers.remove(CONTENT_LENGTH);
-    let mut normalize_error = Failure { problem: Problem::from(reason), status }.into_response();
-    normalize_error.headers_mut().extend(parts.headers);
-    normalize_error
+    let mut normalized = Failure { problem: Problem::from(reason), status, currency: None }.into_response();
+    normalized.headers_mut().extend(parts.headers);
+    normalized
 }
 
-/// The answer when a handler panicked: a bug, which must not look like a dropped connection.
-#[expect(clippy::needless_pass_by_value, reason = "tower-http hands the panic over by value")]
-pub fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
-    tracing::error!(panic = panic_message(panic.as_ref()), "a handler panicked");
+/// The answer when a handler panicked: a bug, which must not look like a dropped connection. The panic hook has logged
+/// it.
+pub fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     Failure::from(Problem::from(Reason::Internal)).into_response()
 }
 
@@ -84,15 +96,16 @@ mod tests {
     use axum::http::header::ALLOW;
 
     use super::*;
+    use crate::ledger::{Amount, Balance};
 
     #[test]
     fn the_frameworks_errors_get_the_shape_and_keep_their_headers() {
         let plain = Response::builder().status(405).header(ALLOW, "POST").header(CONTENT_TYPE, "text/plain");
-        let normalize_error = normalize_error(plain.body(Body::from("no")).unwrap());
-        assert_eq!(normalize_error.status(), 405);
-        assert_eq!(normalize_error.headers()[ALLOW], "POST");
-        assert_eq!(normalize_error.headers()[CONTENT_TYPE], "application/json");
-        assert_eq!(normalize_error.headers()[WALLET_REASON], "METHOD_NOT_ALLOWED");
+        let normalized = normalize_error(plain.body(Body::from("no")).unwrap());
+        assert_eq!(normalized.status(), 405);
+        assert_eq!(normalized.headers()[ALLOW], "POST");
+        assert_eq!(normalized.headers()[CONTENT_TYPE], "application/json");
+        assert_eq!(normalized.headers()[WALLET_REASON], "METHOD_NOT_ALLOWED");
     }
 
     #[test]
@@ -117,6 +130,17 @@ mod tests {
         let response = panicked(Box::new("boom"));
         assert_eq!(response.status(), 500);
         assert_eq!(response.headers()[WALLET_REASON], "INTERNAL");
+    }
+
+    #[test]
+    fn a_refusal_tells_the_amount_that_it_is_about() {
+        let eur = "EUR".parse().unwrap();
+        let low = Refusal::BalanceTooLow { balance: Balance::from_minor(700).unwrap() };
+        let response = Failure::refused(low, eur).into_response();
+        assert_eq!(response.headers()[WALLET_CURRENT_BALANCE], "7.00");
+        let conflict = Refusal::EventConflict { recorded: Amount::from_minor(100).unwrap() };
+        let response = Failure::refused(conflict, eur).into_response();
+        assert_eq!(response.headers()[WALLET_RECORDED_AMOUNT], "1.00");
     }
 
     #[test]

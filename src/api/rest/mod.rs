@@ -1,4 +1,4 @@
-//! The JSON REST state: handlers parse a request into a command, submit it, and render the outcome.
+//! The JSON REST API: handlers parse a request into a command, submit it, and render the outcome.
 
 mod body;
 mod commands;
@@ -28,14 +28,14 @@ const OPENAPI_PATH: &str = "/api/v1/openapi.json";
 /// Where a page to read it, and to try the API, is served.
 const DOCS_PATH: &str = "/docs";
 
-/// What the REST state takes.
+/// The limits of the REST API.
 #[derive(Clone, Copy, Debug)]
 pub struct RestOptions {
     /// The largest request body, in bytes.
     pub body_size_max: usize,
     /// How long a whole request body may take to arrive.
     pub body_timeout: Duration,
-    /// How long a command may wait to be decided.
+    /// How long a command may wait for its decision.
     pub command_timeout: Duration,
 }
 
@@ -56,7 +56,7 @@ struct RestState {
 }
 
 impl RestState {
-    /// When a command that is submitted now must be decided; `None` if that is further than time is counted.
+    /// When a command that is submitted now must be decided; `None` if that is too far away to be represented.
     fn deadline(&self) -> Option<Instant> {
         Instant::now().checked_add(self.options.command_timeout)
     }
@@ -76,7 +76,7 @@ pub fn router(engine: Engine, options: RestOptions) -> Router {
     router
         .merge(docs())
         .with_state(Arc::new(RestState { engine, options }))
-        // As one: each layer of a router costs every request several allocations.
+        // One layer, not three: each costs every request several allocations.
         .layer((
             middleware::from_fn(trace::trace),
             CatchPanicLayer::custom(error::panicked),
@@ -84,7 +84,7 @@ pub fn router(engine: Engine, options: RestOptions) -> Router {
         ))
 }
 
-/// The page, which asks no server but this one.
+/// The page. It loads nothing from other servers.
 fn docs() -> SwaggerUi {
     let page = SwaggerUi::new(DOCS_PATH).config(swagger::Config::default().validator_url("none"));
     page.url(OPENAPI_PATH, openapi::describe(routes()))

@@ -1,6 +1,7 @@
-//! The OpenAPI description: what the handlers say of themselves, and what every call has in common.
+//! The OpenAPI description: what the handlers declare of themselves, and what every call has in common.
 //!
-//! Refusals and errors come from the table of [`Reason`]s, so that the description cannot miss one.
+//! Each handler declares the reasons for which it may refuse. Their statuses and messages come from the table of
+//! [`Reason`]s.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,19 +12,18 @@ use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::info::{InfoBuilder, LicenseBuilder};
 use utoipa::openapi::path::{Operation, PathItem};
-use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{OpenApi, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
-use super::body;
-use super::commands::{IDEMPOTENT_REPLAYED, WALLET_CURRENT_BALANCE};
-use super::error::WALLET_REASON;
-use super::response::ErrorAnswer;
+use super::response::{
+    ErrorAnswer, IDEMPOTENT_REPLAYED, WALLET_CURRENT_BALANCE, WALLET_REASON, WALLET_RECORDED_AMOUNT,
+};
 use crate::api::reason::{Call, Problem, Reason};
 use crate::api::trace::REQUEST_ID;
-use crate::ledger::{Kind, Refusal, UserId};
+use crate::ledger::{Kind, Refusal};
 
 const INTRODUCTION: &str = "\
 The ledger that game engines charge and pay into.
@@ -32,18 +32,62 @@ The ledger that game engines charge and pay into.
 always written with all of them (`9.00`). **Ids** are whole numbers from 0 to 2^63 − 1.
 
 **Retry freely.** A command is known by its user, its kind and its event id. Sent again with the same amount, it gets \
-the first answer, byte for byte, and moves nothing: the header `Idempotent-Replayed` says so, and \
-`Wallet-Current-Balance` has the balance of this moment. With another amount it is refused with 409. Whatever the \
-failure, retrying with the same ids is safe.
+the first answer, byte for byte, and moves nothing (unless it was rolled back): the header `Idempotent-Replayed` says \
+so, and `Wallet-Current-Balance` has the balance of this moment. With another amount it is refused with 409. Whatever \
+the failure, retrying with the same ids is safe. An engine that gives up a charge without knowing its fate rolls it \
+back: that bars the id.
 
 **Errors** all have one shape, `{\"success\": false, \"error\": \"<message>\"}`, and the header `Wallet-Reason` for \
 machines:
 ";
 
-/// The kinds of entry.
-pub fn kind_schema() -> Object {
-    let names = Kind::ALL.map(Kind::name);
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build()
+/// The reasons that every command may be answered with.
+const OF_COMMANDS: &[Reason] = &[
+    Reason::InvalidRequest,
+    Reason::MethodNotAllowed,
+    Reason::RequestTimeout,
+    Reason::PayloadTooLarge,
+    Reason::UnsupportedMediaType,
+    Reason::Busy,
+    Reason::Deadline,
+    Reason::Unavailable,
+    Reason::Internal,
+];
+
+/// The reasons that every read may be answered with.
+const OF_READS: &[Reason] = &[Reason::MethodNotAllowed, Reason::Unavailable, Reason::Internal];
+
+/// Declares which reasons a handler may answer with, besides those of every call of its kind: a name for its
+/// `responses`, the call (of a command, also the kind of its entry), and the reasons.
+macro_rules! declare_reasons {
+    ($($name:ident: $call:ident$(($kind:ident))? [$($reason:ident)*])*) => {$(
+        struct $name;
+
+        impl utoipa::IntoResponses for $name {
+            fn responses() -> std::collections::BTreeMap<String, utoipa::openapi::RefOr<utoipa::openapi::Response>> {
+                let reasons = [$(crate::api::reason::Reason::$reason),*];
+                let kind = declare_reasons!(@kind $($kind)?);
+                super::openapi::errors(crate::api::reason::Call::$call, kind, &reasons)
+            }
+        }
+    )*};
+    (@kind) => { None };
+    (@kind $kind:ident) => { Some(crate::ledger::Kind::$kind) };
+}
+pub(super) use declare_reasons;
+
+/// The responses to a call that is not done: one for each status, with its reasons.
+pub fn errors(call: Call, kind: Option<Kind>, reasons: &[Reason]) -> BTreeMap<String, RefOr<Response>> {
+    let of_all = match call {
+        Call::Command => OF_COMMANDS,
+        Call::Read => OF_READS,
+    };
+    let mut by_status: BTreeMap<String, Vec<Reason>> = BTreeMap::new();
+    let may_give = |reason: &&Reason| reasons.contains(reason) || of_all.contains(reason);
+    for reason in Reason::ALL.iter().filter(may_give) {
+        by_status.entry(reason.http(call).as_u16().to_string()).or_default().push(*reason);
+    }
+    by_status.into_iter().map(|(status, reasons)| (status.clone(), error(&status, &reasons, kind).into())).collect()
 }
 
 /// The whole description, from the routes that are served.
@@ -57,17 +101,17 @@ pub fn describe<S: Clone + Send + Sync + 'static>(routes: OpenApiRouter<S>) -> O
         .build();
     api.tags = Some(vec![
         TagBuilder::new().name("game").description(Some("What a game engine does.")).build(),
-        TagBuilder::new().name("cashier").description(Some("What an operator's cashier does.")).build(),
+        TagBuilder::new().name("cashier").description(Some("What an operator does.")).build(),
         TagBuilder::new().name("users").description(Some("Wallets and their history.")).build(),
         TagBuilder::new().name("system").description(Some("The service itself.")).build(),
     ]);
     let components = api.components.get_or_insert_default();
     components.schemas.insert(ErrorAnswer::name().into_owned(), ErrorAnswer::schema());
-    for (path, item) in &mut api.paths.paths {
+    for item in api.paths.paths.values_mut() {
         let PathItem { get, post, .. } = item;
         for (call, operation) in [(Call::Read, get), (Call::Command, post)] {
             if let Some(operation) = operation {
-                complete(operation, call, path);
+                add_headers(operation, call);
             }
         }
     }
@@ -84,65 +128,30 @@ fn reasons_table() -> String {
     table
 }
 
-/// Adds to an operation what no handler says of itself: its errors, and the headers of its answers.
-fn complete(operation: &mut Operation, call: Call, path: &str) {
-    for response in operation.responses.responses.values_mut() {
+/// Adds the headers that every answer of an operation may have.
+fn add_headers(operation: &mut Operation, call: Call) {
+    for (status, response) in &mut operation.responses.responses {
         let RefOr::T(response) = response else { continue };
-        if call == Call::Command {
+        if call == Call::Command && status.starts_with('2') {
             let replayed = "`true` if this is a replay: the first answer, again.";
             response.headers.insert(canonical(IDEMPOTENT_REPLAYED.as_str()), text(replayed, &["true"]).into());
-            response.headers.insert(canonical(WALLET_CURRENT_BALANCE.as_str()), current_balance().into());
+            let balance = "On a replay: the balance of this moment. The body has that of the first answer.";
+            response.headers.insert(canonical(WALLET_CURRENT_BALANCE.as_str()), money(balance).into());
         }
-    }
-    let mut by_status: BTreeMap<String, Vec<Reason>> = BTreeMap::new();
-    for reason in Reason::ALL.into_iter().filter(|reason| answers(*reason, call, path)) {
-        by_status.entry(reason.http(call).as_u16().to_string()).or_default().push(reason);
-    }
-    for (status, reasons) in by_status {
-        let error = error(&status, &reasons, path);
-        operation.responses.responses.insert(status, error.into());
-    }
-    for response in operation.responses.responses.values_mut() {
-        if let RefOr::T(response) = response {
-            let id = text(
-                "The request's id, as it was sent or as it was made. The log has it: of one that was sent, in any case.",
-                &[],
-            );
-            response.headers.insert(canonical(REQUEST_ID.as_str()), id.into());
-        }
-    }
-}
-
-/// Whether a call may be answered with this reason.
-fn answers(reason: Reason, call: Call, path: &str) -> bool {
-    let is = |names: &[&str]| names.iter().any(|name| path.strip_prefix("/api/v1/") == Some(name));
-    let command = call == Call::Command;
-    let of_user = path.contains("{UserId}");
-    match reason {
-        Reason::InvalidRequest => command || of_user,
-        Reason::NegativeAmount | Reason::EventConflict => command && !is(&["rollback"]),
-        Reason::UnknownUser => of_user || command && !is(&["users"]),
-        Reason::RolledBack => is(&["charge"]),
-        Reason::BalanceTooLow => is(&["charge", "withdraw"]),
-        Reason::BalanceLimit => is(&["win", "rollback", "deposit", "users"]),
-        // Who may call is for what stands before the service to decide.
-        Reason::Unauthenticated | Reason::Forbidden => false,
-        Reason::NotFound => of_user,
-        Reason::MethodNotAllowed | Reason::Unavailable | Reason::Internal => true,
-        Reason::RequestTimeout
-        | Reason::PayloadTooLarge
-        | Reason::UnsupportedMediaType
-        | Reason::Busy
-        | Reason::Deadline => command,
+        let id = text(
+            "The request's id, as it was sent or as it was made. Requests that bring their own id are always logged.",
+            &[],
+        );
+        response.headers.insert(canonical(REQUEST_ID.as_str()), id.into());
     }
 }
 
 /// The response of one status: its reasons, each with its message as an example.
-fn error(status: &str, reasons: &[Reason], path: &str) -> Response {
+fn error(status: &str, reasons: &[Reason], kind: Option<Kind>) -> Response {
     let mut description = String::new();
     let mut examples = Vec::new();
     for reason in reasons {
-        let message = message(*reason, path);
+        let message = message(*reason, kind);
         let _ = writeln!(description, "- `{}`: {message}", reason.name());
         let value = json!({ "success": false, "error": message });
         examples.push((reason.name(), ExampleBuilder::new().summary(message).value(Some(value)).build()));
@@ -161,27 +170,28 @@ fn error(status: &str, reasons: &[Reason], path: &str) -> Response {
         let seconds = delay.as_secs().to_string();
         response = response.header("Retry-After", text("Seconds to wait.", &[seconds.as_str()]));
     }
+    if reasons.contains(&Reason::BalanceTooLow) {
+        let balance = "When the balance is too low: the balance.";
+        response = response.header(canonical(WALLET_CURRENT_BALANCE.as_str()), money(balance));
+    }
+    if reasons.contains(&Reason::EventConflict) {
+        let recorded = "On a conflict: the amount with which the event is known.";
+        response = response.header(canonical(WALLET_RECORDED_AMOUNT.as_str()), money(recorded));
+    }
     if status == "405" {
         response = response.header("Allow", text("The methods that the path has.", &[]));
     }
     response.build()
 }
 
-/// The message of a reason; where the reason alone does not decide it, one that this path may answer.
-fn message(reason: Reason, path: &str) -> String {
-    let kind = match path {
-        "/api/v1/win" => Kind::Win,
-        "/api/v1/users" => Kind::Open,
-        _ => Kind::Charge,
+/// The message of a reason; where the reason alone does not decide it, one that a command of this kind may be answered.
+fn message(reason: Reason, kind: Option<Kind>) -> String {
+    let problem = match (reason, kind) {
+        (Reason::NegativeAmount, Some(kind)) => Problem::from(Refusal::NegativeAmount(kind)),
+        (Reason::InvalidRequest, _) => Problem::invalid_id("UserId"),
+        _ => Problem::from(reason),
     };
-    let problem = if reason == Reason::NegativeAmount {
-        Some(Problem::from(Refusal::NegativeAmount(kind)))
-    } else if reason == Reason::InvalidRequest {
-        body::parse_id("", "UserId", UserId::new).err()
-    } else {
-        None
-    };
-    problem.unwrap_or_else(|| reason.into()).message
+    problem.message
 }
 
 fn text(description: &str, values: &[&str]) -> Header {
@@ -190,9 +200,8 @@ fn text(description: &str, values: &[&str]) -> Header {
     HeaderBuilder::new().description(Some(description)).schema(Some(schema.build())).build()
 }
 
-fn current_balance() -> Header {
+fn money(description: &str) -> Header {
     let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^[0-9]+(\.[0-9]+)?$")).build();
-    let description = "On a replay: the balance of this moment, which the body does not tell.";
     HeaderBuilder::new().description(Some(description)).schema(Some(schema)).example(Some(json!("9.00"))).build()
 }
 

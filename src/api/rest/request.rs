@@ -12,7 +12,7 @@ use super::body::Field;
 use super::response::{Decimal, Id};
 use crate::api::reason::Problem;
 use crate::engine::Page;
-use crate::ledger::{Command, Currency, EventId, Refusal, UserId, WalletId};
+use crate::ledger::{Annotations, Command, Currency, EventId, Refusal, RoundId, UserId};
 
 /// How a command is made from its ids and its amount in minor units.
 type Make = fn(UserId, EventId, i64) -> Result<Command, Refusal>;
@@ -34,6 +34,10 @@ pub struct ChargeRequest<'a> {
     #[serde(borrow, default)]
     #[schema(value_type = Decimal, required = true)]
     amount: Field<'a>,
+    /// The game's own number for what belongs together. It is kept and shown, never interpreted.
+    #[serde(borrow, default)]
+    #[schema(value_type = Id, required = false)]
+    round_id: Field<'a>,
 }
 
 /// The prize of a game round.
@@ -53,12 +57,17 @@ pub struct WinRequest<'a> {
     #[serde(borrow, default)]
     #[schema(value_type = Decimal, required = true)]
     amount: Field<'a>,
+    /// The game's own number for what belongs together. It is kept and shown, never interpreted.
+    #[serde(borrow, default)]
+    #[schema(value_type = Id, required = false)]
+    round_id: Field<'a>,
 }
 
-/// A charge that is to be undone.
+/// A charge or a win that is to be undone: either `EventId` or `WinningEventId` must be given.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 #[schema(example = json!({"UserId": 123_123, "EventId": 321_123}))]
+#[expect(clippy::struct_field_names, reason = "they are named as the document names them")]
 pub struct RollbackRequest<'a> {
     /// Whose wallet.
     #[serde(borrow, default)]
@@ -66,11 +75,15 @@ pub struct RollbackRequest<'a> {
     user_id: Field<'a>,
     /// The event of the charge.
     #[serde(borrow, default)]
-    #[schema(value_type = Id, required = true)]
+    #[schema(value_type = Id, required = false)]
     event_id: Field<'a>,
+    /// The event of the win.
+    #[serde(borrow, default)]
+    #[schema(value_type = Id, required = false)]
+    winning_event_id: Field<'a>,
 }
 
-/// Money that comes in or goes out on the operator's word.
+/// Money that comes in or goes out by the operator.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 #[schema(example = json!({"UserId": 123_123, "TransactionId": 1_001, "Amount": 25.00}))]
@@ -107,21 +120,24 @@ pub struct UserRequest<'a> {
 impl ChargeRequest<'_> {
     /// The charge.
     pub fn command(&self, currency: Currency) -> Result<Command, Problem> {
-        movement(self.user_id, ("EventId", self.event_id), self.amount, currency, Command::charge)
+        let event = ("EventId", self.event_id);
+        movement(self.user_id, event, self.amount, self.round_id, currency, Command::charge)
     }
 }
 
 impl WinRequest<'_> {
     /// The win.
     pub fn command(&self, currency: Currency) -> Result<Command, Problem> {
-        movement(self.user_id, ("WinningEventId", self.winning_event_id), self.amount, currency, Command::win)
+        let event = ("WinningEventId", self.winning_event_id);
+        movement(self.user_id, event, self.amount, self.round_id, currency, Command::win)
     }
 }
 
 impl TransactionRequest<'_> {
     /// The deposit or withdrawal, as `make` makes it.
     pub fn command(&self, currency: Currency, make: Make) -> Result<Command, Problem> {
-        movement(self.user_id, ("TransactionId", self.transaction_id), self.amount, currency, make)
+        let transaction = ("TransactionId", self.transaction_id);
+        movement(self.user_id, transaction, self.amount, Field::default(), currency, make)
     }
 }
 
@@ -129,17 +145,24 @@ impl RollbackRequest<'_> {
     /// The rollback.
     pub fn command(&self) -> Result<Command, Problem> {
         let user_id = self.user_id.id("UserId", UserId::new)?;
-        Ok(Command::rollback(user_id, self.event_id.id("EventId", EventId::new)?))
+        match (self.event_id.is_given(), self.winning_event_id.is_given()) {
+            (true, false) => Ok(Command::rollback(user_id, self.event_id.id("EventId", EventId::new)?)),
+            (false, true) => {
+                Ok(Command::rollback_win(user_id, self.winning_event_id.id("WinningEventId", EventId::new)?))
+            }
+            (false, false) => Err(Problem::missing("EventId or WinningEventId")),
+            (true, true) => Err(Problem::invalid("EventId and WinningEventId cannot be rolled back in one request")),
+        }
     }
 }
 
 impl UserRequest<'_> {
-    /// The opening of the user's wallet, which gets this id if it is made now.
-    pub fn command(&self, currency: Currency, wallet_id: WalletId) -> Result<Command, Problem> {
+    /// The user, and what the wallet holds from the start, in minor units.
+    pub fn opening(&self, currency: Currency) -> Result<(UserId, i64), Problem> {
         let user_id = self.user_id.id("UserId", UserId::new)?;
         let opening = self.account_balance;
         let minor = if opening.is_given() { opening.amount_minor("AccountBalance", currency)? } else { 0 };
-        Ok(Command::open(user_id, wallet_id, minor)?)
+        Ok((user_id, minor))
     }
 }
 
@@ -147,20 +170,22 @@ fn movement(
     user_id: Field<'_>,
     (event_name, event_id): (&str, Field<'_>),
     amount: Field<'_>,
+    round_id: Field<'_>,
     currency: Currency,
     make: Make,
 ) -> Result<Command, Problem> {
     let user_id = user_id.id("UserId", UserId::new)?;
     let event_id = event_id.id(event_name, EventId::new)?;
     let amount_minor = amount.amount_minor("Amount", currency)?;
-    Ok(make(user_id, event_id, amount_minor)?)
+    let round_id = round_id.optional_id("RoundId", RoundId::new)?;
+    Ok(make(user_id, event_id, amount_minor)?.with_annotations(Annotations { round_id, ..Annotations::NONE }))
 }
 
 /// Which moment of a wallet is asked for.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct WalletQuery {
-    /// A moment (RFC 3339): the balance is given as it was then. A `+` in it must be sent as `%2B`.
+    /// An RFC 3339 time: the balance is given as it was then. Write `+` as `%2B`.
     #[param(format = DateTime, example = "2026-01-02T03:04:05Z")]
     pub at: Option<String>,
 }
@@ -181,7 +206,7 @@ pub struct EntriesQuery {
 struct Limit;
 
 impl PartialSchema for Limit {
-    /// Without a format: the number may pass any integer type, as more than a page holds means a whole page.
+    /// It has no format: the number may be larger than any integer type.
     fn schema() -> RefOr<Schema> {
         let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
         number.default(Some(json!(Page::SIZE_DEFAULT))).into()

@@ -1,21 +1,38 @@
-//! What callers get: each answer, with its fields in their documented order, and how it is written.
+//! What callers get: each answer, with its fields in their documented order, and its headers.
 
 use std::borrow::Cow;
 
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::engine::Page;
-use crate::ledger::{Commit, Currency, Entry, EntryId, Receipt, Timestamp, Wallet};
+use crate::ledger::{
+    Annotations, Checkpoint, Commit, Currency, Effect, Entry, EntryId, Kind, Opened, Receipt, RoundId, Timestamp,
+    Wallet,
+};
+
+/// The header in which machines read why something was not done.
+pub const WALLET_REASON: HeaderName = HeaderName::from_static("wallet-reason");
+/// The header that marks a replay: its body is the same as that of the first answer.
+pub const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+/// The header with the balance of this moment: on a replay, and when the balance is too low.
+pub const WALLET_CURRENT_BALANCE: HeaderName = HeaderName::from_static("wallet-current-balance");
+/// The header with the amount that an event is known with, on a conflict.
+pub const WALLET_RECORDED_AMOUNT: HeaderName = HeaderName::from_static("wallet-recorded-amount");
+
+/// Money as a header's value, with the currency's decimals.
+pub fn money_header(currency: Currency, minor: i64) -> HeaderValue {
+    HeaderValue::from_str(&currency.format_minor(minor)).expect("a decimal is visible ASCII")
+}
 
 /// Writes an answer's body as compact JSON.
 pub fn answer(status: StatusCode, body: &impl Serialize) -> Response {
@@ -26,7 +43,7 @@ pub fn answer(status: StatusCode, body: &impl Serialize) -> Response {
     response
 }
 
-/// Money as a JSON number that always has the currency's decimals. Its text never was a float.
+/// Money as a JSON number that always has the currency's decimals. It is never converted to a float.
 #[derive(Serialize)]
 #[serde(transparent)]
 pub struct Decimal(Box<RawValue>);
@@ -66,6 +83,12 @@ impl PartialSchema for Id {
 
 impl ToSchema for Id {}
 
+/// How the kind of an entry is described.
+fn kind_schema() -> Object {
+    let names = Kind::ALL.map(Kind::name);
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build()
+}
+
 /// The wallet can be used.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({"success": true, "message": "System is up and running"}))]
@@ -92,7 +115,7 @@ pub struct BalanceAnswer {
 
 impl BalanceAnswer {
     pub fn new(receipt: &Receipt, currency: Currency) -> Self {
-        let Entry { user_id, balance_after, .. } = receipt.entry;
+        let Entry { user_id, balance_after, .. } = &receipt.entry;
         let account_balance = Decimal::new(currency, balance_after.minor());
         Self { success: true, user_id: user_id.get(), account_balance }
     }
@@ -108,14 +131,14 @@ pub struct RollbackAnswer {
     #[schema(value_type = Id)]
     user_id: i64,
     account_balance: Decimal,
-    /// False if the charge was not known: nothing moved, and the charge is barred should it still come.
+    /// False: no such charge or win; it will be refused if it comes.
     applied: bool,
 }
 
 impl RollbackAnswer {
     pub fn new(receipt: &Receipt, currency: Currency) -> Self {
         let BalanceAnswer { success, user_id, account_balance } = BalanceAnswer::new(receipt, currency);
-        Self { success, user_id, account_balance, applied: receipt.applied }
+        Self { success, user_id, account_balance, applied: receipt.effect != Effect::Barred }
     }
 }
 
@@ -138,13 +161,13 @@ pub struct WalletAnswer {
 
 impl WalletAnswer {
     /// The wallet as it was opened.
-    pub fn opened(receipt: &Receipt, currency: Currency) -> Self {
-        let BalanceAnswer { success, user_id, account_balance } = BalanceAnswer::new(receipt, currency);
-        let wallet_id = receipt.wallet_id.expect("the receipt of an opening names its wallet");
-        Self { success, user_id, wallet_id: wallet_id.to_string(), account_balance }
+    pub fn opened(opened: &Opened, currency: Currency) -> Self {
+        let Opened { entry, wallet_id } = opened;
+        let account_balance = Decimal::new(currency, entry.balance_after.minor());
+        Self { success: true, user_id: entry.user_id.get(), wallet_id: wallet_id.to_string(), account_balance }
     }
 
-    /// The wallet as it stands.
+    /// The wallet as it is.
     pub fn new(wallet: &Wallet, currency: Currency) -> Self {
         let account_balance = Decimal::new(currency, wallet.balance.minor());
         let (user_id, wallet_id) = (wallet.user_id.get(), wallet.wallet_id.to_string());
@@ -177,24 +200,36 @@ impl EntriesAnswer {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 #[schema(example = json!({
-    "EntryId": 2, "Sequence": 2, "Kind": "charge", "EventId": 321_123, "Amount": 1.00, "BalanceAfter": 9.00,
-    "CreatedAt": "2026-01-02T03:04:05.000006Z"
+    "EntryId": 2, "UserId": 123_123, "Sequence": 2, "Kind": "charge", "EventId": 321_123, "Amount": 1.00,
+    "BalanceAfter": 9.00, "RoundId": null, "Note": null, "Caller": null, "CreatedAt": "2026-01-02T03:04:05.000006Z"
 }))]
 pub struct EntryAnswer {
     /// Its place in the whole ledger: 1, 2, 3, …
     #[schema(minimum = 1)]
     entry_id: i64,
+    /// Whose wallet.
+    #[schema(value_type = Id)]
+    user_id: i64,
     /// Its place in the wallet's history: 1, 2, 3, …
     #[schema(minimum = 1)]
     sequence: i64,
     /// What it did.
-    #[schema(schema_with = super::openapi::kind_schema)]
+    #[schema(schema_with = kind_schema)]
     kind: &'static str,
     /// The event it is known by, together with user and kind.
     #[schema(value_type = Id)]
     event_id: i64,
     amount: Decimal,
     balance_after: Decimal,
+    /// The game's own number for what belongs together.
+    #[schema(value_type = Option<Id>, required = true)]
+    round_id: Option<i64>,
+    /// What the operator wrote about it.
+    #[schema(required = true)]
+    note: Option<String>,
+    /// The name of the token or certificate that sent its command.
+    #[schema(required = true)]
+    caller: Option<String>,
     /// When it was committed, in UTC, to the microsecond.
     #[schema(format = DateTime)]
     created_at: String,
@@ -202,35 +237,43 @@ pub struct EntryAnswer {
 
 impl EntryAnswer {
     fn new(entry: &Entry, currency: Currency) -> Self {
+        let Annotations { round_id, note, caller } = &entry.annotations;
         Self {
             entry_id: entry.entry_id.get(),
+            user_id: entry.user_id.get(),
             sequence: entry.sequence,
             kind: entry.kind.name(),
             event_id: entry.event_id.get(),
             amount: Decimal::new(currency, entry.amount.minor()),
             balance_after: Decimal::new(currency, entry.balance_after.minor()),
+            round_id: round_id.map(RoundId::get),
+            note: note.as_ref().map(ToString::to_string),
+            caller: caller.as_ref().map(ToString::to_string),
             created_at: rfc3339(entry.created_at),
         }
     }
 }
 
-/// The head of the commit chain: whoever keeps it can prove later that nothing before it was altered.
+/// The head of the commit chain. Whoever keeps it can prove later that nothing before it was altered.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 #[schema(example = json!({
-    "success": true, "CommitId": 1, "EntryId": 1,
-    "Hash": "6870ad92761a5b023216f0e165b06752978a65e1d4b2bc687fcee1840749a93a"
+    "success": true, "Checkpoint": "1:6870ad92761a5b023216f0e165b06752978a65e1d4b2bc687fcee1840749a93a",
+    "CommitId": 1, "EntryId": 1, "Hash": "6870ad92761a5b023216f0e165b06752978a65e1d4b2bc687fcee1840749a93a"
 }))]
 pub struct CheckpointAnswer {
     #[serde(rename = "success")]
     success: bool,
+    /// What `wallet verify --checkpoint` takes.
+    #[schema(pattern = "^[0-9]+:[0-9a-f]{64}$")]
+    checkpoint: String,
     /// The number of the last commit; 0 if there is none yet.
     #[schema(minimum = 0)]
     commit_id: i64,
     /// The last entry of that commit; 0 if there is none yet.
     #[schema(minimum = 0)]
     entry_id: i64,
-    /// SHA-256, in lower-case hexadecimal.
+    /// SHA-256, in lower-case hexadecimal. That of an empty ledger is over its currency.
     #[schema(pattern = "^[0-9a-f]{64}$")]
     hash: String,
 }
@@ -238,7 +281,8 @@ pub struct CheckpointAnswer {
 impl CheckpointAnswer {
     pub fn new(head: &Commit) -> Self {
         let (entry_id, hash) = (head.last_entry_id.get(), head.hash.to_string());
-        Self { success: true, commit_id: head.commit_id, entry_id, hash }
+        let checkpoint = Checkpoint::from(*head).to_string();
+        Self { success: true, checkpoint, commit_id: head.commit_id, entry_id, hash }
     }
 }
 
@@ -251,13 +295,14 @@ pub struct ErrorAnswer {
     pub error: String,
 }
 
-/// Writes a moment as RFC 3339 in UTC, always with microseconds.
+/// Writes a time as RFC 3339 in UTC, always with microseconds.
 fn rfc3339(timestamp: Timestamp) -> String {
-    let moment = DateTime::from_timestamp_micros(timestamp.microseconds()).expect("the ledger's times are no fiction");
+    let moment =
+        DateTime::from_timestamp_micros(timestamp.microseconds()).expect("the ledger's times are within the calendar");
     moment.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// Reads a moment as RFC 3339 has it; what is finer than a microsecond is cut off.
+/// Reads an RFC 3339 time. Digits finer than a microsecond are cut off.
 pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
     DateTime::parse_from_rfc3339(text).ok().map(|moment| Timestamp::from_microseconds(moment.timestamp_micros()))
 }
