@@ -1,33 +1,34 @@
 //! The ledger that game engines charge and pay into.
 //!
-//! One ledger core stands behind two doors in one process: the JSON REST API that legacy engines speak, and a typed
+//! One ledger core stands behind two APIs in one process: the JSON REST API that legacy engines speak, and a typed
 //! gRPC service for new ones. Money is exact, moves once however often a command is retried, and is on disk before
-//! anyone is told.
+//! anyone is answered.
 //!
 //! # The map
-//! Imports point down only: `server → api → engine → store → ledger`.
+//! Imports point down only: `cli → server → api → engine → store → ledger`.
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`cli`] | runs each subcommand |
+//! | [`server`] | listens for both APIs, serves, shuts down |
+//! | [`api`] | **parses** bytes into commands, renders outcomes |
+//! | [`engine`] | group commit: **submits** a command, answers when its outcome is on disk |
+//! | [`store`] | SQLite: **fetches** what a batch must see, **commits** what it did, reads what was committed |
+//! | [`ledger`] | the rules, pure: **decides** |
 //! | [`config`] | every setting, once |
 //! | [`telemetry`] | logs |
-//! | [`server`] | binds both doors, wires, serves, shuts down |
-//! | [`cli::healthcheck`] | asks a running service whether it is up |
-//! | [`cli::maintenance`] | verifies, backs up and restores a ledger |
-//! | [`api`] | the doors: **parse** bytes into commands, render outcomes |
-//! | [`engine`] | group commit: **submit** a command, get its outcome when it is on disk |
-//! | [`store`] | SQLite: **transact** a batch, read what was committed |
-//! | [`ledger`] | the rules, pure: **decide** |
 //!
 //! # The life of a charge
-//! A door parses bytes into a [`Command`](ledger::Command), so that whatever is malformed or negative ends there. The
-//! [`Engine`](engine::Engine) queues it; the queue is bounded, and full means `BUSY`. The engine's one worker thread
-//! takes everything that waits and hands it to the store's [`Writer`](store::Writer), which begins one `IMMEDIATE`
-//! transaction, lays the wallets and entries that the batch touches into a [`Book`](ledger::Book), lets the book decide
-//! each command in order (a later one sees what an earlier one did), writes the new entries, balances and one link of
-//! the hash chain, and commits. Only then is each caller answered. So every read and write of a call is in one
-//! immediate transaction, one disk flush is shared by all who wait for it, and a caller that hangs up cannot cancel a
-//! commit.
+//! A handler parses bytes into a [`Command`](ledger::Command); a request that is malformed or negative ends there. It
+//! submits the command to the [`Ledger`](engine::Ledger), which puts it into a bounded queue; a full queue answers
+//! `BUSY`. The engine's one worker thread takes everything that waits and runs it through
+//! [`transact`](engine::transact). That begins one [`Transaction`](store::Transaction), which holds the write lock. It
+//! asks the ledger what the batch must see ([`prefetch`](ledger::prefetch)), and the store fetches that. A
+//! [`Batch`](ledger::Batch) decides each command in order; a later one sees the effect of an earlier one. The store
+//! writes the new entries, the wallets and one link of the hash chain, and commits. Only then is each caller answered.
+//! So every decision is made inside one immediate transaction (what the engine's cache remembers is used only if that
+//! transaction sees the version of the ledger that the cache is of), one disk flush serves all who wait for it, and a
+//! caller that hangs up cannot cancel a commit.
 
 pub mod api;
 pub mod cli;

@@ -1,17 +1,10 @@
-//! The command line.
+//! The program: reads the command line, starts the logs, runs the command.
 
-use std::fmt::Display;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
 use clap::Parser as _;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
-use wallet::cli::{healthcheck, maintenance};
-use wallet::config::{CommandLine, EXIT_USAGE, Settings, Task};
-use wallet::server::{Server, raise_file_limit};
-use wallet::{api, telemetry};
+use wallet::config::{CommandLine, EXIT_USAGE};
+use wallet::{cli, telemetry};
 
 /// What one thread allocates another frees here, thousands of times a second: the C library's allocator locks for that.
 #[global_allocator]
@@ -21,7 +14,7 @@ fn main() -> ExitCode {
     let CommandLine { command, settings } = match CommandLine::try_parse() {
         Ok(command_line) => command_line,
         Err(error) if error.use_stderr() => {
-            // One line says what is wrong; what follows in clap's text is what `--help` has.
+            // One line says what is wrong. What follows in clap's text is what `--help` has.
             let text = error.to_string();
             let wrong: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
             eprintln!("{}", wrong.join(" "));
@@ -32,55 +25,18 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let _logs = match telemetry::init(&settings.log, settings.log_format) {
+    let _logs = match telemetry::init(&settings.log, settings.log_format.is_json()) {
         Ok(guard) => guard,
         Err(error) => {
             eprintln!("error: invalid value '{}' for '--log <FILTER>': {error}", settings.log);
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let done = match command.unwrap_or(Task::Serve) {
-        Task::Serve => serve(settings),
-        Task::Healthcheck => healthcheck::run(settings.http_addr).and_then(|answer| print(&answer)),
-        Task::Verify { checkpoint } => {
-            maintenance::verify(&settings.database_url, checkpoint).and_then(|report| print(&report))
-        }
-        Task::Backup { file } => maintenance::backup(&settings.database_url, &file).and_then(|report| print(&report)),
-        Task::Restore { file } => maintenance::restore(&settings.database_url, &file).and_then(|report| print(&report)),
-        Task::Openapi => print(&api::rest::openapi()),
-    };
-    done.map_or_else(
-        |error| {
+    match cli::run(command.unwrap_or_default(), settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
-        },
-        |()| ExitCode::SUCCESS,
-    )
-}
-
-#[tokio::main]
-async fn serve(settings: Settings) -> Result<()> {
-    raise_file_limit();
-    let shutdown = CancellationToken::new();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let stop = shutdown.clone();
-    tokio::spawn(async move {
-        tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
-        tracing::info!("stopping");
-        stop.cancel();
-        // Both signals stay caught: a second one must not cut off what the first lets finish, and that takes seconds.
-    });
-    let server = Server::start(settings).await?;
-    tracing::info!(http = %server.http_addr(), grpc = %server.grpc_addr(), "serving");
-    server.run(shutdown).await;
-    tracing::info!("stopped");
-    Ok(())
-}
-
-/// Writes to standard output, where a reader that has seen enough is no failure.
-fn print(text: &impl Display) -> Result<()> {
-    match writeln!(io::stdout(), "{text}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write the answer"),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Both doors and the ledger behind them, started and stopped together.
+//! Both APIs and the ledger behind them, started and stopped together.
 
 mod listener;
 
@@ -20,19 +20,19 @@ use crate::store::{Reader, StoreError};
 use listener::{Listener, Version};
 pub use listener::{Timeouts, raise_file_limit};
 
-/// How long the ledger gets to end when the doors are closed.
+/// How long the ledger may take to end when nobody is served any more.
 const LEDGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why the service could not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    #[error("cannot listen on {addr} for {door}")]
-    Bind { door: &'static str, addr: SocketAddr, source: io::Error },
+    #[error("cannot listen on {addr} for {api}")]
+    Bind { api: &'static str, addr: SocketAddr, source: io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The service, ready: it listens, and its ledger is open.
+/// The service, ready to run: it listens, and its ledger is open.
 pub struct Server {
     http: TcpListener,
     grpc: TcpListener,
@@ -55,12 +55,12 @@ impl Server {
         let (grpc, grpc_addr) = bind("gRPC", settings.grpc_addr).await?;
         let store = settings.database_url.open(settings.currency).await?;
         let reader = Arc::clone(&store.reader);
-        let (engine, ledger_ended) = Engine::start(store, settings.currency, SystemClock, settings.engine());
+        let (engine, ledger_ended) = Engine::start(store, SystemClock, settings.engine());
         let timeouts = Timeouts::default();
         Ok(Self { http, grpc, http_addr, grpc_addr, settings, timeouts, engine, reader, ledger_ended })
     }
 
-    /// The same service with another timeouts.
+    /// The same service with other timeouts.
     #[must_use]
     pub fn with_timeouts(self, timeouts: Timeouts) -> Self {
         Self { timeouts, ..self }
@@ -83,14 +83,9 @@ impl Server {
         let connections_max = usize::try_from(self.settings.connections_max).unwrap_or(usize::MAX);
         let rest = rest::router(self.engine.clone(), self.settings.rest());
         let grpc = grpc::router(self.engine.clone(), self.settings.grpc(), shutdown.clone()).await;
-        let door = |listener, router, version| Listener {
-            listener,
-            router,
-            version,
-            connections_max,
-            timeouts: self.timeouts,
-        };
-        let (rest, grpc) = (door(self.http, rest, Version::Http1), door(self.grpc, grpc, Version::Http2));
+        let listener =
+            |socket, router, version| Listener { socket, router, version, connections_max, timeouts: self.timeouts };
+        let (rest, grpc) = (listener(self.http, rest, Version::Http1), listener(self.grpc, grpc, Version::Http2));
         tokio::join!(rest.serve(&shutdown), grpc.serve(&shutdown));
         self.reader.close().await;
         // The worker ends with the last handle, and the writer is the last to let go of the database: it can leave
@@ -102,8 +97,8 @@ impl Server {
     }
 }
 
-async fn bind(door: &'static str, addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source| StartError::Bind { door, addr, source };
+async fn bind(api: &'static str, addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Bind { api, addr, source };
     let listener = TcpListener::bind(addr).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))

@@ -1,4 +1,4 @@
-//! Asking a running service whether it is up, for containers.
+//! Asks a running service whether it is up, for containers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// If it cannot be reached, or says that it cannot serve.
 ///
 /// # Panics
-/// If the system cannot start what waits for the answer.
+/// If the system cannot start the runtime.
 #[tokio::main(flavor = "current_thread")]
 pub async fn run(addr: SocketAddr) -> Result<String> {
     let addr = reachable(addr);

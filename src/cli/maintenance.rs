@@ -1,4 +1,4 @@
-//! What an operator does to keep a ledger safe: verify it, back it up, restore it. Each reports what it found, or why not.
+//! What an operator does to keep a ledger safe: verify it, back it up, restore it. Each returns a report.
 
 use std::io::{IsTerminal as _, stderr};
 use std::path::Path;
@@ -9,12 +9,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::ledger::{AuditReport, Checkpoint};
 use crate::store::{CopyStep, Location};
 
-/// Walks the whole ledger, and reports what it holds. An earlier `checkpoint` must be met.
+/// Verifies the whole ledger, and reports what it holds. If an earlier `checkpoint` is given, the ledger must still
+/// agree with it.
 ///
 /// # Errors
 /// If it cannot be read, or something in it is wrong.
 pub fn verify(ledger: &Location, checkpoint: Option<Checkpoint>) -> Result<AuditReport> {
-    ledger.audit(checkpoint)?.context("the ledger is not what its commands made it")
+    ledger.audit(checkpoint)?.context("the ledger is wrong")
 }
 
 /// Copies the ledger to a new file, and reports what is in that.
@@ -23,8 +24,8 @@ pub fn verify(ledger: &Location, checkpoint: Option<Checkpoint>) -> Result<Audit
 /// If the copy cannot be made, or something in it is wrong: then there is no such file.
 pub fn backup(ledger: &Location, file: &Path) -> Result<String> {
     let mut progress = Progress::default();
-    let report = ledger.backup(file, &mut |step| progress.tell(step))?;
-    let report = report.context("the ledger is not what its commands made it; no backup was made")?;
+    let report = ledger.backup(file, &mut |step| progress.show(step))?;
+    let report = report.context("the ledger is wrong; no backup was made")?;
     Ok(format!("backed up to {}\n{report}", file.display()))
 }
 
@@ -34,12 +35,12 @@ pub fn backup(ledger: &Location, file: &Path) -> Result<String> {
 /// If there is a ledger already, the copy cannot be made, or something in it is wrong: then nothing was made.
 pub fn restore(ledger: &Location, file: &Path) -> Result<String> {
     let mut progress = Progress::default();
-    let report = ledger.restore(file, &mut |step| progress.tell(step))?;
-    let report = report.context("the backup is not what its commands made it; nothing was restored")?;
+    let report = ledger.restore(file, &mut |step| progress.show(step))?;
+    let report = report.context("the backup is wrong; nothing was restored")?;
     Ok(format!("restored from {}\n{report}", file.display()))
 }
 
-/// How far a copy is, on standard error: a bar for a person who watches, a line for each tenth in a log.
+/// How far a copy is, on standard error: a bar on a terminal, a line for each tenth in a log.
 #[derive(Default)]
 struct Progress {
     bar: Option<ProgressBar>,
@@ -47,7 +48,7 @@ struct Progress {
 }
 
 impl Progress {
-    fn tell(&mut self, step: CopyStep) {
+    fn show(&mut self, step: CopyStep) {
         if stderr().is_terminal() {
             self.draw(step);
         } else {

@@ -1,5 +1,5 @@
-//! A door's connections: accepted up to a limit, served, drained at shut-down. Callers that are slow or rude are dropped
-//! on time.
+//! One API's connections: accepted up to a limit, served, drained at shut-down. Clients that are slow or hostile are
+//! dropped on time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,25 +17,26 @@ use tokio_util::sync::CancellationToken;
 
 /// Calls at the same time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 1_024;
-/// Calls that a client may have reset before they were looked at, and calls that may have been reset here for its
+/// Calls that a client may have reset before they were accepted, and calls that may have been reset here for its
 /// errors: one more ends the connection (CVE-2023-44487, CVE-2025-8671).
 const RESETS_PENDING_MAX: usize = 64;
-const RESETS_OURS_MAX: usize = 1_024;
+const RESETS_LOCAL_MAX: usize = 1_024;
 const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 16 * 1024;
-/// How much one HTTP/2 stream may send ahead of what is read: thousands of commands.
+/// How much one HTTP/2 stream may send ahead of what is read, in bytes: thousands of commands.
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// The same for a connection. The h2 crate counts unread frames of a few bytes as an attack when they cost it more than
-/// half of this, at 256 bytes a frame: a stream full of small commands, each in a frame of its own, must stay far below.
+/// half of this, at 256 bytes a frame: a stream full of small commands, each in a frame of its own, must stay far
+/// below.
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 /// What every HTTP/2 connection begins with.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How often a preface that comes in pieces is looked at.
+/// How often a preface that comes in pieces is checked.
 const PREFACE_PAUSE: Duration = Duration::from_millis(20);
-/// How long to leave a system alone that cannot accept a connection (no file descriptors left, say).
+/// How long to pause when the system cannot accept a connection (no file descriptors left, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a door has timeouts. No flag sets it; a test shortens it.
+/// How long a client may take. No flag sets these; a test shortens them.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// How long a client may take to send a request's head; also how long a connection may be idle between requests.
@@ -58,7 +59,7 @@ impl Default for Timeouts {
     }
 }
 
-/// Lets this process have as many connections as the system allows it files: the soft limit is often only 1024.
+/// Raises the soft limit on open files, which is often only 1024, to the hard limit: each connection is a file.
 pub fn raise_file_limit() {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => tracing::debug!(limit, "files that may be open"),
@@ -66,9 +67,9 @@ pub fn raise_file_limit() {
     }
 }
 
-/// One of the two doors: where it listens, what answers there, and in which version of HTTP.
+/// Where one API listens, what answers there, and in which version of HTTP.
 pub(super) struct Listener {
-    pub listener: TcpListener,
+    pub socket: TcpListener,
     pub router: Router,
     pub version: Version,
     pub connections_max: usize,
@@ -84,7 +85,7 @@ pub(super) enum Version {
 impl Listener {
     /// Accepts and serves connections until shut-down, then drains them, and cuts off what takes too long.
     pub(super) async fn serve(self, shutdown: &CancellationToken) {
-        let Self { listener, router, version, connections_max, timeouts } = self;
+        let Self { socket, router, version, connections_max, timeouts } = self;
         let builder = builder(version, timeouts);
         let service = TowerToHyperService::new(router);
         let graceful = GracefulShutdown::new();
@@ -93,7 +94,7 @@ impl Listener {
         loop {
             let accept = async {
                 let permit = Arc::clone(&permits).acquire_owned().await;
-                (permit, accept(&listener).await)
+                (permit, accept(&socket).await)
             };
             let (permit, stream) = tokio::select! {
                 accepted = accept => accepted,
@@ -101,11 +102,11 @@ impl Listener {
                 () = shutdown.cancelled() => break,
             };
             let (builder, service, watcher) = (builder.clone(), service.clone(), graceful.watcher());
-            let silent_end = shutdown.clone();
+            let shutdown = shutdown.clone();
             connections.spawn(async move {
                 let _permit = permit;
-                let wait_for_preface = time::timeout(timeouts.head_timeout, wait_for_preface(&stream, version));
-                if !matches!(silent_end.run_until_cancelled(wait_for_preface).await, Some(Ok(true))) {
+                let preface = time::timeout(timeouts.head_timeout, wait_for_preface(&stream, version));
+                if !matches!(shutdown.run_until_cancelled(preface).await, Some(Ok(true))) {
                     return;
                 }
                 let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
@@ -114,7 +115,7 @@ impl Listener {
                 }
             });
         }
-        drop((listener, service));
+        drop((socket, service));
         let drained = async {
             graceful.shutdown().await;
             while connections.join_next().await.is_some() {}
@@ -134,7 +135,7 @@ fn builder(version: Version, timeouts: Timeouts) -> Builder<TokioExecutor> {
         .header_read_timeout(timeouts.head_timeout)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEADER_BYTES_MAX)
-        // Who has sent all it wants to say may still want the answer.
+        // A client that has closed its side may still read the answer.
         .half_close(true);
     builder
         .http2()
@@ -143,7 +144,7 @@ fn builder(version: Version, timeouts: Timeouts) -> Builder<TokioExecutor> {
         .keep_alive_timeout(timeouts.keep_alive_timeout)
         .max_concurrent_streams(STREAMS_MAX)
         .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
-        .max_local_error_reset_streams(RESETS_OURS_MAX)
+        .max_local_error_reset_streams(RESETS_LOCAL_MAX)
         .max_header_list_size(u32::try_from(HEADER_BYTES_MAX).unwrap_or(u32::MAX))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW);
@@ -153,15 +154,15 @@ fn builder(version: Version, timeouts: Timeouts) -> Builder<TokioExecutor> {
     }
 }
 
-/// Waits until a client has said enough for the timeouts of its version of HTTP to run: a first byte, or the whole
-/// preface. False if it has gone. What is no preface is the protocol's to refuse.
+/// Waits until a client has sent enough for the timeouts of its version of HTTP to run: a first byte, or the whole
+/// preface. False if it has gone. The protocol refuses bytes that are no preface.
 async fn wait_for_preface(stream: &TcpStream, version: Version) -> bool {
-    let mut said = [0; PREFACE.len()];
+    let mut sent = [0; PREFACE.len()];
     loop {
-        match stream.peek(&mut said).await {
+        match stream.peek(&mut sent).await {
             Ok(0) | Err(_) => return false,
             Ok(length)
-                if version == Version::Http2 && length < PREFACE.len() && said[..length] == PREFACE[..length] =>
+                if version == Version::Http2 && length < PREFACE.len() && sent[..length] == PREFACE[..length] =>
             {
                 time::sleep(PREFACE_PAUSE).await;
             }
