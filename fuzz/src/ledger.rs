@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use wallet::ledger::{
-    Amount, Balance, Book, Command, Commit, Entry, EntryId, EventId, Kind, Outcome, Timestamp, UserId, Wallet,
-    WalletId, WalletState,
+    Amount, Annotations, Balance, Changes, Commit, Currency, Entry, EntryId, EventId, EventKey, Fetched, Head, Keys,
+    Kind, Timestamp, UserId, Wallet, WalletId, WalletState,
 };
-use wallet::store::{Reader, Store, StoreError, Writer};
+use wallet::store::{Reader, Store, StoreError, Transaction, Version, Writer};
 
-pub fn store() -> Store {
-    Store { writer: Box::new(Unchanging), reader: Arc::new(Unchanging) }
+/// The store that keeps nothing, in this currency.
+pub fn store(currency: Currency) -> Store {
+    Store { writer: Box::new(Unchanging(currency)), reader: Arc::new(Unchanging(currency)), currency }
 }
 
-struct Unchanging;
+struct Unchanging(Currency);
 
 const BALANCE: i64 = 100_000;
 
@@ -35,6 +36,8 @@ fn opening(user_id: UserId) -> Option<Entry> {
         balance_after: balance,
         previous_entry_id: None,
         created_at: Timestamp::default(),
+        wallet_id: Some(wallet_id()),
+        annotations: Annotations::NONE,
     })
 }
 
@@ -43,22 +46,44 @@ fn wallet_id() -> WalletId {
 }
 
 impl Writer for Unchanging {
-    fn transact(&mut self, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
-        let decide = |command: &Command| {
-            let user_id = command.user_id;
-            let mut book = Book::new(Commit::GENESIS, now);
-            book.lay_in_wallet(user_id, state(user_id));
-            book.lay_in_wallet_id(user_id, wallet_id());
-            if let Some(entry) = opening(user_id) {
-                book.lay_in_entry(entry);
-            }
-            book.decide(command)
-        };
-        Ok(batch.iter().map(decide).collect())
+    fn begin(&mut self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        Ok(Box::new(Discarding { currency: self.0 }))
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {
         Ok(())
+    }
+}
+
+/// A transaction whose changes are gone when it ends.
+struct Discarding {
+    currency: Currency,
+}
+
+impl Transaction for Discarding {
+    /// A version of its own each time, so that nothing is remembered of what was not kept.
+    fn version(&self) -> Version {
+        static SESSIONS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        Version { session: SESSIONS.fetch_add(1, std::sync::atomic::Ordering::Relaxed), number: 0 }
+    }
+
+    fn head(&mut self) -> Result<Head, StoreError> {
+        Ok(Head { commit: Commit::genesis(self.currency), last_event_id: Some(EventId::OPENING) })
+    }
+
+    fn fetch(&mut self, keys: &Keys) -> Result<Fetched, StoreError> {
+        let entries = |event: &EventKey| {
+            let opening = opening(event.user_id).filter(|opening| opening.event_id == event.event_id);
+            (*event, opening.into_iter().collect())
+        };
+        Ok(Fetched {
+            wallets: keys.wallets.iter().map(|user_id| (*user_id, state(*user_id))).collect(),
+            events: keys.events.iter().map(entries).collect(),
+        })
+    }
+
+    fn commit(self: Box<Self>, _changes: &Changes) -> Result<Version, StoreError> {
+        Ok(self.version())
     }
 }
 
@@ -88,7 +113,7 @@ impl Reader for Unchanging {
     }
 
     async fn head(&self) -> Result<Commit, StoreError> {
-        Ok(Commit::GENESIS)
+        Ok(Commit::genesis(self.0))
     }
 
     async fn close(&self) {}

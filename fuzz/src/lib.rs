@@ -1,6 +1,6 @@
 //! What must hold of any bytes, wherever the service parses some: no panic, no hang, and an answer in shape.
 //!
-//! The doors are the real ones, over an engine on this thread and a ledger that keeps nothing: so each run is like the
+//! The APIs are the real ones, over an engine on this thread and a ledger that keeps nothing: so each run is like the
 //! one before, whatever came first.
 
 mod ledger;
@@ -20,7 +20,7 @@ use wallet::api::grpc::{self, GrpcOptions};
 use wallet::api::reason::Reason;
 use wallet::api::rest::{self, RestOptions};
 use wallet::config::Settings;
-use wallet::engine::{Engine, SystemClock};
+use wallet::engine::{Engine, EngineOptions, SystemClock};
 use wallet::ledger::{Currency, DecimalError, parse_decimal};
 
 /// Where a body goes, by its first byte.
@@ -60,27 +60,28 @@ pub fn amount(bytes: &[u8]) {
     }
 }
 
-/// Both doors of a service that keeps nothing.
-pub struct Doors {
+/// Both APIs of a service that keeps nothing.
+pub struct Service {
     runtime: Runtime,
     rest: Router,
     grpc: Router,
 }
 
-impl Default for Doors {
+impl Default for Service {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Doors {
-    /// Opens them.
+impl Service {
+    /// Starts them.
     #[must_use]
     pub fn new() -> Self {
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
         let (rest, grpc) = runtime.block_on(async {
             let settings = Settings::defaults();
-            let (engine, work) = Engine::with_work(ledger::store(), settings.currency, SystemClock, settings.engine());
+            let options = EngineOptions { spin: false, ..settings.engine() };
+            let (engine, work) = Engine::new(ledger::store(settings.currency), SystemClock, options);
             tokio::spawn(work);
             let rest = rest::router(engine.clone(), RestOptions::default());
             (rest, grpc::router(engine, GrpcOptions::default(), CancellationToken::new()).await)
@@ -105,14 +106,14 @@ impl Doors {
     pub fn page(&self, bytes: &[u8]) {
         let page_token = String::from_utf8_lossy(bytes).into_owned();
         let text = percent_encoded(bytes);
-        let request = ListEntriesRequest { user_id: 2, page_size: 7, page_token };
+        let request = ListEntriesRequest { user_id: Some(2), page_size: Some(7), page_token: Some(page_token) };
         self.grpc("ListEntries", &request.encode_to_vec());
         for path in [format!("2/entries?before={text}"), format!("2/entries?limit={text}"), format!("{text}/entries")] {
             self.get(&path);
         }
     }
 
-    /// A moment, as RFC 3339 has it.
+    /// A moment in time, by RFC 3339.
     pub fn moment(&self, bytes: &[u8]) {
         self.get(&format!("2?at={}", percent_encoded(bytes)));
         // As it is, for what a query string may hold of itself.

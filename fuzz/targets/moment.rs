@@ -1,8 +1,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wallet_fuzz::Doors;
+use wallet_fuzz::Service;
 
-thread_local!(static DOORS: Doors = Doors::new());
+thread_local!(static SERVICE: Service = Service::new());
 
-fuzz_target!(|bytes: &[u8]| DOORS.with(|doors| doors.moment(bytes)));
+fuzz_target!(|bytes: &[u8]| SERVICE.with(|service| service.moment(bytes)));

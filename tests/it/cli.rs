@@ -113,6 +113,9 @@ fn verify_tells_a_correct_ledger_from_an_altered_one() {
     let (_, stderr, code) = run(&["verify", "--database-url", &url]);
     assert_eq!(code, Some(1), "there is no such file: {stderr}");
     assert!(!database.exists(), "verify makes none");
+    let (_, stderr, code) = run(&["verify", "--database-url", &database_url(dir.path())]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("is a folder, not a database file"), "{stderr}");
 
     let (status, _) = Process::start(&database).terminate();
     assert!(status.success());
@@ -126,7 +129,7 @@ fn verify_tells_a_correct_ledger_from_an_altered_one() {
     drop(connection);
     let (_, stderr, code) = run(&["verify", "--database-url", &url]);
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("the wallet of user 1"), "{stderr}");
+    assert!(stderr.contains("user 1: the wallet has no entries"), "{stderr}");
 }
 
 #[test]
@@ -213,10 +216,17 @@ fn a_kept_checkpoint_is_compared() {
     assert!(Process::start(&database).terminate().0.success());
     let url = database_url(&database);
     let verify = |checkpoint: &str| run(&["verify", "--database-url", &url, "--checkpoint", checkpoint]);
-    assert_eq!(verify(&format!("0:{}", "0".repeat(64))).2, Some(0));
-    let (_, stderr, code) = verify(&format!("7:{}", "0".repeat(64)));
+    let (report, ..) = run(&["verify", "--database-url", &url]);
+    let printed = report.trim_end().rsplit_once("checkpoint: ").expect("a checkpoint").1;
+    assert!(printed.starts_with("0:"), "{report}");
+    assert_eq!(verify(printed).2, Some(0), "what verify prints is what it takes");
+    let zeros = "0".repeat(64);
+    let (_, stderr, code) = verify(&format!("0:{zeros}"));
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("commit 7: hash is not 0000"), "{stderr}");
+    assert!(stderr.contains("the checkpoint has 0000"), "{stderr}");
+    let (_, stderr, code) = verify(&format!("7:{zeros}"));
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("the ledger ends at commit 0; the checkpoint is of commit 7"), "{stderr}");
     assert_eq!(verify("7").2, Some(64));
 }
 

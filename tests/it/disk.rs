@@ -216,6 +216,35 @@ async fn a_disk_that_is_full_refuses_what_writes_and_serves_what_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_outage_under_load_is_logged_when_it_begins_and_ends_and_counted_in_between() {
+    let Some(disk) = Disk::mount("the log of an outage", 16) else { return };
+    let process = Process::start(&disk.database());
+    let client = process.client().await;
+    let mut health = Health::of(&process).await;
+    let mut callers = callers(&client, 9).await;
+    disk.fill_but(MIB / 2);
+    let (begun, mut failed) = (Instant::now(), 0);
+    while begun.elapsed() < Duration::from_secs(5) {
+        callers = load(&client, callers, 0, || ()).await;
+        failed += callers.len();
+    }
+    disk.free();
+    health.becomes(true).await;
+    let log = process.terminate_and_log();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let of = |message: &str| lines.iter().filter(|line| line["message"] == message).collect::<Vec<_>>();
+    println!("{failed} callers failed in five seconds, {} lines of log", lines.len());
+    assert!(failed > 100 && lines.len() <= 20, "{failed} failed: {log}");
+    let down = of("health is down: the ledger cannot commit");
+    assert!(!down.is_empty(), "{log}");
+    let error = down[0]["error"].as_str().expect("a cause");
+    assert!(error.starts_with("the store failed: the database is unavailable: "), "{error}");
+    assert!(down[0]["batch_size"].as_u64() >= Some(1) && down[0]["elapsed_ms"].is_u64(), "{log}");
+    let up = of("health is up: the ledger can commit");
+    assert!(up.last().is_some_and(|line| line["down_ms"].is_u64() && line["failed_commands"].is_u64()), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_is_full_at_the_checkpoint_loses_nothing() {
     let test = "a disk full at the checkpoint";
     let Some(disk) = Disk::mount(test, 40) else { return };

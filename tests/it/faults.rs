@@ -3,15 +3,17 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
+use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use wallet::api::grpc::proto::ChargeRequest;
 use wallet::api::reason::Reason;
 use wallet::engine::{Clock, SystemClock};
-use wallet::ledger::{Command, Timestamp};
+use wallet::ledger::{Changes, Timestamp};
 
 use crate::support::app::App;
 use crate::support::client::{Client, Protocol, Reply, channel};
@@ -46,8 +48,8 @@ async fn a_panic_in_a_handler_is_an_internal_error_and_no_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_over_a_command_fails_that_command_alone_and_is_counted() {
     const BAD: i64 = 13;
-    let panics = |batch: &[Command]| {
-        assert!(batch.iter().all(|command| command.event_id.get() != BAD), "a bug, planted by a test");
+    let panics = |changes: &Changes| {
+        assert!(changes.entries.iter().all(|entry| entry.event_id.get() != BAD), "a bug, planted by a test");
     };
     let faulty = Faulty::spawn(panics, SystemClock).await;
     let client = client(&faulty).await;
@@ -76,8 +78,8 @@ async fn a_panic_over_a_command_fails_that_command_alone_and_is_counted() {
 async fn a_commit_that_stands_still_turns_health_until_it_is_done() {
     const STUCK: i64 = 13;
     let (release, released) = mpsc::channel::<()>();
-    let hangs = move |batch: &[Command]| {
-        if batch.iter().any(|command| command.event_id.get() == STUCK) {
+    let hangs = move |changes: &Changes| {
+        if changes.entries.iter().any(|entry| entry.event_id.get() == STUCK) {
             let _ = released.recv_timeout(Duration::from_secs(30));
         }
     };
@@ -99,6 +101,61 @@ async fn a_commit_that_stands_still_turns_health_until_it_is_done() {
     assert_eq!(stuck.await.unwrap(), Reply::done(999), "the stuck commit is done");
     assert_eq!(next().await, Some(ServingStatus::Serving));
     assert_eq!(client.http.get("/api/v1/healthcheck").await.status, 200);
+}
+
+async fn healthcheck_becomes(app: &App, status: u16) {
+    let begun = Instant::now();
+    while app.get("/api/v1/healthcheck").await.status != status {
+        assert!(begun.elapsed() < Duration::from_secs(20), "health does not become {status}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_held_too_long_turns_health_although_no_command_waits_that_long() {
+    let app = App::spawn_with(|settings| settings.lock_timeout_ms = 1_000).await;
+    let client = app.client().await;
+    client.create_wallet(USER, 1_000).await;
+    let lock = app.hold_write_lock();
+    let mut grpc = client.grpc.clone();
+    let mut impatient = async |event| {
+        let request =
+            ChargeRequest { user_id: Some(USER), event_id: Some(event), amount_minor: Some(1), round_id: None };
+        let mut request = tonic::Request::new(request);
+        request.set_timeout(Duration::from_millis(300));
+        let code = grpc.charge(request).await.unwrap_err().code();
+        // The client also counts, and may be the first to give up.
+        assert!(matches!(code, Code::DeadlineExceeded | Code::Cancelled), "{code}");
+    };
+    for event in 0..2 {
+        impatient(event).await;
+    }
+    healthcheck_becomes(&app, 503).await;
+    drop(lock);
+    healthcheck_becomes(&app, 200).await;
+    assert_eq!(client.balance(USER).await, 1_000, "nothing was done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_of_which_the_head_is_corrupt_turns_health_until_it_is_mended() {
+    let app = App::spawn().await;
+    let client = app.client().await;
+    client.create_wallet(USER, 1_000).await;
+    assert_eq!(client.send(Protocol::Rest, PlainCommand::charge(USER, 1, 1)).await, Reply::done(999));
+    let other = rusqlite::Connection::open(&app.database).unwrap();
+    other.execute_batch("drop trigger ledger_commit_is_never_updated").unwrap();
+    let update =
+        |set: &str| other.execute_batch(&format!("update ledger_commit set {set} where commit_id = 2")).unwrap();
+    // A form that is not known, and a head that is behind the entries.
+    for (event, corrupt, mended) in [(2, "form = 99", "form = 1"), (3, "last_entry_id = 1", "last_entry_id = 2")] {
+        update(corrupt);
+        let reply = client.send(Protocol::Rest, PlainCommand::charge(USER, event, 1)).await;
+        assert_eq!(reply.reason(), Some(Reason::Internal), "{corrupt}");
+        healthcheck_becomes(&app, 503).await;
+        update(mended);
+        healthcheck_becomes(&app, 200).await;
+    }
+    assert_eq!(client.send(Protocol::Rest, PlainCommand::charge(USER, 2, 1)).await, Reply::done(998));
 }
 
 /// A clock that a test has jump from time to time, in seconds.

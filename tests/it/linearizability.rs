@@ -37,15 +37,15 @@ impl Caller {
     /// Makes a call; whether its outcome is known.
     async fn call(&mut self, client: &Client, protocol: Protocol, call: Call) -> bool {
         let called = self.moment.fetch_add(1, Ordering::SeqCst);
-        let reply = match call {
-            Call::Command(command) => client.send(protocol, command).await,
+        let reply = match &call {
+            Call::Command(command) => client.send(protocol, command.clone()).await,
             Call::Wallet(user_id) => client.wallet(protocol, user_id.get()).await,
         };
         assert_ne!(reply.reason(), Some(Reason::Internal), "{call:?}");
         let is_known = !reply.is_unknown();
         let answered = is_known.then(|| (self.moment.fetch_add(1, Ordering::SeqCst), reply));
+        self.again = (!is_known).then(|| call.clone());
         self.history.push(Operation { call, called, answered });
-        self.again = (!is_known).then_some(call);
         is_known
     }
 
@@ -72,7 +72,8 @@ fn call(seeded: &mut Seeded) -> Call {
         12..=14 => Command::win(user_id, event, amount),
         15 => Command::deposit(user_id, event, amount),
         16 => Command::withdraw(user_id, event, amount),
-        _ => Ok(Command::rollback(user_id, event)),
+        17 | 18 => Ok(Command::rollback(user_id, event)),
+        _ => Ok(Command::rollback_win(user_id, event)),
     };
     Call::Command(command.unwrap())
 }

@@ -2,23 +2,25 @@
 
 use proptest::prelude::*;
 use tempfile::TempDir;
+use wallet::engine::{self, Cache};
 use wallet::ledger::{Balance, Command, EventId, Timestamp, UserId, WalletId};
 use wallet::store::sqlite;
 
 use crate::support::oracle::{Decision, Oracle};
-use crate::support::store::{close, open_sqlite, transact};
+use crate::support::store::{close, open_sqlite};
 
 /// Few users, few events, few amounts: so that most commands meet another.
 fn command() -> impl Strategy<Value = Command> {
     let amount = prop_oneof![8 => 0..5_i64, 1 => Just(Balance::MAX.minor()), 1 => Just(i64::MAX)];
-    (0..3_i64, 0..6_i64, amount, 0..9_u8).prop_map(|(user, event, amount, action)| {
+    (0..3_i64, 0..6_i64, amount, 0..11_u8).prop_map(|(user, event, amount, action)| {
         let (user_id, event_id) = (UserId::new(user).unwrap(), EventId::new(event).unwrap());
         match action {
             0 => Command::open(user_id, WalletId::from_bytes([u8::try_from(user).unwrap(); 16]), amount),
             1..=3 => Command::charge(user_id, event_id, amount),
-            4 => Command::win(user_id, event_id, amount),
-            5 => Command::deposit(user_id, event_id, amount),
-            6 => Command::withdraw(user_id, event_id, amount),
+            4 | 5 => Command::win(user_id, event_id, amount),
+            6 => Command::deposit(user_id, event_id, amount),
+            7 => Command::withdraw(user_id, event_id, amount),
+            8 => Ok(Command::rollback_win(user_id, event_id)),
             _ => Ok(Command::rollback(user_id, event_id)),
         }
         .unwrap()
@@ -34,11 +36,12 @@ async fn run(batches: &[Vec<Command>]) -> Vec<Decision> {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("wallet.db");
     let mut store = open_sqlite(&path).await;
-    let mut answers = Vec::new();
+    let (mut cache, mut answers) = (Cache::default(), Vec::new());
     for (batch, now) in batches.iter().zip(0..) {
         // A clock that jumps back and forth.
         let now = Timestamp::from_microseconds(now * 37 % 11);
-        answers.extend(transact(&mut store, batch, now).unwrap().iter().map(Decision::from));
+        let outcomes = engine::transact(store.writer.as_mut(), &mut cache, batch, now).unwrap();
+        answers.extend(outcomes.iter().map(Decision::from));
     }
     close(store).await;
     sqlite::audit(&path, None).unwrap().unwrap();
@@ -55,7 +58,7 @@ proptest! {
         let commands: Vec<Command> = batches.concat();
         let expected: Vec<Decision> = commands.iter().map(|command| oracle.decide(command)).collect();
         prop_assert_eq!(&runtime.block_on(run(&batches)), &expected);
-        let alone: Vec<Vec<Command>> = commands.iter().map(|command| vec![*command]).collect();
+        let alone: Vec<Vec<Command>> = commands.iter().map(|command| vec![command.clone()]).collect();
         prop_assert_eq!(&runtime.block_on(run(&alone)), &expected, "one batch is one by one");
     }
 }

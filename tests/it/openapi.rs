@@ -73,15 +73,15 @@ fn every_operation_has_what_a_reader_needs() {
 fn the_fields_are_exact() {
     let api = description();
     let schema = |name: &str| &api["components"]["schemas"][name];
-    for (request, fields) in [
-        ("ChargeRequest", &["UserId", "EventId", "Amount"][..]),
-        ("WinRequest", &["UserId", "WinningEventId", "Amount"]),
-        ("TransactionRequest", &["UserId", "TransactionId", "Amount"]),
-        ("RollbackRequest", &["UserId", "EventId"]),
+    for (request, fields, optional) in [
+        ("ChargeRequest", &["UserId", "EventId", "Amount"][..], &["RoundId"][..]),
+        ("WinRequest", &["UserId", "WinningEventId", "Amount"], &["RoundId"]),
+        ("TransactionRequest", &["UserId", "TransactionId", "Amount"], &[]),
+        ("RollbackRequest", &["UserId"], &["EventId", "WinningEventId"]),
     ] {
         let properties = schema(request)["properties"].as_object().expect(request);
         let names: BTreeSet<_> = properties.keys().map(String::as_str).collect();
-        assert_eq!(names, fields.iter().copied().collect(), "{request}");
+        assert_eq!(names, fields.iter().chain(optional).copied().collect(), "{request}");
         assert_eq!(schema(request)["required"], json!(fields), "{request}");
         assert_eq!(schema(request)["properties"]["UserId"]["$ref"], "#/components/schemas/Id", "{request}");
     }

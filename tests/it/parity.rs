@@ -42,9 +42,11 @@ fn scenario() -> Vec<(Call, Expected)> {
     let deposit = |user, id, minor| Call::Command(PlainCommand::deposit(user, id, minor));
     let withdraw = |user, id, minor| Call::Command(PlainCommand::withdraw(user, id, minor));
     let rollback = |user, event| Call::Command(PlainCommand::rollback(user, event));
+    let rollback_win = |user, event| Call::Command(PlainCommand::rollback_win(user, event));
     let done = |balance| Expected::Done { balance, replayed: false, applied: true };
     let replayed = |balance| Expected::Done { balance, replayed: true, applied: true };
     let not_applied = |balance| Expected::Done { balance, replayed: false, applied: false };
+    let again_not_applied = |balance| Expected::Done { balance, replayed: true, applied: false };
     let max = Balance::MAX.minor();
     vec![
         (charge(1, 1, 1), Expected::Refused(UnknownUser)),
@@ -75,6 +77,23 @@ fn scenario() -> Vec<(Call, Expected)> {
         (charge(1, 0, 10), done(1000)),
         (charge(1, i64::MAX, 0), done(1000)),
         (Call::Wallet(1), done(1000)),
+        (rollback_win(-1, 1), Expected::Refused(InvalidRequest)),
+        (rollback_win(2, 1), Expected::Refused(UnknownUser)),
+        (rollback_win(1, 1), done(995)),
+        (rollback_win(1, 1), replayed(995)),
+        (win(1, 1, 5), Expected::Refused(RolledBack)),
+        (win(1, 1, 6), Expected::Refused(RolledBack)),
+        (rollback_win(1, 9), not_applied(995)),
+        (rollback_win(1, 9), again_not_applied(995)),
+        (win(1, 9, 1), Expected::Refused(RolledBack)),
+        (win(1, 3, 100), done(1095)),
+        (withdraw(1, 3, 1000), done(95)),
+        (rollback_win(1, 3), Expected::Refused(BalanceTooLow)),
+        (win(1, 3, 100), replayed(1095)),
+        (deposit(1, 3, 5), done(100)),
+        (rollback_win(1, 3), done(0)),
+        (charge(1, 3, 1), Expected::Refused(BalanceTooLow)),
+        (Call::Wallet(1), done(0)),
     ]
 }
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use self::fuzz::Doors as Apis;
+use self::fuzz::Service;
 use crate::support::seed::{Seeded, rounds, seeds};
 
 /// Changes bytes at random: a few of them, their order, their number.
@@ -62,24 +62,24 @@ fn any_bytes_for_an_amount() {
 
 #[test]
 fn any_bytes_for_a_body() {
-    let apis = Apis::new();
+    let apis = Service::new();
     run("body", |bytes| apis.body(bytes));
 }
 
 #[test]
 fn any_bytes_for_a_message() {
-    let apis = Apis::new();
+    let apis = Service::new();
     run("message", |bytes| apis.message(bytes));
 }
 
 #[test]
 fn any_bytes_for_a_page() {
-    let apis = Apis::new();
+    let apis = Service::new();
     run("page", |bytes| apis.page(bytes));
 }
 
 #[test]
 fn any_bytes_for_a_moment() {
-    let apis = Apis::new();
+    let apis = Service::new();
     run("moment", |bytes| apis.moment(bytes));
 }

@@ -270,7 +270,8 @@ fn grpc_is_served_with_reflection_and_streams() {
 fn a_calls_deadline_reaches_the_wallet() {
     let Some(Deployment { proxy, wallet: _wallet }) = Deployment::start("deadlines through TLS") else { return };
     proxy.create_user();
-    let message = ChargeRequest { user_id: 123_123, event_id: 1, amount_minor: 100 }.encode_to_vec();
+    let message = ChargeRequest { user_id: Some(123_123), event_id: Some(1), amount_minor: Some(100), round_id: None }
+        .encode_to_vec();
     let length = u32::try_from(message.len()).expect("a short message").to_be_bytes();
     let framed = [&[0], length.as_slice(), &message].concat();
     // `curl`, as `grpcurl` would itself give up at a deadline that is over.

@@ -21,13 +21,13 @@ import wallet_pb2_grpc as pb_grpc
 SERVICE = "wallet.v1.WalletService"
 USER = 123123
 # Far longer than any call takes: a call that needs it hangs.
-PATIENCE_S = 20
+TIMEOUT_S = 20
 
 
 def refused(call, request):
     """The status code, message, reason and metadata with which a call is refused."""
     try:
-        answer = call(request, timeout=PATIENCE_S)
+        answer = call(request, timeout=TIMEOUT_S)
     except grpc.RpcError as error:
         (detail,) = rpc_status.from_call(error).details
         info = error_details_pb2.ErrorInfo()
@@ -39,7 +39,7 @@ def refused(call, request):
 
 def unary_calls(wallet):
     def call(method, request):
-        return method(request, timeout=PATIENCE_S)
+        return method(request, timeout=TIMEOUT_S)
 
     opening = pb.CreateWalletRequest(user_id=USER, opening_balance_minor=1000)
     created = call(wallet.CreateWallet, opening)
@@ -65,13 +65,16 @@ def unary_calls(wallet):
     assert (back.applied, back.balance_minor) == (True, 2000), back
     barred = call(wallet.Rollback, pb.RollbackRequest(user_id=USER, event_id=777))
     assert (barred.applied, barred.balance_minor) == (False, 2000), barred
+    # A win that never came is barred as well.
+    barred = call(wallet.Rollback, pb.RollbackRequest(user_id=USER, winning_event_id=777))
+    assert (barred.applied, barred.balance_minor) == (False, 2000), barred
     put_in = call(wallet.Deposit, pb.DepositRequest(user_id=USER, transaction_id=1, amount_minor=50))
     assert put_in.balance_minor == 2050, put_in
     taken_out = call(wallet.Withdraw, pb.WithdrawRequest(user_id=USER, transaction_id=1, amount_minor=50))
     assert taken_out.balance_minor == 2000, taken_out
 
     now = call(wallet.GetWallet, pb.GetWalletRequest(user_id=USER))
-    assert (now.wallet_id, now.balance_minor, now.sequence) == (created.wallet_id, 2000, 7), now
+    assert (now.wallet_id, now.balance_minor, now.sequence) == (created.wallet_id, 2000, 8), now
     then = call(wallet.GetWallet, pb.GetWalletRequest(user_id=USER, at=created.create_time))
     assert then.balance_minor == 1000, then
     before = timestamp_pb2.Timestamp(seconds=created.create_time.seconds - 60)
@@ -85,11 +88,12 @@ def unary_calls(wallet):
         entries, token = entries + list(page.entries), page.next_page_token
         if not token:
             break
-    assert [entry.sequence for entry in entries] == [7, 6, 5, 4, 3, 2, 1], entries
+    assert [entry.sequence for entry in entries] == [8, 7, 6, 5, 4, 3, 2, 1], entries
     assert entries[0].kind == pb.ENTRY_KIND_WITHDRAWAL, entries[0]
 
     checkpoint = call(wallet.GetCheckpoint, pb.GetCheckpointRequest())
-    assert checkpoint.entry_id == 7 and len(checkpoint.hash) == 32, checkpoint
+    assert checkpoint.entry_id == 8 and len(checkpoint.hash) == 32, checkpoint
+    assert checkpoint.text == f"{checkpoint.commit_id}:{checkpoint.hash.hex()}", checkpoint
 
 
 def errors_with_details(wallet):
@@ -115,17 +119,22 @@ def errors_with_details(wallet):
         assert answer == tuple(expected), answer
 
     conflict = refused(wallet.Win, pb.WinRequest(user_id=USER, winning_event_id=312123321, amount_minor=1))
-    sentence = "Request has a conflict with existing data."
-    assert conflict == (code.ALREADY_EXISTS, sentence, "EVENT_CONFLICT", {"recorded_amount_minor": "1000"}), conflict
+    message = "Request has a conflict with existing data."
+    assert conflict == (code.ALREADY_EXISTS, message, "EVENT_CONFLICT", {"recorded_amount_minor": "1000"}), conflict
 
     status, _, reason, _ = refused(wallet.Charge, charge(-1, 1))
     assert (status, reason) == (code.INVALID_ARGUMENT, "INVALID_REQUEST"), (status, reason)
+
+    # A field that was forgotten is refused and named, and does not use up the event.
+    forgotten = refused(wallet.Charge, pb.ChargeRequest(user_id=USER, event_id=9))
+    message = "amount_minor is missing from the request"
+    assert forgotten == (code.INVALID_ARGUMENT, message, "INVALID_REQUEST", {}), forgotten
 
 
 def stream(wallet):
     """Thousands of commands without waiting; one answer each, in order, refusals among them."""
     count, user = 20_000, 2
-    wallet.CreateWallet(pb.CreateWalletRequest(user_id=user, opening_balance_minor=count), timeout=PATIENCE_S)
+    wallet.CreateWallet(pb.CreateWalletRequest(user_id=user, opening_balance_minor=count), timeout=TIMEOUT_S)
 
     def commands():
         for event in range(count):
@@ -136,7 +145,7 @@ def stream(wallet):
 
     expected = count
     answers = 0
-    for event, answer in enumerate(wallet.Transact(commands(), timeout=PATIENCE_S)):
+    for event, answer in enumerate(wallet.Transact(commands(), timeout=TIMEOUT_S)):
         answers += 1
         if event % 1000 == 999:
             assert answer.refused.reason == "INVALID_REQUEST", answer
@@ -147,8 +156,9 @@ def stream(wallet):
         else:
             assert answer.refused.reason == "BALANCE_TOO_LOW", (event, answer)
             assert answer.refused.message == "Account balance is too low", answer
+            assert dict(answer.refused.metadata) == {"balance_minor": str(expected)}, answer
     assert answers == count, answers
-    left = wallet.GetWallet(pb.GetWalletRequest(user_id=user), timeout=PATIENCE_S)
+    left = wallet.GetWallet(pb.GetWalletRequest(user_id=user), timeout=TIMEOUT_S)
     assert left.balance_minor == 0, left
 
 
@@ -160,18 +170,18 @@ def deadlines(wallet):
         raise AssertionError("answered before it was asked")
     except grpc.RpcError as error:
         assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED, error
-    assert not wallet.Charge(charge, timeout=PATIENCE_S).replayed
+    assert not wallet.Charge(charge, timeout=TIMEOUT_S).replayed
 
-    # However a race against the clock ends, sending the command again settles it.
+    # However a race against the clock ends, sending the command again gets its answer.
     for event in range(100, 150):
         charge = pb.ChargeRequest(user_id=USER, event_id=event, amount_minor=1)
         try:
             wallet.Charge(charge, timeout=0.0005)
         except grpc.RpcError as error:
             assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED, error
-        wallet.Charge(charge, timeout=PATIENCE_S)
-        assert wallet.Charge(charge, timeout=PATIENCE_S).replayed
-    left = wallet.GetWallet(pb.GetWalletRequest(user_id=USER), timeout=PATIENCE_S)
+        wallet.Charge(charge, timeout=TIMEOUT_S)
+        assert wallet.Charge(charge, timeout=TIMEOUT_S).replayed
+    left = wallet.GetWallet(pb.GetWalletRequest(user_id=USER), timeout=TIMEOUT_S)
     assert left.balance_minor == 2000 - 51, left
 
     # A stream on which nothing happens ends with its deadline.
@@ -191,13 +201,13 @@ def deadlines(wallet):
 def health(channel):
     stub = health_pb2_grpc.HealthStub(channel)
     for service in ["", SERVICE]:
-        answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE_S)
+        answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=TIMEOUT_S)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING, answer
-    watch = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=PATIENCE_S)
+    watch = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=TIMEOUT_S)
     assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
     watch.cancel()
     try:
-        stub.Check(health_pb2.HealthCheckRequest(service="no.such.Service"), timeout=PATIENCE_S)
+        stub.Check(health_pb2.HealthCheckRequest(service="no.such.Service"), timeout=TIMEOUT_S)
         raise AssertionError("an unknown service has no health")
     except grpc.RpcError as error:
         assert error.code() == grpc.StatusCode.NOT_FOUND, error
@@ -217,7 +227,7 @@ def reflection(channel):
         response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
     )
     request = reflection_pb2.ServerReflectionRequest(list_services="*")
-    (answer,) = ask(iter([request]), timeout=PATIENCE_S)
+    (answer,) = ask(iter([request]), timeout=TIMEOUT_S)
     services = {service.name for service in answer.list_services_response.service}
     assert {SERVICE, "grpc.health.v1.Health"} <= services, services
 
@@ -225,7 +235,7 @@ def reflection(channel):
 def main():
     (address,) = sys.argv[1:]
     with grpc.insecure_channel(address) as channel:
-        grpc.channel_ready_future(channel).result(PATIENCE_S)
+        grpc.channel_ready_future(channel).result(TIMEOUT_S)
         wallet = pb_grpc.WalletServiceStub(channel)
         unary_calls(wallet)
         errors_with_details(wallet)

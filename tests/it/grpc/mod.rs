@@ -33,11 +33,11 @@ pub async fn app_with(change: impl FnOnce(&mut wallet::config::Settings)) -> (Ap
 }
 
 pub fn charge(event_id: i64, amount_minor: i64) -> ChargeRequest {
-    ChargeRequest { user_id: USER, event_id, amount_minor }
+    ChargeRequest { user_id: Some(USER), event_id: Some(event_id), amount_minor: Some(amount_minor), round_id: None }
 }
 
 pub async fn balance(client: &WalletClient) -> i64 {
-    let request = GetWalletRequest { user_id: USER, at: None };
+    let request = GetWalletRequest { user_id: Some(USER), at: None };
     client.clone().get_wallet(request).await.unwrap().into_inner().balance_minor
 }
 

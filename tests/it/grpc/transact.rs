@@ -15,6 +15,7 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Code, Status};
+use wallet::api::grpc::proto::rollback_request::Event;
 use wallet::api::grpc::proto::transact_request::Command;
 use wallet::api::grpc::proto::transact_response::Outcome;
 use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
@@ -39,8 +40,8 @@ pub fn in_short(answer: TransactResponse) -> Result<i64, String> {
 #[tokio::test]
 async fn a_stream_answers_every_command_in_order_and_goes_on_after_a_refusal() {
     let (_app, mut client) = app().await;
-    let win = WinRequest { user_id: USER, winning_event_id: 1, amount_minor: 5 };
-    let rollback = RollbackRequest { user_id: USER, event_id: 1 };
+    let win = WinRequest { user_id: Some(USER), winning_event_id: Some(1), amount_minor: Some(5), round_id: None };
+    let rollback = RollbackRequest { user_id: Some(USER), event: Some(Event::EventId(1)) };
     let mut requests = commands([
         Command::Charge(charge(1, 100)),
         Command::Charge(charge(2, 901)),
@@ -50,7 +51,7 @@ async fn a_stream_answers_every_command_in_order_and_goes_on_after_a_refusal() {
         Command::Charge(charge(1, 100)),
         Command::Charge(charge(1, 7)),
         Command::Rollback(rollback),
-        Command::Charge(ChargeRequest { user_id: 5, ..charge(1, 1) }),
+        Command::Charge(ChargeRequest { user_id: Some(5), ..charge(1, 1) }),
     ]);
     requests.insert(3, TransactRequest { command: None });
     let answers = client.transact(stream::iter(requests)).await.unwrap().into_inner();

@@ -13,7 +13,7 @@ use super::{USER, app, assert_status, balance, charge};
 #[tokio::test]
 async fn the_frameworks_own_errors_have_their_reason() {
     let (app, mut client) = app().await;
-    let large = ListEntriesRequest { user_id: USER, page_size: 1, page_token: "1".repeat(64 * 1024) };
+    let large = ListEntriesRequest { user_id: Some(USER), page_size: Some(1), page_token: Some("1".repeat(64 * 1024)) };
     let status = client.list_entries(large).await.unwrap_err();
     assert_status(&status, Code::ResourceExhausted, "PAYLOAD_TOO_LARGE", &[]);
 

@@ -16,9 +16,11 @@ async fn the_documented_examples_hold_to_the_byte() {
     let low = app.post("/api/v1/charge", r#"{"UserId":123123,"EventId":1,"Amount":19.01}"#).await;
     assert_error(&low, 400, "BALANCE_TOO_LOW", "Account balance is too low");
     assert_eq!(low.text(), r#"{"success":false,"error":"Account balance is too low"}"#);
+    assert_eq!(low.header("wallet-current-balance"), "19.00");
     let conflict = "Request has a conflict with existing data.";
     let other = app.post("/api/v1/charge", r#"{"UserId":123123,"EventId":321123,"Amount":2}"#).await;
     assert_error(&other, 409, "EVENT_CONFLICT", conflict);
+    assert_eq!(other.header("wallet-recorded-amount"), "1.00");
     let other = app.post("/api/v1/win", r#"{"UserId":123123,"WinningEventId":312123321,"Amount":1}"#).await;
     assert_error(&other, 409, "EVENT_CONFLICT", conflict);
     let negative = app.post("/api/v1/charge", r#"{"UserId":123123,"EventId":1,"Amount":-1.00}"#).await;
@@ -82,11 +84,54 @@ async fn the_cashier_moves_money_within_the_limit() {
 }
 
 #[tokio::test]
+async fn a_rollback_takes_a_win_back_once_and_bars_what_comes_late() {
+    let app = app().await;
+    app.post("/api/v1/win", WIN).await;
+    let rollback = r#"{"UserId":123123,"WinningEventId":312123321}"#;
+    let answer = r#"{"success":true,"UserId":123123,"AccountBalance":10.00,"Applied":true}"#;
+    assert_ok(&app.post("/api/v1/rollback", rollback).await, answer);
+    let again = app.post("/api/v1/rollback", rollback).await;
+    assert_ok(&again, answer);
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    assert_error(&app.post("/api/v1/win", WIN).await, 409, "ROLLED_BACK", "Event has been rolled back");
+
+    let early = app.post("/api/v1/rollback", r#"{"UserId":123123,"WinningEventId":9}"#).await;
+    assert_ok(&early, r#"{"success":true,"UserId":123123,"AccountBalance":10.00,"Applied":false}"#);
+    let late = app.post("/api/v1/win", r#"{"UserId":123123,"WinningEventId":9,"Amount":1}"#).await;
+    assert_error(&late, 409, "ROLLED_BACK", "Event has been rolled back");
+    let charge = app.post("/api/v1/charge", r#"{"UserId":123123,"EventId":9,"Amount":1}"#).await;
+    assert_ok(&charge, r#"{"success":true,"UserId":123123,"AccountBalance":9.00}"#);
+    assert_eq!(balance(&app).await, "9.00");
+}
+
+#[tokio::test]
+async fn a_win_that_was_spent_cannot_be_taken_back_until_there_is_enough() {
+    let app = app().await;
+    app.post("/api/v1/win", WIN).await;
+    app.post("/api/v1/charge", r#"{"UserId":123123,"EventId":1,"Amount":15}"#).await;
+    let rollback = r#"{"UserId":123123,"WinningEventId":312123321}"#;
+    let low = app.post("/api/v1/rollback", rollback).await;
+    assert_error(&low, 400, "BALANCE_TOO_LOW", "Account balance is too low");
+    assert_eq!(low.header("wallet-current-balance"), "5.00");
+    assert_eq!(balance(&app).await, "5.00");
+    app.post("/api/v1/deposit", r#"{"UserId":123123,"TransactionId":1,"Amount":5}"#).await;
+    let answer = r#"{"success":true,"UserId":123123,"AccountBalance":0.00,"Applied":true}"#;
+    assert_ok(&app.post("/api/v1/rollback", rollback).await, answer);
+}
+
+#[tokio::test]
 async fn an_unknown_user_is_400_for_commands_and_404_for_reads() {
     let app = App::spawn().await;
-    for path in ["charge", "win", "rollback", "deposit", "withdraw"] {
-        let body = r#"{"UserId":1,"EventId":1,"WinningEventId":1,"TransactionId":1,"Amount":1}"#;
-        let reply = app.post(&format!("/api/v1/{path}"), body).await;
+    for (path, event) in [
+        ("charge", "EventId"),
+        ("win", "WinningEventId"),
+        ("rollback", "EventId"),
+        ("rollback", "WinningEventId"),
+        ("deposit", "TransactionId"),
+        ("withdraw", "TransactionId"),
+    ] {
+        let body = format!(r#"{{"UserId":1,"{event}":1,"Amount":1}}"#);
+        let reply = app.post(&format!("/api/v1/{path}"), &body).await;
         assert_error(&reply, 400, "UNKNOWN_USER", "Unknown user");
     }
     for path in ["/api/v1/users/1", "/api/v1/users/1?at=2026-01-02T03:04:05Z", "/api/v1/users/1/entries"] {

@@ -16,8 +16,8 @@ async fn a_history_is_paged_newest_first() {
     let created_at = |index: usize| entries[index]["CreatedAt"].as_str().expect("a time");
     assert!(created_at(0).len() == 27 && created_at(0).ends_with('Z'), "{}", created_at(0));
     let start = concat!(
-        r#"{"success":true,"UserId":123123,"Entries":[{"EntryId":5,"Sequence":5,"Kind":"charge","EventId":4,"#,
-        r#""Amount":4.00,"BalanceAfter":0.00,"CreatedAt":""#
+        r#"{"success":true,"UserId":123123,"Entries":[{"EntryId":5,"UserId":123123,"Sequence":5,"Kind":"charge","#,
+        r#""EventId":4,"Amount":4.00,"BalanceAfter":0.00,"RoundId":null,"Note":null,"Caller":null,"CreatedAt":""#
     );
     assert!(first.text().starts_with(start), "{}", first.text());
     assert!(first.text().ends_with(r#""}],"NextBefore":3}"#), "{}", first.text());
@@ -50,4 +50,23 @@ async fn a_history_is_paged_newest_first() {
         let reply = app.get(&format!("/api/v1/users/123123/entries?{query}")).await;
         assert_error(&reply, 400, "INVALID_REQUEST", message);
     }
+}
+
+#[tokio::test]
+async fn an_entry_shows_the_round_of_its_command() {
+    let app = app().await;
+    let charge = |round: &str| format!(r#"{{"UserId":123123,"EventId":1,"Amount":1,"RoundId":{round}}}"#);
+    for round in ["-1", "1.5", "null", r#""7""#, "9223372036854775808"] {
+        let message = "RoundId must be a whole number from 0 to 9223372036854775807";
+        let reply = app.post("/api/v1/charge", &charge(round)).await;
+        assert_error(&reply, 400, "INVALID_REQUEST", message);
+    }
+    assert_eq!(app.post("/api/v1/charge", &charge("9223372036854775807")).await.status, 200);
+    let again = app.post("/api/v1/charge", &charge("8")).await;
+    assert_eq!(again.header("idempotent-replayed"), "true", "a round is never compared");
+    let win = r#"{"UserId":123123,"WinningEventId":1,"Amount":1,"RoundId":0}"#;
+    assert_eq!(app.post("/api/v1/win", win).await.status, 200);
+    let entries = app.get("/api/v1/users/123123/entries").await.json();
+    let rounds: Vec<Value> = (0..3).map(|index| entries["Entries"][index]["RoundId"].clone()).collect();
+    assert_eq!(rounds, [Value::from(0), Value::from(i64::MAX), Value::Null]);
 }

@@ -44,7 +44,7 @@ async fn a_wallet_is_seen_as_it_stood_at_a_moment() {
     assert!(app.get(&at("9999-01-01T00:00:00Z")).await.text().ends_with(r#""AccountBalance":9.00}"#));
     assert_error(&app.get(&at("1969-12-31T23:59:59Z")).await, 404, "UNKNOWN_USER", "Unknown user");
     for moment in ["", "now", "1767323045", "2026-01-02", "2026-02-30T00:00:00Z"] {
-        let message = "at must be a time as RFC 3339 has it, such as 2026-01-02T03:04:05Z";
+        let message = "at must be an RFC 3339 time, such as 2026-01-02T03:04:05Z; write + as %2B";
         assert_error(&app.get(&at(moment)).await, 400, "INVALID_REQUEST", message);
     }
 }

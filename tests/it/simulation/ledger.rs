@@ -1,10 +1,10 @@
-//! A ledger in memory, built from the rules alone.
+//! A ledger in memory, which keeps what a store is given.
 
 use std::collections::BTreeMap;
 
 use wallet::ledger::{
-    Action, Audit, AuditReport, Book, Changes, Command, Commit, Entry, EntryId, Finding, Kind, Outcome, Timestamp,
-    UserId, WalletId, WalletState,
+    Audit, AuditReport, Batch, Changes, Command, Commit, Currency, Entry, EntryId, EventKey, Fetched, Finding, Head,
+    Keys, Outcome, Timestamp, UserId, WalletId, WalletState, prefetch,
 };
 
 #[derive(Clone, Debug, Default)]
@@ -14,34 +14,48 @@ pub struct Ledger {
     pub wallets: BTreeMap<UserId, (WalletId, Timestamp, WalletState)>,
 }
 
+pub fn currency() -> Currency {
+    "EUR".parse().expect("a code")
+}
+
 impl Ledger {
-    /// Decides a batch; `forgetful`, without looking up what its events did before.
-    pub fn decide(&self, batch: &[Command], now: Timestamp, forgetful: bool) -> (Vec<Outcome>, Changes) {
-        let mut book = Book::new(self.commits.last().copied().unwrap_or(Commit::GENESIS), now);
-        for Command { user_id, event_id, action } in batch {
-            let wallet = self.wallets.get(user_id);
-            if !book.has_wallet(*user_id) {
-                book.lay_in_wallet(*user_id, wallet.map(|(.., state)| *state));
-            }
-            let of_event = |entry: &&Entry| entry.user_id == *user_id && entry.event_id == *event_id;
-            let known = self.entries.iter().filter(of_event).filter(|_| !forgetful);
-            known.for_each(|entry| book.lay_in_entry(*entry));
-            if let (Action::Open { .. }, Some((wallet_id, ..))) = (action, wallet) {
-                book.lay_in_wallet_id(*user_id, *wallet_id);
-            }
-        }
-        let outcomes = batch.iter().map(|command| book.decide(command)).collect();
-        (outcomes, book.changes())
+    pub fn head(&self) -> Head {
+        let commit = self.commits.last().copied().unwrap_or_else(|| Commit::genesis(currency()));
+        Head { commit, last_event_id: self.entries.iter().map(|entry| entry.event_id).max() }
     }
 
-    pub fn write(&mut self, Changes { entries, opened, updated, commit }: Changes) {
+    pub fn fetch(&self, keys: &Keys) -> Fetched {
+        let wallet = |user_id: &UserId| self.wallets.get(user_id);
+        let state = |user_id: &UserId| (*user_id, wallet(user_id).map(|(.., state)| *state));
+        Fetched {
+            wallets: keys.wallets.iter().map(state).collect(),
+            events: keys.events.iter().map(|event| (*event, self.of_event(*event))).collect(),
+        }
+    }
+
+    fn of_event(&self, event: EventKey) -> Vec<Entry> {
+        self.entries.iter().filter(|entry| entry.key().event() == event).cloned().collect()
+    }
+
+    pub fn write(&mut self, changes: &Changes) {
+        let Changes { entries, opened, updated, commit } = changes.clone();
         let created_at = commit.map(|commit| commit.created_at).unwrap_or_default();
         self.wallets.extend(opened.into_iter().map(|(user, id, state)| (user, (id, created_at, state))));
         for (user_id, state) in updated {
-            self.wallets.get_mut(&user_id).expect("a wallet that moves is there").2 = state;
+            self.wallets.get_mut(&user_id).expect("a wallet that changes is there").2 = state;
         }
         self.entries.extend(entries);
         self.commits.extend(commit);
+    }
+
+    /// Decides one command and writes what it does, as another process would.
+    pub fn apply(&mut self, command: &Command, now: Timestamp) -> Outcome {
+        let head = self.head();
+        let keys = prefetch(&head, std::slice::from_ref(command));
+        let mut batch = Batch::new(head, now, self.fetch(&keys));
+        let outcome = batch.decide(command);
+        self.write(&batch.changes());
+        outcome
     }
 
     /// Puts everything back to before the last commit.
@@ -63,13 +77,12 @@ impl Ledger {
     /// The ledger's own proof.
     pub fn audit(&self) -> Result<AuditReport, Finding> {
         let Ledger { entries, commits, wallets } = self;
-        let (mut audit, mut rest) = (Audit::new(None), &entries[..]);
+        let (mut audit, mut rest) = (Audit::new(currency(), None), &entries[..]);
         for commit in commits {
             let count = rest.iter().take_while(|entry| entry.entry_id <= commit.last_entry_id).count();
             let (of_commit, after) = rest.split_at(count);
             for entry in of_commit {
-                let is_charge = |other: &&Entry| other.kind == Kind::Charge && other.event_id == entry.event_id;
-                audit.entry(entry, entries.iter().filter(|other| other.user_id == entry.user_id).find(is_charge))?;
+                audit.entry(entry, self.undone(entry))?;
             }
             audit.commit(commit)?;
             rest = after;
@@ -78,5 +91,10 @@ impl Ledger {
             audit.wallet(*user_id, *state, *created_at)?;
         }
         audit.finish()
+    }
+
+    fn undone(&self, rollback: &Entry) -> Option<&Entry> {
+        let kind = rollback.kind.undoes()?;
+        self.entries.iter().find(|entry| entry.kind == kind && entry.key().event() == rollback.key().event())
     }
 }

@@ -1,6 +1,6 @@
 //! Whether every answer to a caller was right.
 
-use wallet::ledger::{Action, Command, Entry, EntryKey, Kind, Outcome, Receipt};
+use wallet::ledger::{Action, Command, Effect, Entry, EntryKey, Outcome, Receipt};
 
 use super::Record;
 use super::world::World;
@@ -33,16 +33,17 @@ pub fn of(record: &Record, world: &World) -> Result<(), String> {
 /// The search would find it as well, but only after every order of the unanswered commands.
 fn explain(history: &mut [Operation<Call, Answer>], entry: &Entry, entries: &[Entry]) -> Result<(), String> {
     let asks = |operation: &&mut Operation<Call, Answer>| {
-        let Call::Command(Command { user_id, event_id, action }) = operation.call else { return false };
+        let Call::Command(Command { user_id, event_id, action, .. }) = &operation.call else { return false };
         let amount = match action {
             Action::Open { opening: amount, .. }
             | Action::Charge(amount)
             | Action::Win(amount)
             | Action::Deposit(amount)
-            | Action::Withdraw(amount) => amount,
-            Action::Rollback => entry.amount,
+            | Action::Withdraw(amount) => *amount,
+            Action::Rollback | Action::WinRollback => entry.amount,
         };
-        entry.key() == EntryKey { user_id, event_id, kind: action.kind() } && entry.amount == amount
+        let key = EntryKey { user_id: *user_id, event_id: *event_id, kind: action.kind() };
+        entry.key() == key && entry.amount == amount
     };
     let is_answered = |operation: &Operation<_, _>| {
         matches!(operation.answered, Some((_, Answer::Decision(Decision::Applied { .. }))))
@@ -54,9 +55,11 @@ fn explain(history: &mut [Operation<Call, Answer>], entry: &Entry, entries: &[En
     let unknown = unknown.min_by_key(|operation| operation.called);
     let unknown =
         unknown.ok_or_else(|| format!("no command asked for {entry:?}, or its answer says that it was not done"))?;
-    let charge = EntryKey { kind: Kind::Charge, ..entry.key() };
-    let applied = entry.kind != Kind::Rollback || entries.iter().any(|other| other.key() == charge);
-    let decision = Decision::from(&Outcome::Applied(Receipt { entry: *entry, applied, wallet_id: None }));
+    let is_undone = |kind| entries.iter().any(|other| other.key() == EntryKey { kind, ..entry.key() });
+    // Whatever else the command did, only that it barred an event shows.
+    let barred = entry.kind.undoes().is_some_and(|kind| !is_undone(kind));
+    let effect = if barred { Effect::Barred } else { Effect::Moved };
+    let decision = Decision::from(&Outcome::Applied(Receipt { entry: entry.clone(), effect }));
     unknown.answered = Some((u64::MAX, Answer::Decision(decision)));
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! A store that fails on a seeded schedule, over a ledger in memory that outlives each crash.
+//! A store that fails on a seeded schedule, over a ledger in memory that outlives each crash, and another process that
+//! commits to the same ledger.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,11 +11,14 @@ use tokio::sync::Notify;
 use tokio::time;
 use wallet::engine::Clock;
 use wallet::ledger::{
-    AuditReport, Command, Commit, Entry, EntryId, EventId, Finding, Outcome, Timestamp, UserId, Wallet, WalletState,
+    AuditReport, Changes, Commit, Entry, EntryId, EventId, Fetched, Finding, Head, Keys, Timestamp, UserId, Wallet,
+    WalletState,
 };
-use wallet::store::{Reader, Store, StoreError, Writer};
+use wallet::store::{Reader, Store, StoreError, Transaction, Version, Writer};
 
-use super::ledger::Ledger;
+use super::Record;
+use super::ledger::{Ledger, currency};
+use crate::support::oracle::{Answer, Call, Decision};
 use crate::support::seed::Seeded;
 
 /// How long one attempt waits for a lock that another process holds, as the SQLite writer does.
@@ -25,15 +29,28 @@ const LOCK_WAIT: Duration = Duration::from_millis(100);
 pub enum Bug {
     /// A crash takes the last commit with it, though its callers were answered.
     LosesTheLastCommit,
-    /// Earlier entries of an event are not looked up: what is sent again is done again.
+    /// Earlier entries of an event are not fetched: what is sent again is done again.
     ForgetsEvents,
     /// Reads are answered from before the last commit.
     ReadsTheCommitBefore,
-    /// The first answers of a batch go to each other's callers.
+    /// The first two answers of a stream are exchanged.
     SwapsAnswers,
+    /// The version does not change when another process commits.
+    HidesOtherCommits,
+    /// A transaction without a lock commits although another process has committed since it began.
+    CommitsOnAnOldHead,
 }
 
-/// What happens to one call of the writer.
+/// How the store keeps a transaction's promise that it sees one state of the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Isolation {
+    /// A lock is held from the beginning.
+    Lock,
+    /// The commit is refused as stale if another process has committed since the beginning.
+    CompareAndSwap,
+}
+
+/// What happens to one transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     None,
@@ -50,6 +67,8 @@ pub struct FaultPlan {
     pub crash_percent: i64,
     pub lock_percent: i64,
     pub slow_percent: i64,
+    /// How often another process commits in between.
+    pub rival_percent: i64,
     /// A user whose row cannot be read.
     pub corrupt: Option<UserId>,
     /// An event over which the writer panics.
@@ -61,13 +80,19 @@ pub struct FaultPlan {
 pub struct World {
     pub seeded: Seeded,
     pub fault_plan: FaultPlan,
-    bug: Option<Bug>,
+    pub bug: Option<Bug>,
+    isolation: Isolation,
+    record: Arc<Mutex<Record>>,
     /// What is on disk.
     ledger: Ledger,
     /// False once the process was killed: no answer reaches a caller any more.
     pub alive: bool,
     died: Arc<Notify>,
     locked_until: Option<time::Instant>,
+    /// Sessions of the writer so far: each failure ends one.
+    sessions: u64,
+    /// Commits by the other process so far.
+    rival_commits: i64,
     now_us: i64,
     pub faults: BTreeMap<&'static str, u64>,
 }
@@ -77,10 +102,24 @@ pub struct World {
 pub struct Shared(Arc<Mutex<World>>);
 
 impl Shared {
-    pub fn new(seed: u64, bug: Option<Bug>) -> Self {
-        let (seeded, fault_plan, ledger) = (Seeded::new(seed), FaultPlan::default(), Ledger::default());
-        let (died, faults) = (Arc::default(), BTreeMap::new());
-        let world = World { seeded, fault_plan, bug, ledger, alive: true, died, locked_until: None, now_us: 0, faults };
+    pub fn new(seed: u64, bug: Option<Bug>, record: Arc<Mutex<Record>>) -> Self {
+        let mut seeded = Seeded::new(seed);
+        let isolation = if seeded.percent(50) { Isolation::Lock } else { Isolation::CompareAndSwap };
+        let world = World {
+            seeded,
+            fault_plan: FaultPlan::default(),
+            bug,
+            isolation,
+            record,
+            ledger: Ledger::default(),
+            alive: true,
+            died: Arc::default(),
+            locked_until: None,
+            sessions: 0,
+            rival_commits: 0,
+            now_us: 0,
+            faults: BTreeMap::new(),
+        };
         Self(Arc::new(Mutex::new(world)))
     }
 
@@ -88,11 +127,12 @@ impl Shared {
         self.0.lock().expect("nothing panics while it holds the world")
     }
 
-    /// A new process begins, with its fault plan, on what the last one left.
+    /// A new process begins, with its faults, on what the last one left.
     pub fn live(&self, fault_plan: FaultPlan) -> Store {
         let mut world = self.lock();
         (world.alive, world.fault_plan, world.locked_until) = (true, fault_plan, None);
-        Store { writer: Box::new(self.clone()), reader: Arc::new(self.clone()) }
+        world.sessions += 1;
+        Store { writer: Box::new(self.clone()), reader: Arc::new(self.clone()), currency: currency() }
     }
 
     /// Waits until the process is killed.
@@ -124,7 +164,7 @@ impl World {
         self.died.notify_one();
     }
 
-    /// What becomes of a call, and how long that takes.
+    /// What becomes of a transaction that begins, and how long that takes.
     fn fault(&mut self) -> Result<Fault, StoreError> {
         if !self.alive {
             return Err(StoreError::unavailable("the process is dead"));
@@ -156,31 +196,81 @@ impl World {
         Ok(Fault::None)
     }
 
-    fn transact(&mut self, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
-        let fault = self.fault()?;
-        if let Some(user_id) = self.fault_plan.corrupt.filter(|user| batch.iter().any(|c| c.user_id == *user)) {
-            self.count("corrupt");
-            let (table, column, row) = ("wallet", "balance", user_id.get());
-            return Err(StoreError::Corrupt { table, column, row, found: "planted".to_owned() });
+    /// The other process commits, now and then. Whether it did.
+    fn rival(&mut self) -> bool {
+        if !self.seeded.percent(self.fault_plan.rival_percent) {
+            return false;
         }
+        let user_id = UserId::new(self.seeded.of(0..super::USERS)).expect("a number from 0");
+        let command = super::command(&mut self.seeded, user_id);
+        let (before, now) = (self.ledger.commits.len(), self.ledger.head().commit.created_at);
+        let mut record = self.record.lock().expect("nothing panics while it holds the record");
+        if let Err(finding) = self.ledger.audit() {
+            record.violations.push(format!("the other process finds the ledger wrong: {finding}"));
+            return false;
+        }
+        let index = record.begin(Call::Command(command.clone()));
+        let outcome = self.ledger.apply(&command, now);
+        record.answer(index, Answer::Decision(Decision::from(&outcome)));
+        drop(record);
+        let committed = self.ledger.commits.len() > before;
+        if committed {
+            self.rival_commits += 1;
+            self.count("rival");
+        }
+        committed
+    }
+
+    fn version(&self) -> Version {
+        let number = match (self.isolation, self.bug) {
+            (Isolation::Lock, Some(Bug::HidesOtherCommits)) => 0,
+            (Isolation::Lock, _) => self.rival_commits,
+            (Isolation::CompareAndSwap, _) => self.ledger.head().commit.commit_id,
+        };
+        Version { session: self.sessions, number }
+    }
+
+    /// Refuses a row that cannot be read.
+    fn check(&mut self, user_ids: impl IntoIterator<Item = UserId>) -> Result<(), StoreError> {
+        let Some(user_id) = user_ids.into_iter().find(|user_id| self.fault_plan.corrupt == Some(*user_id)) else {
+            return Ok(());
+        };
+        self.count("corrupt");
+        let (table, column, row) = ("wallet", "balance", user_id.get());
+        Err(StoreError::Corrupt { table, column, row, found: "planted".to_owned() })
+    }
+
+    fn commit(&mut self, changes: &Changes, fault: Fault, began: Version) -> Result<Version, StoreError> {
+        let (opened, updated) =
+            (changes.opened.iter().map(|(user, ..)| *user), changes.updated.iter().map(|(user, _)| *user));
+        self.check(opened.chain(updated))?;
         if fault == Fault::CrashesBefore {
             self.kill();
         }
         if matches!(fault, Fault::CrashesBefore | Fault::FailsBefore) {
-            return Err(StoreError::unavailable("planted"));
+            return Err(self.failed());
         }
-        let (mut outcomes, changes) = self.ledger.decide(batch, now, self.bug == Some(Bug::ForgetsEvents));
+        if self.isolation == Isolation::CompareAndSwap {
+            self.rival();
+            if self.version() != began && self.bug != Some(Bug::CommitsOnAnOldHead) {
+                self.count("stale");
+                return Err(StoreError::Stale);
+            }
+        }
         self.ledger.write(changes);
         if fault == Fault::CrashesAfter {
             self.kill();
         }
         if matches!(fault, Fault::CrashesAfter | Fault::FailsAfter) {
-            return Err(StoreError::unavailable("planted"));
+            return Err(self.failed());
         }
-        if self.bug == Some(Bug::SwapsAnswers) && outcomes.len() > 1 {
-            outcomes.swap(0, 1);
-        }
-        Ok(outcomes)
+        Ok(self.version())
+    }
+
+    /// A failure after which the writer does not know what was written, and so begins another session.
+    fn failed(&mut self) -> StoreError {
+        self.sessions += 1;
+        StoreError::unavailable("planted")
     }
 }
 
@@ -191,14 +281,13 @@ fn pass(duration: Duration) {
 }
 
 impl Writer for Shared {
-    fn transact(&mut self, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
-        let poisoned = self.lock().fault_plan.poisoned;
-        if poisoned.is_some_and(|event| batch.iter().any(|command| command.event_id == event)) {
-            self.lock().count("panic");
-            // As a panic, but it is not printed: there will be thousands.
-            std::panic::resume_unwind(Box::new("planted"));
-        }
-        self.lock().transact(batch, now)
+    fn begin(&mut self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        let mut world = self.lock();
+        let fault = world.fault()?;
+        world.rival();
+        let version = world.version();
+        drop(world);
+        Ok(Box::new(Simulated { world: self, fault, version }))
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {
@@ -206,6 +295,51 @@ impl Writer for Shared {
             Fault::None => Ok(()),
             _ => Err(StoreError::unavailable("planted")),
         }
+    }
+}
+
+/// A transaction, with the fault that its commit has.
+struct Simulated<'w> {
+    world: &'w Shared,
+    fault: Fault,
+    version: Version,
+}
+
+impl Simulated<'_> {
+    /// Panics if one of these is the poisoned event.
+    fn touch(&self, mut event_ids: impl Iterator<Item = EventId>) {
+        let poisoned = self.world.lock().fault_plan.poisoned;
+        if poisoned.is_some_and(|poisoned| event_ids.any(|event_id| event_id == poisoned)) {
+            self.world.lock().count("panic");
+            // As a panic, but it is not printed: there will be thousands.
+            std::panic::resume_unwind(Box::new("planted"));
+        }
+    }
+}
+
+impl Transaction for Simulated<'_> {
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    fn head(&mut self) -> Result<Head, StoreError> {
+        Ok(self.world.lock().ledger.head())
+    }
+
+    fn fetch(&mut self, keys: &Keys) -> Result<Fetched, StoreError> {
+        self.touch(keys.events.iter().map(|event| event.event_id));
+        let mut world = self.world.lock();
+        world.check(keys.wallets.iter().copied())?;
+        let mut fetched = world.ledger.fetch(keys);
+        if world.bug == Some(Bug::ForgetsEvents) {
+            fetched.events.iter_mut().for_each(|(_, entries)| entries.clear());
+        }
+        Ok(fetched)
+    }
+
+    fn commit(self: Box<Self>, changes: &Changes) -> Result<Version, StoreError> {
+        self.touch(changes.entries.iter().map(|entry| entry.event_id));
+        self.world.lock().commit(changes, self.fault, self.version)
     }
 }
 
@@ -244,12 +378,12 @@ impl Reader for Shared {
     ) -> Result<Option<Vec<Entry>>, StoreError> {
         let world = self.lock();
         let is_asked = |entry: &&Entry| entry.user_id == user_id && before.is_none_or(|before| entry.entry_id < before);
-        let found = world.ledger.entries.iter().rev().filter(is_asked).take(limit).copied().collect();
+        let found = world.ledger.entries.iter().rev().filter(is_asked).take(limit).cloned().collect();
         Ok(world.ledger.wallets.contains_key(&user_id).then_some(found))
     }
 
     async fn head(&self) -> Result<Commit, StoreError> {
-        Ok(self.lock().ledger.commits.last().copied().unwrap_or(Commit::GENESIS))
+        Ok(self.lock().ledger.head().commit)
     }
 
     async fn close(&self) {}

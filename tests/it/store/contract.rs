@@ -3,8 +3,10 @@
 //! Each case is a function over [`StoreUnderTest`]; `store_contract!` makes it a test for one store. A new case is
 //! listed there, or the compiler warns that nothing calls it.
 
+use wallet::engine::{self, Cache};
 use wallet::ledger::{
-    AuditReport, Balance, Checkpoint, Command, Commit, Currency, EntryId, Finding, Outcome, Receipt, Refusal,
+    Annotations, AuditReport, Balance, Caller, Changes, Checkpoint, Command, Commit, Currency, Effect, EntryId,
+    Fetched, Finding, Keys, Note, Outcome, Receipt, Refusal, RoundId,
 };
 use wallet::store::{Store, StoreError};
 
@@ -40,7 +42,11 @@ macro_rules! store_contract {
             a_command_sees_what_came_before_it_in_its_batch
             a_batch_that_writes_nothing_is_no_commit
             a_wallet_keeps_its_id
-            a_rollback_gives_back_what_another_batch_took
+            a_rollback_undoes_what_another_batch_did
+            annotations_are_kept
+            every_key_is_answered
+            a_transaction_that_is_dropped_leaves_no_trace
+            what_is_remembered_is_what_would_be_fetched
             history_is_read_back_from_anywhere
             a_wallet_is_seen_as_it_was
             times_never_go_back
@@ -68,23 +74,28 @@ pub async fn with_history(under_test: &impl StoreUnderTest, charges: i64) -> Sto
     store
 }
 
-fn receipt(outcome: Outcome) -> Receipt {
+fn receipt(outcome: &Outcome) -> Receipt {
     let Outcome::Applied(receipt) = outcome else { panic!("it was not done now: {outcome:?}") };
-    receipt
+    receipt.clone()
+}
+
+/// The replay of a receipt, while the wallet is as it left it.
+fn replay(receipt: &Receipt) -> Outcome {
+    Outcome::Replayed { receipt: receipt.clone(), current_balance: receipt.entry.balance_after }
 }
 
 pub async fn what_was_answered_is_there_after_reopening<S: StoreUnderTest>() {
     let under_test = S::create().await;
     let mut store = under_test.open().await;
     let outcomes = transact(&mut store, &[open(1, 100), charge(1, 7, 30)], at(5)).unwrap();
-    let receipt = receipt(outcomes[1]);
+    let receipt = receipt(&outcomes[1]);
     let head = store.reader.head().await.unwrap();
     assert_eq!((head.commit_id, head.last_entry_id.get()), (1, 2));
 
     let mut store = under_test.reopen(store).await;
     assert_eq!(store.reader.head().await.unwrap(), head);
     let outcomes = transact(&mut store, &[charge(1, 7, 30)], at(6)).unwrap();
-    assert_eq!(outcomes, [Outcome::Replayed { receipt, current_balance: receipt.entry.balance_after }]);
+    assert_eq!(outcomes, [replay(&receipt)]);
     assert_eq!(store.reader.head().await.unwrap(), head, "a batch of replays is no commit");
     close(store).await;
 }
@@ -92,7 +103,7 @@ pub async fn what_was_answered_is_there_after_reopening<S: StoreUnderTest>() {
 pub async fn an_empty_ledger_stands_at_genesis<S: StoreUnderTest>() {
     let under_test = S::create().await;
     let store = under_test.open().await;
-    assert_eq!(store.reader.head().await.unwrap(), Commit::GENESIS);
+    assert_eq!(store.reader.head().await.unwrap(), Commit::genesis(eur()));
     assert_eq!(store.reader.wallet(user(1), None).await.unwrap(), None);
     assert_eq!(store.reader.entries(user(1), None, 10).await.unwrap(), None);
     close(store).await;
@@ -103,11 +114,11 @@ pub async fn a_refusal_does_not_fail_its_batch<S: StoreUnderTest>() {
     let mut store = under_test.open().await;
     let batch = [open(1, 100), charge(1, 7, 30), charge(1, 8, 80), charge(9, 1, 1), charge(1, 9, 70)];
     let outcomes = transact(&mut store, &batch, at(5)).unwrap();
-    assert_eq!(receipt(outcomes[1]).entry.balance_after.minor(), 70);
+    assert_eq!(receipt(&outcomes[1]).entry.balance_after.minor(), 70);
     let balance = Balance::from_minor(70).unwrap();
     assert_eq!(outcomes[2], Outcome::Refused(Refusal::BalanceTooLow { balance }));
     assert_eq!(outcomes[3], Outcome::Refused(Refusal::UnknownUser));
-    assert_eq!(receipt(outcomes[4]).entry.balance_after.minor(), 0);
+    assert_eq!(receipt(&outcomes[4]).entry.balance_after.minor(), 0);
     let head = store.reader.head().await.unwrap();
     assert_eq!((head.commit_id, head.last_entry_id.get()), (1, 3), "a refusal leaves no trace");
     close(store).await;
@@ -119,8 +130,8 @@ pub async fn a_command_sees_what_came_before_it_in_its_batch<S: StoreUnderTest>(
     let batch = [charge(1, 1, 10), open(1, 100), charge(1, 1, 10), charge(1, 1, 10), charge(1, 1, 11)];
     let outcomes = transact(&mut store, &batch, at(5)).unwrap();
     assert_eq!(outcomes[0], Outcome::Refused(Refusal::UnknownUser), "its wallet is opened after it");
-    let receipt = receipt(outcomes[2]);
-    assert_eq!(outcomes[3], Outcome::Replayed { receipt, current_balance: receipt.entry.balance_after });
+    let receipt = receipt(&outcomes[2]);
+    assert_eq!(outcomes[3], replay(&receipt));
     assert_eq!(outcomes[4], Outcome::Refused(Refusal::EventConflict { recorded: receipt.entry.amount }));
     assert_eq!(store.reader.wallet(user(1), None).await.unwrap().unwrap().balance.minor(), 90);
     close(store).await;
@@ -140,31 +151,125 @@ pub async fn a_batch_that_writes_nothing_is_no_commit<S: StoreUnderTest>() {
 pub async fn a_wallet_keeps_its_id<S: StoreUnderTest>() {
     let under_test = S::create().await;
     let mut store = under_test.open().await;
-    let receipt = receipt(transact(&mut store, &[open(1, 100)], at(5)).unwrap()[0]);
+    let receipt = receipt(&transact(&mut store, &[open(1, 100)], at(5)).unwrap()[0]);
     let mut store = under_test.reopen(store).await;
     let again = Command { action: open(7, 100).action, ..open(1, 100) };
     let outcomes = transact(&mut store, &[again], at(6)).unwrap();
-    assert_eq!(outcomes, [Outcome::Replayed { receipt, current_balance: receipt.entry.balance_after }]);
+    assert_eq!(outcomes, [replay(&receipt)]);
     let wallet = store.reader.wallet(user(1), None).await.unwrap().unwrap();
-    assert_eq!((Some(wallet.wallet_id), wallet.created_at), (receipt.wallet_id, at(5)));
+    assert_eq!((Effect::Opened(wallet.wallet_id), wallet.created_at), (receipt.effect, at(5)));
     close(store).await;
 }
 
-pub async fn a_rollback_gives_back_what_another_batch_took<S: StoreUnderTest>() {
+pub async fn a_rollback_undoes_what_another_batch_did<S: StoreUnderTest>() {
     let under_test = S::create().await;
     let mut store = with_history(&under_test, 3).await;
-    let (rollback, unknown) = (Command::rollback(user(2), event(3)), Command::rollback(user(2), event(9)));
-    let outcomes = transact(&mut store, &[rollback, unknown], at(40)).unwrap();
-    let (first, second) = (receipt(outcomes[0]), receipt(outcomes[1]));
-    assert_eq!((first.applied, first.entry.balance_after.minor()), (true, 1_000_000 - 3));
-    assert_eq!((second.applied, second.entry.amount.minor()), (false, 0));
+    transact(&mut store, &[Command::win(user(2), event(3), 50).unwrap()], at(35)).unwrap();
+    let rollbacks = [
+        Command::rollback(user(2), event(3)),
+        Command::rollback_win(user(2), event(3)),
+        Command::rollback(user(2), event(9)),
+        Command::rollback_win(user(2), event(9)),
+    ];
+    let outcomes = transact(&mut store, &rollbacks, at(40)).unwrap();
+    let receipts: Vec<Receipt> = outcomes.iter().map(receipt).collect();
+    let moved: Vec<_> = receipts.iter().map(|receipt| (receipt.effect, receipt.entry.amount.minor())).collect();
+    let (undone, barred) = (Effect::RolledBack, Effect::Barred);
+    assert_eq!(moved, [(undone, 3), (undone, 50), (barred, 0), (barred, 0)]);
+    let current_balance = receipts[3].entry.balance_after;
+    assert_eq!(current_balance.minor(), 1_000_000 - 3);
 
     let mut store = under_test.reopen(store).await;
-    let outcomes = transact(&mut store, &[rollback, unknown, charge(2, 9, 1)], at(50)).unwrap();
-    let current_balance = first.entry.balance_after;
-    let replays = [first, second].map(|receipt| Outcome::Replayed { receipt, current_balance });
-    assert_eq!(outcomes, [replays[0], replays[1], Outcome::Refused(Refusal::RolledBack)]);
+    let late = [charge(2, 9, 1), Command::win(user(2), event(9), 1).unwrap(), charge(2, 3, 3)];
+    let outcomes = transact(&mut store, &[&rollbacks[..], &late[..]].concat(), at(50)).unwrap();
+    let replays = receipts.into_iter().map(|receipt| Outcome::Replayed { receipt, current_balance });
+    let refusals = (0..3).map(|_| Outcome::Refused(Refusal::RolledBack));
+    assert_eq!(outcomes, replays.chain(refusals).collect::<Vec<_>>());
     close(store).await;
+}
+
+pub async fn annotations_are_kept<S: StoreUnderTest>() {
+    let under_test = S::create().await;
+    let mut store = under_test.open().await;
+    let annotations = |round, note, caller| Annotations {
+        round_id: RoundId::new(round),
+        note: Note::new(note),
+        caller: Caller::new(caller),
+    };
+    let annotated = [
+        open(1, 100).with_annotations(annotations(-1, "", "operator")),
+        charge(1, 1, 1).with_annotations(annotations(0, "", "engine-a")),
+        charge(1, 2, 1).with_annotations(annotations(i64::MAX, "for Zoë, \u{1f3b2} \'", "engine-a")),
+        charge(1, 3, 1),
+    ];
+    let outcomes = transact(&mut store, &annotated, at(5)).unwrap();
+    let receipts: Vec<Receipt> = outcomes.iter().map(receipt).collect();
+    let kept: Vec<_> = receipts.iter().map(|receipt| receipt.entry.annotations.clone()).collect();
+    assert_eq!(kept, annotated.each_ref().map(|command| command.annotations.clone()));
+
+    let mut store = under_test.reopen(store).await;
+    // Without annotations it is the same command, and the first answer has them.
+    let again: Vec<Command> = annotated.iter().map(|c| c.clone().with_annotations(Annotations::NONE)).collect();
+    let replays = transact(&mut store, &again, at(6)).unwrap();
+    let current_balance = receipts[3].entry.balance_after;
+    let expected = receipts.iter().cloned().map(|receipt| Outcome::Replayed { receipt, current_balance });
+    assert_eq!(replays, expected.collect::<Vec<_>>());
+    transact(&mut store, &[charge(1, 4, 1).with_annotations(annotations(5, "", "engine-a"))], at(7)).unwrap();
+    let entries = store.reader.entries(user(1), None, 10).await.unwrap().unwrap();
+    let read: Vec<_> = entries.iter().skip(1).rev().map(|entry| entry.annotations.clone()).collect();
+    assert_eq!(read, kept);
+    assert_eq!(entries[0].annotations, annotations(5, "", "engine-a"));
+    close(store).await;
+    assert_eq!(under_test.audit(None).unwrap().head.last_entry_id.get(), 5, "the audit hashes them as well");
+}
+
+pub async fn every_key_is_answered<S: StoreUnderTest>() {
+    let under_test = S::create().await;
+    let mut store = with_history(&under_test, 2).await;
+    let (known, unknown) = (charge(2, 2, 1).event(), charge(9, 9, 1).event());
+    let keys = Keys { wallets: vec![user(2), user(9)], events: vec![known, unknown] };
+    let mut tx = store.writer.begin().unwrap();
+    let Fetched { wallets, events } = tx.fetch(&keys).unwrap();
+    let head = tx.head().unwrap();
+    drop(tx);
+    assert!(matches!(wallets[..], [(_, Some(_)), (_, None)]) && wallets[0].0 == user(2), "{wallets:?}");
+    assert_eq!(
+        events.iter().map(|(event, entries)| (*event, entries.len())).collect::<Vec<_>>(),
+        [(known, 1), (unknown, 0)]
+    );
+    assert_eq!((head.commit, head.last_event_id), (store.reader.head().await.unwrap(), Some(event(2))));
+    close(store).await;
+}
+
+pub async fn a_transaction_that_is_dropped_leaves_no_trace<S: StoreUnderTest>() {
+    let under_test = S::create().await;
+    let mut store = with_history(&under_test, 1).await;
+    let before = store.reader.head().await.unwrap();
+    let mut tx = store.writer.begin().unwrap();
+    let version = tx.version();
+    tx.head().unwrap();
+    drop(tx);
+    let tx = store.writer.begin().unwrap();
+    assert_eq!(tx.version(), version, "nobody has committed");
+    tx.commit(&Changes::default()).unwrap();
+    assert_eq!(store.reader.head().await.unwrap(), before);
+    transact(&mut store, &[charge(2, 2, 2)], at(30)).unwrap();
+    close(store).await;
+    under_test.audit(None).unwrap();
+}
+
+pub async fn what_is_remembered_is_what_would_be_fetched<S: StoreUnderTest>() {
+    let (remembers, forgets) = (S::create().await, S::create().await);
+    let (mut one, mut other) = (remembers.open().await, forgets.open().await);
+    let mut cache = Cache::default();
+    for round in 0..50 {
+        let batch = [open(1, 100), open(2, 50), charge(1, round % 7, 3), charge(2, round % 5, 4)];
+        let remembered = engine::transact(one.writer.as_mut(), &mut cache, &batch, at(round)).unwrap();
+        assert_eq!(remembered, transact(&mut other, &batch, at(round)).unwrap(), "round {round}");
+    }
+    assert_eq!(one.reader.head().await.unwrap(), other.reader.head().await.unwrap());
+    close(one).await;
+    close(other).await;
 }
 
 pub async fn history_is_read_back_from_anywhere<S: StoreUnderTest>() {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use wallet::ledger::{AuditReport, Balance, Checkpoint, Currency, Finding, Outcome, Refusal};
+use wallet::ledger::{AuditReport, Balance, Checkpoint, Currency, EntryId, Finding, Outcome, Refusal};
 use wallet::store::{Store, StoreError, sqlite};
 
 use super::contract::{StoreUnderTest, with_history};
@@ -124,7 +124,8 @@ async fn what_another_program_writes_is_seen_at_once() {
     // An entry with an event id above all that the writer has written.
     other
         .execute_batch(
-            "insert into entry select 5, user_id, 4, kind, 99, 1, 6, 4, created_at from entry where entry_id = 4;
+            "insert into entry select 5, user_id, 4, kind, 99, 1, 6, 4, created_at, null, null
+             from entry where entry_id = 4;
              update wallet set balance = 6, sequence = 4, last_entry_id = 5 where user_id = 2",
         )
         .unwrap();
@@ -141,6 +142,10 @@ async fn history_cannot_be_rewritten() {
     for (sql, why) in [
         ("update entry set amount = 0", "an entry is never updated"),
         ("delete from entry", "an entry is never deleted"),
+        ("insert into caller values (1, 'x'); update caller set name = 'y'", "a caller is never updated"),
+        ("delete from caller", "a caller is never deleted"),
+        ("insert into entry_note values (1, 'x'); update entry_note set note = 'y'", "a note is never updated"),
+        ("delete from entry_note", "a note is never deleted"),
         ("update ledger_commit set hash = hash", "a commit is never updated"),
         ("delete from ledger_commit", "a commit is never deleted"),
         ("update wallet set balance = -1", "CHECK"),
@@ -148,6 +153,19 @@ async fn history_cannot_be_rewritten() {
         let error = other.execute_batch(sql).unwrap_err().to_string();
         assert!(error.contains(why), "{sql}: {error}");
     }
+}
+
+#[tokio::test]
+async fn a_gap_in_a_history_is_not_a_shorter_history() {
+    let file = SqliteFile::create().await;
+    let store = with_history(&file, 3).await;
+    let before = EntryId::new(5);
+    assert_eq!(store.reader.entries(user(2), before, 10).await.unwrap().unwrap().len(), 3);
+    file.connect().execute_batch("drop trigger entry_is_never_deleted; delete from entry where entry_id = 3").unwrap();
+    let error = store.reader.entries(user(2), before, 10).await.unwrap_err().to_string();
+    assert!(error.contains('3') && error.contains("missing"), "{error}");
+    assert_eq!(store.reader.entries(user(2), before, 1).await.unwrap().unwrap().len(), 1, "the page before the gap");
+    close(store).await;
 }
 
 #[tokio::test]
@@ -191,17 +209,17 @@ async fn an_altered_ledger_is_found_out() {
     let report = sqlite::audit(&file.path(), None).unwrap().unwrap();
     assert_eq!((report.wallets, report.head.commit_id, report.head.last_entry_id.get()), (2, 4, 5));
     for (sql, named) in [
-        ("update wallet set balance = 7 where user_id = 2", "the wallet of user 2 stands at 7 minor units"),
-        ("update wallet set sequence = 9 where user_id = 2", "the wallet of user 2 stands at"),
-        ("update wallet set last_entry_id = 1 where user_id = 2", "the wallet of user 2 stands at"),
+        ("update wallet set balance = 7 where user_id = 2", "user 2: stored balance 0.07, its 4 entries give 9999.94"),
+        ("update wallet set sequence = 9 where user_id = 2", "user 2: stored sequence 9, it has 4 entries"),
+        ("update wallet set last_entry_id = 1 where user_id = 2", "user 2: stored last entry 1, its last entry is 5"),
         ("insert into wallet values (9, 100000, 1, 1)", "user 9 has no wallet, or the wallet no user"),
         ("insert into user values (9, zeroblob(16), 1)", "user 9 has no wallet, or the wallet no user"),
         ("delete from wallet where user_id = 1", "user 1 has no wallet, or the wallet no user"),
         (
             "delete from wallet where user_id = 1; delete from user where user_id = 1",
-            "the wallet of user 1 has entries",
+            "user.wallet_id of row 1 is missing",
         ),
-        ("update user set created_at = 0 where user_id = 1", "the time of user 1"),
+        ("update user set created_at = 0 where user_id = 1", "user 1: the user's time is not that of"),
         ("update entry set created_at = 15 where entry_id = 3", "commit 2: its time"),
         ("update entry set amount = 9 where entry_id = 4", "entry 4 of user 2"),
         ("update entry set event_id = 77 where entry_id = 4", "commit 3: hash"),
@@ -209,22 +227,32 @@ async fn an_altered_ledger_is_found_out() {
         ("update ledger_commit set hash = zeroblob(32) where commit_id = 4", "commit 4: hash"),
         ("delete from entry where entry_id = 5", "commit 4 has no entries"),
         ("delete from ledger_commit where commit_id = 4", "entry 5 belongs to no commit"),
-        ("update setting set value = 'XXX'", "the currency"),
-        ("delete from setting", "the currency"),
-        ("create trigger more after insert on entry begin update wallet set balance = 9; end", "`more` is not as"),
-        ("create table more (x)", "`more` is not as"),
+        ("update entry set round_id = 5 where entry_id = 3", "commit 2: hash"),
+        ("insert into entry_note values (3, 'psst')", "commit 2: hash"),
+        ("insert into entry_note values (77, 'psst')", "the note of entry 77 does not belong to"),
+        ("insert into caller values (1, 'x'); update entry set caller_id = 1 where entry_id = 4", "commit 3: hash"),
+        ("update user set wallet_id = zeroblob(16) where user_id = 1", "commit 1: hash"),
+        ("update setting set value = 'USD'", "the ledger was made in EUR, but its currency setting is USD"),
+        ("update setting set value = 'XXX'", "the currency setting was changed or removed"),
+        ("delete from setting", "the currency setting was changed or removed"),
+        (
+            "create trigger more after insert on entry begin update wallet set balance = 9; end",
+            "the trigger `more` does not belong to",
+        ),
+        ("create table more (x)", "the table `more` does not belong to"),
     ] {
         let copy = file.dir.path().join("copy.db");
         fs::copy(file.path(), &copy).unwrap();
         tamper(&copy, sql);
-        let finding = sqlite::audit(&copy, None).unwrap().unwrap_err().to_string();
-        assert!(finding.contains(named), "{sql}: {finding}");
+        let audit = sqlite::audit(&copy, None);
+        let wrong = audit.map_or_else(|error| error.to_string(), |report| report.unwrap_err().to_string());
+        assert!(wrong.contains(named), "{sql}: {wrong}");
     }
     let copy = file.dir.path().join("copy.db");
     fs::copy(file.path(), &copy).unwrap();
     rusqlite::Connection::open(&copy).unwrap().execute_batch("drop trigger entry_is_never_updated").unwrap();
     let finding = sqlite::audit(&copy, None).unwrap().unwrap_err().to_string();
-    assert!(finding.contains("`entry_is_never_updated` is not as"), "{finding}");
+    assert!(finding.contains("the trigger `entry_is_never_updated` was changed or removed"), "{finding}");
 }
 
 /// Alters a ledger behind the back of its triggers, which are there again afterwards.
@@ -236,6 +264,7 @@ fn tamper(path: &Path, sql: &str) {
     for (name, _) in &triggers {
         connection.execute_batch(&format!("drop trigger {name}")).unwrap();
     }
+    connection.execute_batch("pragma foreign_keys = off").unwrap();
     connection.execute_batch(sql).unwrap();
     for (_, again) in &triggers {
         connection.execute_batch(again).unwrap();
@@ -255,5 +284,5 @@ async fn a_ledger_that_was_cut_back_does_not_meet_its_checkpoint() {
     tamper(&file.path(), cut);
     sqlite::audit(&file.path(), None).unwrap().expect("it is whole in itself");
     let finding = sqlite::audit(&file.path(), checkpoint).unwrap().unwrap_err();
-    assert!(finding.to_string().starts_with("commit 4: hash is not "), "{finding}");
+    assert_eq!(finding.to_string(), "the ledger ends at commit 3; the checkpoint is of commit 4");
 }

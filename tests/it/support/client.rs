@@ -1,5 +1,6 @@
 //! One client for both APIs: encodes a command, and decodes and checks the answer.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use serde_json::value::RawValue;
@@ -10,7 +11,9 @@ use tonic_types::StatusExt as _;
 use wallet::api::grpc::proto::transact_request::Command as ProtoCommand;
 use wallet::api::grpc::proto::transact_response::Outcome as ProtoOutcome;
 use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
-use wallet::api::grpc::proto::{Applied, GetWalletRequest, RollbackResponse, TransactRequest, TransactResponse};
+use wallet::api::grpc::proto::{
+    Applied, GetWalletRequest, Refused, RollbackResponse, TransactRequest, TransactResponse,
+};
 use wallet::api::reason::{Call, Reason};
 
 use super::command::{Encoded, Message, PlainCommand};
@@ -38,7 +41,12 @@ pub enum Reply {
         applied: bool,
     },
     /// It was not done, for this reason.
-    Refused { reason: Reason, message: String },
+    Refused {
+        reason: Reason,
+        message: String,
+        /// The amount that the refusal is about, in minor units: the balance that is too low, the amount recorded.
+        detail_minor: Option<i64>,
+    },
     /// The answer was `UNAVAILABLE`: it may have been done.
     Unavailable,
     /// No answer came, as from a process that was killed: it may have been done.
@@ -77,10 +85,11 @@ impl Reply {
         *balance
     }
 
-    fn refused(reason: Reason, message: &str) -> Self {
+    fn refused(reason: Reason, message: &str, detail: Option<&str>) -> Self {
+        let detail_minor = detail.map(|minor| minor.parse().expect("minor units"));
         match reason {
             Reason::Unavailable => Self::Unavailable,
-            reason => Self::Refused { reason, message: message.to_owned() },
+            reason => Self::Refused { reason, message: message.to_owned(), detail_minor },
         }
     }
 }
@@ -119,7 +128,7 @@ impl Client {
             let reply = self.http.try_request("GET", &format!("/api/v1/users/{user_id}"), &[], "").await;
             return reply.map_or(Reply::Unanswered, |reply| from_http(&reply, Call::Read));
         }
-        let wallet = self.grpc.clone().get_wallet(GetWalletRequest { user_id, at: None }).await;
+        let wallet = self.grpc.clone().get_wallet(GetWalletRequest { user_id: Some(user_id), at: None }).await;
         wallet.map_or_else(|status| from_status(&status), |wallet| Reply::done(wallet.get_ref().balance_minor))
     }
 
@@ -195,9 +204,18 @@ impl Replies {
             ProtoOutcome::Applied(Applied { balance_minor: balance, replayed, applied, .. }) => {
                 Reply::Done { balance, replayed, applied }
             }
-            ProtoOutcome::Refused(refused) => Reply::refused(named(&refused.reason), &refused.message),
+            ProtoOutcome::Refused(Refused { reason, message, metadata }) => {
+                Reply::refused(named(&reason), &message, detail(&metadata))
+            }
         })
     }
+}
+
+/// The one amount that a refusal's metadata may hold, in minor units.
+fn detail(metadata: &HashMap<String, String>) -> Option<&str> {
+    let (key, minor) = metadata.iter().next()?;
+    assert!(matches!(key.as_str(), "balance_minor" | "recorded_amount_minor") && metadata.len() == 1, "{metadata:?}");
+    Some(minor)
 }
 
 /// The reason of this name.
@@ -232,7 +250,12 @@ fn from_http(reply: &HttpReply, call: Call) -> Reply {
     assert_eq!(reply.status, reason.http(call).as_u16(), "{reply:?}");
     assert_eq!(reply.header("retry-after").is_empty(), reason.retry_after().is_none(), "{reply:?}");
     assert!(text.starts_with(r#"{"success":false,"error":"#), "{reply:?}");
-    Reply::refused(reason, reply.json()["error"].as_str().expect(text))
+    let detail = match reason {
+        Reason::BalanceTooLow => Some(reply.header("wallet-current-balance").replace('.', "")),
+        Reason::EventConflict => Some(reply.header("wallet-recorded-amount").replace('.', "")),
+        _ => None,
+    };
+    Reply::refused(reason, reply.json()["error"].as_str().expect(text), detail.as_deref())
 }
 
 /// Decodes a gRPC status. Its code must be the table's for its reason.
@@ -247,5 +270,5 @@ fn from_status(status: &Status) -> Reply {
     let reason = named(&info.reason);
     assert_eq!(status.code(), reason.grpc(), "{status:?}");
     assert_eq!(status.get_details_retry_info().is_none(), reason.retry_after().is_none(), "{status:?}");
-    Reply::refused(reason, status.message())
+    Reply::refused(reason, status.message(), detail(&info.metadata))
 }

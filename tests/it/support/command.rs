@@ -2,7 +2,7 @@
 
 use wallet::api::grpc::proto::transact_request::Command as ProtoCommand;
 use wallet::api::grpc::proto::{
-    ChargeRequest, CreateWalletRequest, DepositRequest, RollbackRequest, WinRequest, WithdrawRequest,
+    ChargeRequest, CreateWalletRequest, DepositRequest, RollbackRequest, WinRequest, WithdrawRequest, rollback_request,
 };
 use wallet::ledger::{Action, Command, Kind};
 
@@ -52,6 +52,10 @@ impl PlainCommand {
         Self { kind: Kind::Rollback, user_id, event_id, amount_minor: 0 }
     }
 
+    pub const fn rollback_win(user_id: i64, event_id: i64) -> Self {
+        Self { kind: Kind::WinRollback, user_id, event_id, amount_minor: 0 }
+    }
+
     pub const fn deposit(user_id: i64, event_id: i64, amount_minor: i64) -> Self {
         Self { kind: Kind::Deposit, user_id, event_id, amount_minor }
     }
@@ -64,36 +68,44 @@ impl PlainCommand {
     pub fn encode(self) -> Encoded {
         let Self { kind, user_id, event_id, amount_minor } = self;
         let amount = ("Amount", decimal(amount_minor));
+        let (user, event, minor) = (Some(user_id), Some(event_id), Some(amount_minor));
+        let rollback =
+            |event| Message::Command(ProtoCommand::Rollback(RollbackRequest { user_id: user, event: Some(event) }));
         let (path, fields, message) = match kind {
             Kind::Open => {
-                let request = CreateWalletRequest { user_id, opening_balance_minor: amount_minor };
+                let request = CreateWalletRequest { user_id: user, opening_balance_minor: minor };
                 ("users", vec![("AccountBalance", decimal(amount_minor))], Message::CreateWallet(request))
             }
             Kind::Charge => {
-                let request = ChargeRequest { user_id, event_id, amount_minor };
+                let request = ChargeRequest { user_id: user, event_id: event, amount_minor: minor, round_id: None };
                 let fields = vec![("EventId", event_id.to_string()), amount];
                 ("charge", fields, Message::Command(ProtoCommand::Charge(request)))
             }
             Kind::Win => {
-                let request = WinRequest { user_id, winning_event_id: event_id, amount_minor };
+                let request =
+                    WinRequest { user_id: user, winning_event_id: event, amount_minor: minor, round_id: None };
                 let fields = vec![("WinningEventId", event_id.to_string()), amount];
                 ("win", fields, Message::Command(ProtoCommand::Win(request)))
             }
             Kind::Rollback => {
-                let request = RollbackRequest { user_id, event_id };
                 let fields = vec![("EventId", event_id.to_string())];
-                ("rollback", fields, Message::Command(ProtoCommand::Rollback(request)))
+                ("rollback", fields, rollback(rollback_request::Event::EventId(event_id)))
+            }
+            Kind::WinRollback => {
+                let fields = vec![("WinningEventId", event_id.to_string())];
+                ("rollback", fields, rollback(rollback_request::Event::WinningEventId(event_id)))
             }
             Kind::Deposit => {
-                let request = DepositRequest { user_id, transaction_id: event_id, amount_minor };
+                let request = DepositRequest { user_id: user, transaction_id: event, amount_minor: minor };
                 let fields = vec![("TransactionId", event_id.to_string()), amount];
                 ("deposit", fields, Message::Command(ProtoCommand::Deposit(request)))
             }
             Kind::Withdrawal => {
-                let request = WithdrawRequest { user_id, transaction_id: event_id, amount_minor };
+                let request = WithdrawRequest { user_id: user, transaction_id: event, amount_minor: minor };
                 let fields = vec![("TransactionId", event_id.to_string()), amount];
                 ("withdraw", fields, Message::Command(ProtoCommand::Withdraw(request)))
             }
+            Kind::Freeze | Kind::Unfreeze => panic!("no command writes a {kind:?}"),
         };
         Encoded { path, fields: [vec![("UserId", user_id.to_string())], fields].concat(), message }
     }
@@ -107,7 +119,7 @@ impl From<Command> for PlainCommand {
             | Action::Win(amount)
             | Action::Deposit(amount)
             | Action::Withdraw(amount) => amount.minor(),
-            Action::Rollback => 0,
+            Action::Rollback | Action::WinRollback => 0,
         };
         let (user_id, event_id) = (command.user_id.get(), command.event_id.get());
         Self { kind: command.action.kind(), user_id, event_id, amount_minor }

@@ -13,8 +13,8 @@ use wallet::api::grpc::{self, GrpcOptions};
 use wallet::api::rest::{self, RestOptions};
 use wallet::config::Settings;
 use wallet::engine::{Clock, Engine, EngineOptions, HealthWatch};
-use wallet::ledger::{Command, Commit, Entry, EntryId, Outcome, Timestamp, UserId, Wallet};
-use wallet::store::{Reader, Store, StoreError, Writer, sqlite};
+use wallet::ledger::{Changes, Commit, Entry, EntryId, Fetched, Head, Keys, Timestamp, UserId, Wallet};
+use wallet::store::{Reader, Store, StoreError, Transaction, Version, Writer, sqlite};
 
 use super::client::Client;
 
@@ -31,16 +31,17 @@ pub struct Faulty {
 }
 
 impl Faulty {
-    /// Starts it. `before` is called with every batch, where it would be written: it may panic, or block.
-    pub async fn spawn(before: impl FnMut(&[Command]) + Send + 'static, clock: impl Clock) -> Self {
+    /// Starts it. `before` is called with the changes of every batch, before they are written: it may panic, or block.
+    pub async fn spawn(before: impl FnMut(&Changes) + Send + 'static, clock: impl Clock) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings::defaults();
         let store = sqlite::open(&dir.path().join("wallet.db"), settings.currency).await.unwrap();
         let writer = Box::new(FaultyWriter { writer: store.writer, before });
-        let store = Store { writer, reader: Arc::new(FaultyReader { reader: store.reader }) };
+        let reader = Arc::new(FaultyReader { reader: store.reader });
+        let store = Store { writer, reader, currency: store.currency };
         let options = EngineOptions { stall_timeout: Duration::from_millis(100), ..settings.engine() };
-        let (engine, _) = Engine::start(store, settings.currency, clock, options);
-        let health = engine.health().clone();
+        let (engine, _) = Engine::start(store, clock, options);
+        let health = engine.health.clone();
         let shutdown = CancellationToken::new();
         let timeout = Duration::from_millis(100);
         let rest = rest::router(engine.clone(), RestOptions { body_timeout: timeout, ..RestOptions::default() });
@@ -69,14 +70,37 @@ struct FaultyWriter<F> {
     before: F,
 }
 
-impl<F: FnMut(&[Command]) + Send> Writer for FaultyWriter<F> {
-    fn transact(&mut self, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
-        (self.before)(batch);
-        self.writer.transact(batch, now)
+impl<F: FnMut(&Changes) + Send> Writer for FaultyWriter<F> {
+    fn begin(&mut self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        Ok(Box::new(FaultyTransaction { tx: self.writer.begin()?, before: &mut self.before }))
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {
         self.writer.probe()
+    }
+}
+
+struct FaultyTransaction<'w, F> {
+    tx: Box<dyn Transaction + 'w>,
+    before: &'w mut F,
+}
+
+impl<F: FnMut(&Changes)> Transaction for FaultyTransaction<'_, F> {
+    fn version(&self) -> Version {
+        self.tx.version()
+    }
+
+    fn head(&mut self) -> Result<Head, StoreError> {
+        self.tx.head()
+    }
+
+    fn fetch(&mut self, keys: &Keys) -> Result<Fetched, StoreError> {
+        self.tx.fetch(keys)
+    }
+
+    fn commit(self: Box<Self>, changes: &Changes) -> Result<Version, StoreError> {
+        (self.before)(changes);
+        self.tx.commit(changes)
     }
 }
 

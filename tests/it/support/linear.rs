@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn an_answer_that_belongs_to_another_moment_is_found() {
         let (reason, message) = (Reason::UnknownUser, Reason::UnknownUser.message().to_owned());
-        let refused = Reply::Refused { reason, message };
+        let refused = Reply::Refused { reason, message, detail_minor: None };
         assert!(verdict([answered(charge(1), 2, 3, refused)]).is_err());
         let replayed = Reply::replayed(900);
         assert!(verdict([answered(charge(1), 2, 3, replayed)]).is_err(), "a replay of nothing");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use wallet::api::reason::{Problem, Reason};
-use wallet::ledger::{Action, Balance, Command, Entry, EventId, Kind, Outcome, Receipt, Refusal, UserId};
+use wallet::ledger::{Action, Balance, Command, Effect, Entry, EventId, Kind, Outcome, Receipt, Refusal, UserId};
 
 use super::client::Reply;
 use super::linear::Model;
@@ -34,21 +34,31 @@ pub enum Decision {
 
 impl Oracle {
     pub fn decide(&mut self, command: &Command) -> Decision {
-        let Command { user_id, event_id, action } = *command;
+        let Command { user_id, event_id, action, .. } = *command;
         let kind = action.kind();
-        let charge = self.done.get(&(user_id, Kind::Charge, event_id)).copied();
+        let known = |kind| self.done.get(&(user_id, kind, event_id)).copied();
         let (amount, delta, applied) = match action {
             Action::Open { opening, .. } => (opening.minor(), i128::from(opening.minor()), true),
             Action::Win(amount) | Action::Deposit(amount) => (amount.minor(), i128::from(amount.minor()), true),
             Action::Charge(amount) | Action::Withdraw(amount) => (amount.minor(), -i128::from(amount.minor()), true),
-            Action::Rollback => charge.map_or((0, 0, false), |(amount, ..)| (amount, i128::from(amount), true)),
+            Action::Rollback => {
+                known(Kind::Charge).map_or((0, 0, false), |(amount, ..)| (amount, i128::from(amount), true))
+            }
+            Action::WinRollback => {
+                known(Kind::Win).map_or((0, 0, false), |(amount, ..)| (amount, -i128::from(amount), true))
+            }
         };
         let Place { balance, sequence } = match (self.wallets.get(&user_id), kind) {
             (None, Kind::Open) => Place::default(),
             (None, _) => return Decision::Refused(Refusal::UnknownUser),
             (Some(place), _) => *place,
         };
-        if kind == Kind::Charge && self.done.contains_key(&(user_id, Kind::Rollback, event_id)) {
+        let barred = match kind {
+            Kind::Charge => known(Kind::Rollback).is_some(),
+            Kind::Win => known(Kind::WinRollback).is_some(),
+            _ => false,
+        };
+        if barred {
             return Decision::Refused(Refusal::RolledBack);
         }
         if let Some((recorded, place, _)) = self.done.get(&(user_id, kind, event_id)).copied() {
@@ -76,13 +86,15 @@ impl Oracle {
 impl From<&Outcome> for Decision {
     fn from(outcome: &Outcome) -> Self {
         let place = |receipt: &Receipt| {
-            let Entry { balance_after, sequence, .. } = receipt.entry;
-            Place { balance: balance_after.minor(), sequence }
+            let Entry { balance_after, sequence, .. } = &receipt.entry;
+            Place { balance: balance_after.minor(), sequence: *sequence }
         };
+        let applied = |receipt: &Receipt| receipt.effect != Effect::Barred;
         match outcome {
-            Outcome::Applied(receipt) => Self::Applied { place: place(receipt), applied: receipt.applied },
+            Outcome::Applied(receipt) => Self::Applied { place: place(receipt), applied: applied(receipt) },
             Outcome::Replayed { receipt, current_balance } => {
-                Self::Replayed { place: place(receipt), applied: receipt.applied, current: current_balance.minor() }
+                let current = current_balance.minor();
+                Self::Replayed { place: place(receipt), applied: applied(receipt), current }
             }
             Outcome::Refused(refusal) => Self::Refused(*refusal),
         }
@@ -90,7 +102,7 @@ impl From<&Outcome> for Decision {
 }
 
 /// What can be asked of a wallet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Call {
     Command(Command),
     Wallet(UserId),
@@ -150,6 +162,7 @@ impl Model for ObservedOracle {
 }
 
 fn refused(problem: impl Into<Problem>) -> Reply {
-    let Problem { reason, message, .. } = problem.into();
-    Reply::Refused { reason, message }
+    let Problem { reason, message, detail } = problem.into();
+    let detail_minor = detail.map(|detail| detail.metadata().1);
+    Reply::Refused { reason, message, detail_minor }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use wallet::engine::{self, Cache};
 use wallet::ledger::{Command, Currency, EventId, Outcome, Timestamp, UserId, WalletId};
 use wallet::store::{Store, StoreError, sqlite};
 
@@ -38,7 +39,8 @@ pub async fn open_sqlite(path: &Path) -> Store {
 
 /// Decides a batch and commits what it did: with [`probe`], the one place where a test calls a writer.
 pub fn transact(store: &mut Store, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
-    store.writer.transact(batch, now)
+    // A cache that knows nothing: what is remembered is the engine's, and each batch is fetched here.
+    engine::transact(store.writer.as_mut(), &mut Cache::default(), batch, now)
 }
 
 /// Asks whether a batch could be committed now.
