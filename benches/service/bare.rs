@@ -59,8 +59,8 @@ impl Bare {
         tx.prepare_cached("update wallet set balance = ?2, sequence = 7, last_entry_id = ?3 where user_id = ?1")?
             .execute(params![charge.user, balance, entry_id])?;
         tx.prepare_cached(
-            "insert into ledger_commit (commit_id, last_entry_id, hash, created_at)
-             values (?1, ?2, ?3, 1700000000000000)",
+            "insert into ledger_commit (commit_id, form, last_entry_id, hash, created_at)
+             values (?1, 1, ?2, ?3, 1700000000000000)",
         )?
         .execute(params![self.commit_id, entry_id, [7_u8; 32]])?;
         tx.commit()

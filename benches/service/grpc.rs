@@ -81,7 +81,8 @@ impl Caller for ChargeCaller {
 }
 
 fn request(charge: &Charge) -> ChargeRequest {
-    ChargeRequest { user_id: charge.user, event_id: charge.event, amount_minor: 1 }
+    let (user_id, event_id) = (Some(charge.user), Some(charge.event));
+    ChargeRequest { user_id, event_id, amount_minor: Some(1), round_id: None }
 }
 
 /// Checks the answer to a charge on a stream.
@@ -98,7 +99,7 @@ pub async fn transact(channel: Channel, mut share: Share, in_flight: usize, wind
     let send = |share: &mut Share| {
         let charge = share.charge();
         let command = TransactRequest { command: Some(Command::Charge(request(&charge))) };
-        sender.try_send(command).expect("there is room for as many as are in flight");
+        sender.try_send(command).expect("the channel holds as many as are in flight");
         (charge, Instant::now())
     };
     waiting.extend((0..in_flight).map(|_| send(&mut share)));

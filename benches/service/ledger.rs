@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use wallet::config::Settings;
-use wallet::engine::{Clock, Engine, SystemClock};
+use wallet::engine::{self, Cache, Clock, Engine, SystemClock};
 use wallet::ledger::{Command, EventId, Outcome, UserId, WalletId};
 use wallet::store::{Location, Reader, Store, Writer};
 
@@ -37,7 +37,7 @@ impl Template {
             Command::open(UserId::new(number).expect("an id"), wallet_id, OPENING).expect("an amount")
         };
         let openings: Vec<_> = (0..=HOT).map(open).collect();
-        template.with_writer(|writer| transact(writer, &openings)).await;
+        template.with_writer(|writer| transact(writer, &mut Cache::default(), &openings)).await;
         template
     }
 
@@ -51,11 +51,11 @@ impl Template {
     pub async fn fill(&self, entries: u64) {
         let share = &mut Share::deal(&self.wallets, 1, Ids::Spaced)[0];
         let fill = |writer: &mut dyn Writer| {
-            let mut left = entries;
+            let (mut cache, mut left) = (Cache::default(), entries);
             while left > 0 {
                 let charges: Vec<_> = (0..left.min(FILL_BATCH)).map(|_| share.charge()).collect();
                 left -= charges.len() as u64;
-                let outcomes = transact(writer, &charges.iter().map(command).collect::<Vec<_>>());
+                let outcomes = transact(writer, &mut cache, &charges.iter().map(command).collect::<Vec<_>>());
                 charges.iter().zip(&outcomes).for_each(|(charge, outcome)| share.check(charge, balance(outcome)));
             }
         };
@@ -70,7 +70,7 @@ impl Template {
 
     /// Opens the ledger, has `work` use its writer, and closes it.
     async fn with_writer<T>(&self, work: impl FnOnce(&mut dyn Writer) -> T) -> T {
-        let Store { mut writer, reader } = open(&self.path).await;
+        let Store { mut writer, reader, .. } = open(&self.path).await;
         let done = tokio::task::block_in_place(|| work(writer.as_mut()));
         reader.close().await;
         done
@@ -92,7 +92,7 @@ impl Ledger {
         options.batch_size_max = batch_size_max.unwrap_or(options.batch_size_max);
         let store = open(&template.path).await;
         let reader = Arc::clone(&store.reader);
-        let (engine, ended) = Engine::start(store, settings.currency, SystemClock, options);
+        let (engine, ended) = Engine::start(store, SystemClock, options);
         Self { engine, reader, ended, wallets: Arc::clone(&template.wallets) }
     }
 
@@ -103,10 +103,10 @@ impl Ledger {
         load::closed(callers, Window::of(time)).await
     }
 
-    /// Ends the engine and closes the file.
+    /// Ends the engine and closes the file. The writer is the last to let go of it: then everything is in the one file.
     pub async fn stop(self) {
-        drop(self.engine);
         self.reader.close().await;
+        drop(self.engine);
         let _ = self.ended.await;
     }
 }
@@ -119,7 +119,7 @@ struct EngineCaller {
 impl Caller for EngineCaller {
     async fn call(&mut self) {
         let charge = self.share.charge();
-        let outcome = self.engine.submit(command(&charge), None).await.expect("an outcome");
+        let outcome = self.engine.ledger.submit(command(&charge), None).await.expect("an outcome");
         self.share.check(&charge, balance(&outcome));
     }
 }
@@ -128,8 +128,8 @@ async fn open(path: &Path) -> Store {
     Location::Sqlite(path.to_owned()).open(Settings::defaults().currency).await.expect("a store")
 }
 
-fn transact(writer: &mut dyn Writer, commands: &[Command]) -> Vec<Outcome> {
-    let outcomes = writer.transact(commands, SystemClock.now()).expect("outcomes");
+fn transact(writer: &mut dyn Writer, cache: &mut Cache, commands: &[Command]) -> Vec<Outcome> {
+    let outcomes = engine::transact(writer, cache, commands, SystemClock.now()).expect("outcomes");
     assert_eq!(outcomes.len(), commands.len());
     outcomes
 }

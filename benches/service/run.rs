@@ -18,7 +18,7 @@ use super::rows;
 use super::sample::{Sample, Window};
 
 /// How much longer than planned a measurement may take before it counts as hung.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT_MARGIN: Duration = Duration::from_secs(120);
 
 /// Measures what `rows` need, and prints the report.
 pub async fn run(options: &Options, rows: &[Row]) {
@@ -73,7 +73,8 @@ async fn measure_rounds(options: &Options, plan: &[Measure], harness: &mut Harne
         }
         for (number, measure) in order.into_iter().enumerate() {
             eprintln!("round {round} of {}, {} of {}: {measure}", options.rounds, number + 1, plan.len());
-            let measured = timeout(options.time() + PATIENCE, harness.measure(measure, top_rate(&series, measure)));
+            let measured =
+                timeout(options.time() + TIMEOUT_MARGIN, harness.measure(measure, top_rate(&series, measure)));
             if let Some(sample) = measured.await.expect("it does not hang") {
                 series.entry(measure).or_default().push(sample);
             }
