@@ -98,8 +98,8 @@ impl Engine {
         let Store { writer, reader, currency } = store;
         let spin = AdaptiveSpin::new(options.spin);
         let (ledger, submissions) = queue::queue(&options, spin.clone());
-        let (health_sender, health) = health::watch(options.stall_timeout);
-        let worker = Worker::new(writer, submissions, health_sender, clock, options, spin);
+        let (reporter, health) = health::watch(options.stall_timeout);
+        let worker = Worker::new(writer, submissions, reporter, clock, options, spin);
         let engine = Self { ledger, queries: Queries::new(reader), health, currency };
         (engine, worker.run())
     }

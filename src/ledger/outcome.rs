@@ -50,6 +50,14 @@ pub enum Effect {
     Barred,
 }
 
+impl Effect {
+    /// Whether it did what its command asks for. False for the rollback of an unknown charge or win alone.
+    #[must_use]
+    pub fn is_applied(self) -> bool {
+        self != Self::Barred
+    }
+}
+
 /// What the opening of a wallet did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
@@ -72,4 +80,16 @@ pub enum Refusal {
     BalanceTooLow { balance: Balance },
     /// The wallet would hold more than [`Balance::MAX`].
     BalanceLimit,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_bars_an_event_is_not_applied() {
+        let opened = Effect::Opened(WalletId::from_bytes([1; 16]));
+        assert!([opened, Effect::Moved, Effect::RolledBack].into_iter().all(Effect::is_applied));
+        assert!(!Effect::Barred.is_applied());
+    }
 }

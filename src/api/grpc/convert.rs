@@ -11,8 +11,7 @@ use super::proto::{
 };
 use crate::api::reason::{Detail, Problem};
 use crate::ledger::{
-    self, Annotations, Command, Commit, Effect, EventId, Kind, Opened, Outcome, Receipt, Refusal, RoundId, Timestamp,
-    UserId,
+    self, Annotations, Command, Commit, EventId, Kind, Opened, Outcome, Receipt, Refusal, RoundId, Timestamp, UserId,
 };
 
 impl TryFrom<ChargeRequest> for Command {
@@ -144,7 +143,7 @@ pub fn applied(outcome: &Outcome) -> Result<Applied, Problem> {
         current_balance_minor: current_balance.minor(),
         entry_id: entry.entry_id.get(),
         sequence: entry.sequence,
-        applied: *effect != Effect::Barred,
+        applied: effect.is_applied(),
     })
 }
 

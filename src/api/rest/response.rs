@@ -16,8 +16,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::engine::Page;
 use crate::ledger::{
-    Annotations, Checkpoint, Commit, Currency, Effect, Entry, EntryId, Kind, Opened, Receipt, RoundId, Timestamp,
-    Wallet,
+    Annotations, Checkpoint, Commit, Currency, Entry, EntryId, Kind, Opened, Receipt, RoundId, Timestamp, Wallet,
 };
 
 /// The header in which machines read why something was not done.
@@ -138,7 +137,7 @@ pub struct RollbackAnswer {
 impl RollbackAnswer {
     pub fn new(receipt: &Receipt, currency: Currency) -> Self {
         let BalanceAnswer { success, user_id, account_balance } = BalanceAnswer::new(receipt, currency);
-        Self { success, user_id, account_balance, applied: receipt.effect != Effect::Barred }
+        Self { success, user_id, account_balance, applied: receipt.effect.is_applied() }
     }
 }
 
@@ -204,7 +203,7 @@ impl EntriesAnswer {
     "BalanceAfter": 9.00, "RoundId": null, "Note": null, "Caller": null, "CreatedAt": "2026-01-02T03:04:05.000006Z"
 }))]
 pub struct EntryAnswer {
-    /// Its place in the whole ledger: 1, 2, 3, …
+    /// Its place in the ledger, unique: a newer entry has a higher one.
     #[schema(minimum = 1)]
     entry_id: i64,
     /// Whose wallet.

@@ -81,8 +81,8 @@ impl Writer for SqliteWriter {
 
     fn probe(&mut self) -> Result<(), StoreError> {
         let mut tx = self.begin_immediate()?;
-        let commit_row = tx.head()?.commit;
-        tx.attempt(|connection| check_head(connection, &commit_row))?;
+        let head = tx.head()?.commit;
+        tx.attempt(|connection| check_head(connection, &head))?;
         tx.run(|connection| {
             connection.prepare_cached(TOUCH_SETTING)?.execute([])?;
             commit(connection)
