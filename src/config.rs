@@ -11,7 +11,7 @@ use crate::api::grpc::GrpcOptions;
 use crate::api::rest::RestOptions;
 use crate::engine::EngineOptions;
 use crate::ledger::{Checkpoint, Currency};
-use crate::store::Location;
+use crate::store::{Location, StoreOptions};
 
 /// The exit code of a command line that cannot be followed (`EX_USAGE` of BSD's `sysexits.h`).
 pub const EXIT_USAGE: u8 = 64;
@@ -74,6 +74,16 @@ pub struct Settings {
     /// The currency of every wallet, by its ISO 4217 code; stored at the first start and fixed from then on
     #[arg(long, env = "WALLET_CURRENCY", default_value = "EUR", value_name = "CODE", global = true)]
     pub currency: Currency,
+
+    /// Start although the ledger's last commit is more than a minute ahead of the clock
+    #[arg(long, env = "WALLET_ACCEPT_CLOCK", default_value_t = false, value_name = "BOOL", global = true,
+          num_args = 0..=1, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
+    pub accept_clock: bool,
+
+    /// How long SQLite's WAL may become before it is begun again, in MiB
+    #[arg(long, env = "WALLET_WAL_SIZE_MAX_MIB", default_value_t = 64, value_name = "MIB", global = true,
+          value_parser = clap::value_parser!(u32).range(32..=65_536))]
+    pub wal_size_max_mib: u32,
 
     /// How long a command waits while another process holds the database's write lock, in milliseconds
     #[arg(long, env = "WALLET_LOCK_TIMEOUT_MS", default_value_t = 5_000, value_name = "MS", global = true,
@@ -151,6 +161,12 @@ impl Settings {
     #[must_use]
     pub fn defaults() -> Self {
         CommandLine::try_parse_from(["wallet"]).expect("the defaults are valid").settings
+    }
+
+    /// How the store is opened.
+    #[must_use]
+    pub fn store(&self) -> StoreOptions {
+        StoreOptions { currency: self.currency, wal_size_max: u64::from(self.wal_size_max_mib) << 20 }
     }
 
     /// How the engine batches and waits.

@@ -125,7 +125,7 @@ impl Caller for EngineCaller {
 }
 
 async fn open(path: &Path) -> Store {
-    Location::Sqlite(path.to_owned()).open(Settings::defaults().currency).await.expect("a store")
+    Location::Sqlite(path.to_owned()).open(Settings::defaults().store()).await.expect("a store")
 }
 
 fn transact(writer: &mut dyn Writer, cache: &mut Cache, commands: &[Command]) -> Vec<Outcome> {

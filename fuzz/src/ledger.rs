@@ -53,6 +53,14 @@ impl Writer for Unchanging {
     fn probe(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
+
+    fn check(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn maintain(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// A transaction whose changes are gone when it ends.

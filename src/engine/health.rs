@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{self, Instant};
 
 use super::{EngineError, chain};
+use crate::ledger::Timestamp;
 use crate::telemetry::Throttle;
 
 /// How often an attempt that may be stuck is checked.
@@ -27,7 +28,14 @@ pub(super) fn watch(stall_timeout: Duration) -> (HealthReporter, HealthWatch) {
     let watchdog = Arc::new(Watchdog::new());
     let watch = HealthWatch { reported: receiver, watchdog: Arc::clone(&watchdog), stall_timeout };
     (
-        HealthReporter { sender, watchdog, outage: None, outages: Throttle::default(), undecided: Throttle::default() },
+        HealthReporter {
+            sender,
+            watchdog,
+            outage: None,
+            outages: Throttle::default(),
+            undecided: Throttle::default(),
+            clock_steps: Throttle::default(),
+        },
         watch,
     )
 }
@@ -38,11 +46,17 @@ struct Watchdog {
     /// When the attempt under way began, in microseconds after `start`, plus one; 0 between attempts.
     busy_since: AtomicU64,
     panics: AtomicU64,
+    clock_steps: AtomicU64,
 }
 
 impl Watchdog {
     fn new() -> Self {
-        Self { start: Instant::now(), busy_since: AtomicU64::new(0), panics: AtomicU64::new(0) }
+        Self {
+            start: Instant::now(),
+            busy_since: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
+            clock_steps: AtomicU64::new(0),
+        }
     }
 
     fn busy_for(&self) -> Duration {
@@ -64,6 +78,7 @@ pub(super) struct HealthReporter {
     outage: Option<Outage>,
     outages: Throttle,
     undecided: Throttle,
+    clock_steps: Throttle,
 }
 
 /// A time in which the ledger could not commit.
@@ -107,8 +122,8 @@ impl HealthReporter {
         self.report(Health::Serving);
     }
 
-    /// Reports that the ledger cannot commit: after so long, `error` failed so many commands (none, if it was a
-    /// probe).
+    /// Reports that the ledger cannot commit: after so long, `error` failed so many commands (none, if it was found
+    /// without one).
     pub(super) fn down(&mut self, error: &EngineError, batch_size: usize, elapsed: Duration) {
         let (error, elapsed_ms) = (chain(error), millis(elapsed));
         let new = || Outage { began: Instant::now(), failed_commands: 0, logged: None };
@@ -119,6 +134,7 @@ impl HealthReporter {
         {
             let failed_commands = outage.failed_commands;
             if outage.logged.is_none() {
+                let batch_size = (batch_size > 0).then_some(batch_size);
                 tracing::error!(error, batch_size, elapsed_ms, suppressed, "health is down: the ledger cannot commit");
             } else {
                 tracing::error!(error, elapsed_ms, suppressed, failed_commands, "the ledger still cannot commit");
@@ -132,6 +148,15 @@ impl HealthReporter {
     pub(super) fn undecided(&mut self, error: &EngineError) {
         if let Some(suppressed) = self.undecided.pass() {
             tracing::error!(error = chain(error), suppressed, "a command could not be decided");
+        }
+    }
+
+    /// Counts and logs that the time of day was set, by so many microseconds, at `now`.
+    pub(super) fn clock_stepped(&mut self, step_us: i64, now: Timestamp) {
+        self.watchdog.clock_steps.fetch_add(1, Ordering::Relaxed);
+        if let Some(suppressed) = self.clock_steps.pass() {
+            let step_seconds = step_us / 1_000_000;
+            tracing::warn!(step_seconds, %now, suppressed, "the clock was set by more than a minute");
         }
     }
 
@@ -208,5 +233,11 @@ impl HealthWatch {
     #[must_use]
     pub fn panics(&self) -> u64 {
         self.watchdog.panics.load(Ordering::Relaxed)
+    }
+
+    /// How often the time of day was set by more than a minute.
+    #[must_use]
+    pub fn clock_steps(&self) -> u64 {
+        self.watchdog.clock_steps.load(Ordering::Relaxed)
     }
 }

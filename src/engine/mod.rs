@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use crate::ledger::Currency;
 use crate::store::{Store, StoreError};
 pub use cache::Cache;
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, ClockBehind, SystemClock, check_clock};
 pub use health::{Health, HealthWatch};
 pub use queries::{Page, Queries};
 pub use queue::{Ledger, Replies};

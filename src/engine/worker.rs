@@ -1,23 +1,28 @@
 //! The one thread that writes: takes what waits, makes it one transaction, answers each.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::time::{self, Instant};
+use tokio::time::{self, Instant, Sleep};
 
 use super::cache::Cache;
+use super::clock::StepDetector;
 use super::health::HealthReporter;
 use super::queue::{Reply, Submission, Work};
 use super::spin::AdaptiveSpin;
 use super::transact::transact;
 use super::{Clock, EngineError, EngineOptions};
-use crate::ledger::{Command, Outcome};
+use crate::ledger::{Command, Outcome, Timestamp};
 use crate::store::{StoreError, Writer};
 
 /// How often a store that failed, or is locked, is tried again.
 const PROBE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long the store is left alone before it is checked.
+const QUIET_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct Worker<C> {
     writer: Box<dyn Writer>,
@@ -36,6 +41,9 @@ pub(super) struct Worker<C> {
     is_in_doubt: bool,
     health: HealthReporter,
     clock: C,
+    clock_steps: StepDetector,
+    /// When the store is to be checked, if it is left alone until then.
+    quiet: Pin<Box<Sleep>>,
     options: EngineOptions,
     runtime: Handle,
 }
@@ -69,6 +77,8 @@ impl<C: Clock> Worker<C> {
             is_in_doubt: false,
             health,
             clock,
+            clock_steps: StepDetector::default(),
+            quiet: Box::pin(time::sleep(QUIET_INTERVAL)),
             options,
             runtime,
         }
@@ -86,6 +96,7 @@ impl<C: Clock> Worker<C> {
             if std::mem::take(&mut self.is_in_doubt) || is_due {
                 self.probe();
             }
+            self.maintain();
         }
     }
 
@@ -100,18 +111,26 @@ impl<C: Clock> Worker<C> {
         if let Some(carried) = self.carried.take() {
             return Some(carried);
         }
-        while self.is_failing() {
-            if let Ok(submission) = time::timeout(PROBE_INTERVAL, self.queue.recv()).await {
-                return submission;
-            }
-            self.probe();
-        }
-        if self.was_single
+        if !self.is_failing()
+            && self.was_single
             && let Some(next) = self.spin.spin_for_work(|| self.queue.try_recv().ok())
         {
             return Some(next);
         }
-        self.queue.recv().await
+        loop {
+            if self.is_failing() {
+                if let Ok(submission) = time::timeout(PROBE_INTERVAL, self.queue.recv()).await {
+                    return submission;
+                }
+                self.probe();
+            } else {
+                tokio::select! {
+                    biased;
+                    submission = self.queue.recv() => return submission,
+                    () = &mut self.quiet => self.check(),
+                }
+            }
+        }
     }
 
     /// Adds to `first` what else waits, as far as one batch holds it.
@@ -215,8 +234,43 @@ impl<C: Clock> Worker<C> {
         }
     }
 
+    /// Checks the store, if it was left alone for a while.
+    fn check(&mut self) {
+        let began = Instant::now();
+        if began.duration_since(self.attempted_at) >= QUIET_INTERVAL {
+            self.now();
+            let attempt = self.health.attempt(|| self.writer.check());
+            self.note_attempt(attempt.as_ref());
+            if let Some(Err(error)) = attempt
+                && !matches!(error, StoreError::Locked)
+            {
+                self.health.down(&error.into(), 0, began.elapsed());
+            }
+            self.maintain();
+        }
+        self.quiet.as_mut().reset(self.attempted_at + QUIET_INTERVAL);
+    }
+
+    /// Lets the store do what is due between batches.
+    fn maintain(&mut self) {
+        let began = Instant::now();
+        if let Some(Err(error)) = self.health.attempt(|| self.writer.maintain()) {
+            self.health.down(&error.into(), 0, began.elapsed());
+        }
+    }
+
+    /// The time of day. Takes note if it was set.
+    fn now(&mut self) -> Timestamp {
+        let now = self.clock.now();
+        if let Some(step_us) = self.clock_steps.observe(now, Instant::now()) {
+            self.health.clock_stepped(step_us, now);
+        }
+        now
+    }
+
     fn transact(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, Failure> {
-        let (writer, cache, now) = (self.writer.as_mut(), &mut self.cache, self.clock.now());
+        let now = self.now();
+        let (writer, cache) = (self.writer.as_mut(), &mut self.cache);
         let attempt = self.health.attempt(|| transact(writer, cache, commands, now));
         self.note_attempt(attempt.as_ref());
         attempt.ok_or(Failure::Panic)?.map_err(Failure::Store)

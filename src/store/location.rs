@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{Store, StoreError, sqlite};
-use crate::ledger::{AuditReport, Checkpoint, Currency, Finding};
+use super::{Store, StoreError, StoreOptions, sqlite};
+use crate::ledger::{AuditReport, Checkpoint, Finding};
 
 /// Where a ledger is kept, as a URL says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,9 +35,9 @@ impl Location {
     ///
     /// # Errors
     /// As [`sqlite::open`].
-    pub async fn open(&self, currency: Currency) -> Result<Store, StoreError> {
+    pub async fn open(&self, options: StoreOptions) -> Result<Store, StoreError> {
         match self {
-            Self::Sqlite(path) => sqlite::open(path, currency).await,
+            Self::Sqlite(path) => sqlite::open(path, options).await,
         }
     }
 

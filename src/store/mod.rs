@@ -32,6 +32,19 @@ pub trait Writer: Send {
     /// # Errors
     /// As [`Transaction::commit`].
     fn probe(&mut self) -> Result<(), StoreError>;
+
+    /// Looks, without a commit, for what would keep a batch from being committed now. To be called when nothing was
+    /// committed for a while.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was done.
+    fn check(&mut self) -> Result<(), StoreError>;
+
+    /// Does what the store needs from time to time. To be called between batches; it returns at once if nothing is due.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was committed is not affected.
+    fn maintain(&mut self) -> Result<(), StoreError>;
 }
 
 /// One batch's transaction. Dropped before it is committed, it leaves no trace.
@@ -106,6 +119,23 @@ pub trait Reader: Send + Sync {
 
     /// Closes the database. Later reads fail.
     async fn close(&self);
+}
+
+/// How a store is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreOptions {
+    /// The currency of every wallet: stored in a new ledger, expected of another.
+    pub currency: Currency,
+    /// How long SQLite's WAL may become before it is begun again, in bytes.
+    pub wal_size_max: u64,
+}
+
+impl StoreOptions {
+    /// The defaults, for a ledger in this currency.
+    #[must_use]
+    pub const fn new(currency: Currency) -> Self {
+        Self { currency, wal_size_max: 64 * 1024 * 1024 }
+    }
 }
 
 /// A store, open: both halves.

@@ -8,14 +8,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tonic::transport::Channel;
-use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_client::HealthClient;
 use wallet::store::sqlite;
 
-use crate::support::client::{self, Client};
-use crate::support::http::HttpClient;
+use crate::support::client::Client;
+use crate::support::health::Health;
 use crate::support::optional;
 use crate::support::process::{Process, database_url, run, wallet};
 use crate::support::script::{Caller, callers, load, resend, resend_all};
@@ -26,51 +22,17 @@ const MIB: u64 = 1024 * 1024;
 /// The size of the WAL at which a checkpoint begins: so many pages, each with a header.
 const CHECKPOINT_AT: u64 = 20_000 * (1_024 + 24);
 
-/// The service's health, as both APIs report it.
-struct Health {
-    rest: HttpClient,
-    grpc: HealthClient<Channel>,
-}
-
-impl Health {
-    async fn of(process: &Process) -> Self {
-        let channel = client::channel(process.grpc).await;
-        Self { rest: HttpClient::new(process.http), grpc: HealthClient::new(channel) }
-    }
-
-    /// Whether it is up, by REST and by gRPC.
-    async fn now(&mut self) -> (bool, bool) {
-        let reply = self.rest.get("/api/v1/healthcheck").await;
-        if reply.status != 200 {
-            assert_eq!((reply.status, reply.header("wallet-reason")), (503, "UNAVAILABLE"));
-            assert!(!reply.header("retry-after").is_empty());
+/// Asserts for a while that both APIs report that it is down, while callers try, and that reads go on.
+async fn stays_down(health: &mut Health, client: &Client, mut trying: Vec<Caller>) -> Vec<Caller> {
+    for round in 0..15 {
+        assert_eq!(health.now().await, (false, false), "round {round}");
+        client.balance(0).await;
+        if round % 3 == 2 {
+            trying = load(client, trying, 0, || ()).await;
         }
-        let request = HealthCheckRequest { service: "wallet.v1.WalletService".to_owned() };
-        let status = self.grpc.check(request).await.unwrap().into_inner().status();
-        (reply.status == 200, status == ServingStatus::Serving)
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-
-    /// Waits until both APIs report this.
-    async fn becomes(&mut self, up: bool) {
-        let begun = Instant::now();
-        while self.now().await != (up, up) {
-            assert!(begun.elapsed() < Duration::from_secs(20), "health does not become {up}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Asserts for a while that both APIs report that it is down, while callers try, and that reads go on.
-    async fn stays_down(&mut self, client: &Client, mut trying: Vec<Caller>) -> Vec<Caller> {
-        for round in 0..15 {
-            assert_eq!(self.now().await, (false, false), "round {round}");
-            client.balance(0).await;
-            if round % 3 == 2 {
-                trying = load(client, trying, 0, || ()).await;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        trying
-    }
+    trying
 }
 
 /// The outcome of everything is known: a crash now changes nothing.
@@ -104,7 +66,7 @@ async fn a_disk_that_cannot_sync_acknowledges_nothing_until_it_can() {
         callers = load(&client, callers, 300, attach).await;
         let Some(strace) = strace else { return };
         health.becomes(false).await;
-        callers = health.stays_down(&client, callers).await;
+        callers = stays_down(&mut health, &client, callers).await;
         tokio::task::block_in_place(|| drop(strace));
         health.becomes(true).await;
         callers = resend(&client, callers).await;
@@ -196,6 +158,17 @@ impl Drop for Disk {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_turns_health_although_no_command_comes() {
+    let Some(disk) = Disk::mount("a full disk while it is quiet", 16) else { return };
+    let process = Process::start(&disk.database());
+    let mut health = Health::of(&process).await;
+    disk.fill_but(0);
+    health.becomes(false).await;
+    disk.free();
+    health.becomes(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_is_full_refuses_what_writes_and_serves_what_reads() {
     let test = "a full disk";
     let Some(disk) = Disk::mount(test, 16) else { return };
@@ -207,7 +180,7 @@ async fn a_disk_that_is_full_refuses_what_writes_and_serves_what_reads() {
         disk.fill_but(MIB / 2);
         callers = load(&client, callers, 0, || ()).await;
         health.becomes(false).await;
-        callers = health.stays_down(&client, callers).await;
+        callers = stays_down(&mut health, &client, callers).await;
         disk.free();
         health.becomes(true).await;
         callers = resend(&client, callers).await;
@@ -268,7 +241,7 @@ async fn a_disk_that_is_full_at_the_checkpoint_loses_nothing() {
     assert!(database > 32 * 1024, "a checkpoint began: {database}");
     println!("{test}: the WAL reached {} KiB, the database {} KiB", wal / 1024, database / 1024);
     health.becomes(false).await;
-    callers = health.stays_down(&client, callers).await;
+    callers = stays_down(&mut health, &client, callers).await;
     disk.free();
     health.becomes(true).await;
     callers = resend(&client, callers).await;

@@ -137,6 +137,15 @@ async fn a_lock_that_is_held_too_long_turns_health_although_no_command_waits_tha
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_held_too_long_turns_health_although_no_command_comes() {
+    let app = App::spawn_with(|settings| settings.lock_timeout_ms = 500).await;
+    let lock = app.hold_write_lock();
+    healthcheck_becomes(&app, 503).await;
+    drop(lock);
+    healthcheck_becomes(&app, 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_of_which_the_head_is_corrupt_turns_health_until_it_is_mended() {
     let app = App::spawn().await;
     let client = app.client().await;
@@ -194,6 +203,7 @@ async fn when_the_clock_jumps_back_an_hour_times_do_not() {
     assert_eq!(listed.len(), 8);
     assert!(listed.is_sorted_by(|newer, older| newer.0 == older.0 + 1 && newer.1 >= older.1), "{listed:?}");
     assert!(listed[0].1 > listed[7].1, "{listed:?}");
+    assert_eq!(faulty.health.clock_steps(), 3, "an hour back, an hour forth, and ten thousand seconds forth");
 }
 
 /// A charge by REST and one by gRPC at the same time.

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
-use chrono::{DateTime, SecondsFormat};
+use chrono::DateTime;
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -248,7 +248,7 @@ impl EntryAnswer {
             round_id: round_id.map(RoundId::get),
             note: note.as_ref().map(ToString::to_string),
             caller: caller.as_ref().map(ToString::to_string),
-            created_at: rfc3339(entry.created_at),
+            created_at: entry.created_at.to_string(),
         }
     }
 }
@@ -294,13 +294,6 @@ pub struct ErrorAnswer {
     pub error: String,
 }
 
-/// Writes a time as RFC 3339 in UTC, always with microseconds.
-fn rfc3339(timestamp: Timestamp) -> String {
-    let moment =
-        DateTime::from_timestamp_micros(timestamp.microseconds()).expect("the ledger's times are within the calendar");
-    moment.to_rfc3339_opts(SecondsFormat::Micros, true)
-}
-
 /// Reads an RFC 3339 time. Digits finer than a microsecond are cut off.
 pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
     DateTime::parse_from_rfc3339(text).ok().map(|moment| Timestamp::from_microseconds(moment.timestamp_micros()))
@@ -329,7 +322,7 @@ mod tests {
             (253_402_300_799_999_999, "9999-12-31T23:59:59.999999Z"),
         ] {
             let timestamp = Timestamp::from_microseconds(microseconds);
-            assert_eq!(rfc3339(timestamp), text);
+            assert_eq!(timestamp.to_string(), text);
             assert_eq!(parse_rfc3339(text), Some(timestamp));
         }
         let elsewhere = parse_rfc3339("2026-01-02T04:04:05.0000069+01:00");

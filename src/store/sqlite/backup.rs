@@ -8,7 +8,8 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::audit::audit;
-use super::open::{FileLock, canonical_path, is_wallets, refuse_folder, sibling};
+use super::files::FileLock;
+use super::open::{canonical_path, is_wallets, refuse_folder, sibling};
 use crate::ledger::{AuditReport, Finding};
 use crate::store::{CopyStep, StoreError};
 

@@ -1,13 +1,15 @@
 //! The ledger in one SQLite file: one connection writes, a few others read, each on a thread of its own.
 //!
-//! One process serves one file. As long as it does, it holds an advisory lock on a file with the suffix `-lock`. While
-//! SQLite has the database open, nothing else in this process may open it: closing it would drop SQLite's locks
+//! One process serves one file. As long as it does, it holds advisory locks on a file with the suffix `-lock` and on the
+//! database itself. It acknowledges nothing once a path leads to another file than the one that it has open. While
+//! SQLite has the database open, nothing else in this process may open and close it: that would drop SQLite's locks
 //! (POSIX).
 
 mod audit;
 mod backup;
 mod disk_space;
 mod error;
+mod files;
 mod open;
 mod query;
 mod reader;
@@ -19,11 +21,10 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Store, StoreError};
-use crate::ledger::Currency;
+use super::{Store, StoreError, StoreOptions};
 pub use audit::audit;
 pub use backup::{backup, restore};
-use open::FileLock;
+use files::FileLock;
 use reader::SqliteReader;
 use writer::SqliteWriter;
 
@@ -35,12 +36,13 @@ const APPLICATION_ID: i32 = 0x574c_4554;
 /// # Errors
 /// [`StoreError::Incompatible`] if another process serves it, or if it is no wallet's, a newer wallet's, or in another
 /// currency: it is left as it is. [`StoreError::Locked`] and [`StoreError::Unavailable`] as they say.
-pub async fn open(path: &Path, currency: Currency) -> Result<Store, StoreError> {
+pub async fn open(path: &Path, options: StoreOptions) -> Result<Store, StoreError> {
+    let currency = options.currency;
     // SQLite keeps its WAL next to the file that a link leads to.
     let path = &open::canonical_path(path);
     let lock = FileLock::take(path)?;
     open::prepare(path, currency).await?;
-    let writer = SqliteWriter::open(path, currency, lock)?;
-    let reader = SqliteReader::open(path, currency)?;
+    let writer = SqliteWriter::open(path, options, lock)?;
+    let reader = SqliteReader::open(path, currency, writer.files())?;
     Ok(Store { writer: Box::new(writer), reader: Arc::new(reader), currency })
 }

@@ -1,8 +1,7 @@
 //! Decides whether a file may be served, and makes it ready.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,39 +20,6 @@ const PAGE_SIZE: u32 = 1024;
 
 /// How long to wait at start for another process's lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The right to serve a database file, held until dropped.
-pub(super) struct FileLock {
-    _file: File,
-}
-
-impl FileLock {
-    /// Takes the lock of the database at `path`.
-    pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
-        let shown = path.display();
-        refuse_folder(path)?;
-        // SQLite names the WAL after the database: under a second name there would be a second WAL.
-        if path.metadata().is_ok_and(|file| file.nlink() > 1) {
-            return Err(StoreError::Incompatible(format!("the database {shown} has more than one name (hard links)")));
-        }
-        let lock_path = sibling(path, "-lock");
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(|error| StoreError::Incompatible(format!("cannot open the database {shown}: {error}")))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => {
-                Err(StoreError::Incompatible(format!("the database {shown} is served by another process")))
-            }
-            Err(TryLockError::Error(error)) => {
-                Err(StoreError::Incompatible(format!("cannot lock the database {shown}: {error}")))
-            }
-        }
-    }
-}
 
 /// Refuses a path that leads to a folder: SQLite would only say that it cannot open it.
 pub(super) fn refuse_folder(path: &Path) -> Result<(), StoreError> {

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags, params};
 use tokio::sync::oneshot;
 
 use super::error::failed;
+use super::files::OpenFiles;
 use super::query::{query, query_all};
 use super::row::{self, SELECT_HEAD, select_entry};
 use crate::ledger::{Balance, Commit, Currency, Entry, EntryId, Timestamp, UserId, Wallet};
@@ -67,13 +68,19 @@ impl SqliteReader {
     /// Opens all connections at once, so that none is missing when file descriptors have become scarce. And while one
     /// is open, the index of the WAL exists: a writer that opens again after a failed sync needs it to find the last
     /// commit.
-    pub(super) fn open(path: &Path, currency: Currency) -> Result<Self, StoreError> {
+    pub(super) fn open(path: &Path, currency: Currency, files: &OpenFiles) -> Result<Self, StoreError> {
         let (jobs, queue) = crossbeam_channel::unbounded();
         let connections = (0..CONNECTIONS).map(|_| connect(path)).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        files.check().map_err(StoreError::unavailable)?;
         let start = |connection: Connection| {
-            let queue = queue.clone();
+            let (queue, files) = (queue.clone(), files.clone());
             let thread = thread::Builder::new().name("reader".to_owned());
-            thread.spawn(move || work(&connection, &queue)).map_err(StoreError::unavailable)
+            let work = move || {
+                work(connection, &queue);
+                // The lock on the files outlives the connection.
+                drop(files);
+            };
+            thread.spawn(work).map_err(StoreError::unavailable)
         };
         let threads = connections.into_iter().map(start).collect::<Result<_, _>>()?;
         Ok(Self { currency, pool: RwLock::new(Some(Pool { jobs, threads })) })
@@ -120,11 +127,12 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Runs jobs until the queue is closed.
-fn work(connection: &Connection, queue: &Receiver<Job>) {
+fn work(connection: Connection, queue: &Receiver<Job>) {
     for job in queue {
         // Its caller learns of the panic because the reply is dropped.
-        let _ = catch_unwind(AssertUnwindSafe(|| job(connection)));
+        let _ = catch_unwind(AssertUnwindSafe(|| job(&connection)));
     }
+    drop(connection);
 }
 
 #[async_trait]
@@ -245,15 +253,20 @@ mod tests {
 
     use futures::FutureExt as _;
 
+    use super::super::files::FileLock;
+    use super::super::open;
+    use super::super::writer::SqliteWriter;
     use super::*;
-    use crate::store::sqlite;
+    use crate::store::StoreOptions;
 
     #[tokio::test]
     async fn a_read_whose_caller_hung_up_is_not_made() {
         let dir = tempfile::tempdir().unwrap();
         let (path, currency) = (dir.path().join("wallet.db"), "EUR".parse().unwrap());
-        let store = sqlite::open(&path, currency).await.unwrap();
-        let reader = SqliteReader::open(&path, currency).unwrap();
+        let lock = FileLock::take(&path).unwrap();
+        open::prepare(&path, currency).await.unwrap();
+        let writer = SqliteWriter::open(&path, StoreOptions::new(currency), lock).unwrap();
+        let reader = SqliteReader::open(&path, currency, writer.files()).unwrap();
         let (started, made) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let mut occupied = Vec::new();
         let mut held = Vec::new();
@@ -283,6 +296,5 @@ mod tests {
         reader.run(|_| Ok(())).await.unwrap();
         reader.close().await;
         assert_eq!(made.load(Ordering::Relaxed), 0);
-        store.reader.close().await;
     }
 }

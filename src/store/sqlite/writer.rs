@@ -7,13 +7,13 @@ use rusqlite::{Connection, OpenFlags, params};
 
 use super::disk_space;
 use super::error::failed;
-use super::open::FileLock;
+use super::files::{FileLock, OpenFiles};
 use super::query::{query, query_all};
 use super::row::{self, SELECT_HEAD, select_entry};
-use super::wal::rewrite_wal;
+use super::wal::{self, Checkpoints, rewrite_wal};
 use super::write;
 use crate::ledger::{Changes, Commit, Currency, Entry, EventId, EventKey, Fetched, Head, Keys, UserId, WalletState};
-use crate::store::{StoreError, Transaction, Version, Writer};
+use crate::store::{StoreError, StoreOptions, Transaction, Version, Writer};
 
 /// How long one attempt waits for another process's lock. The engine tries again for as long as its commands may wait.
 const LOCK_WAIT: Duration = Duration::from_millis(100);
@@ -38,13 +38,15 @@ const TOUCH_SETTING: &str = "update setting set value = value";
 
 pub(super) struct SqliteWriter {
     path: PathBuf,
-    currency: Currency,
+    options: StoreOptions,
     /// `None` after a failure: what the connection believes is then not to be trusted, so the next transaction opens
     /// another.
     session: Option<Session>,
     /// How many sessions there were.
     sessions: u64,
-    _lock: FileLock,
+    checkpoints: Checkpoints,
+    // Dropped last, after the connection.
+    files: OpenFiles,
 }
 
 struct Session {
@@ -53,19 +55,36 @@ struct Session {
 }
 
 impl SqliteWriter {
-    pub(super) fn open(path: &Path, currency: Currency, lock: FileLock) -> Result<Self, StoreError> {
-        let session = Some(Session { connection: open_connection(path)?, number: 0 });
-        Ok(Self { path: path.to_owned(), currency, session, sessions: 1, _lock: lock })
+    pub(super) fn open(path: &Path, options: StoreOptions, lock: FileLock) -> Result<Self, StoreError> {
+        let session = Some(Session { connection: open_connection(path, options)?, number: 0 });
+        let checkpoints = Checkpoints::new(options.wal_size_max);
+        let files = OpenFiles::new(path, lock)?;
+        Ok(Self { path: path.to_owned(), options, session, sessions: 1, checkpoints, files })
+    }
+
+    /// The files that this writer has open.
+    pub(super) const fn files(&self) -> &OpenFiles {
+        &self.files
     }
 
     fn begin_immediate(&mut self) -> Result<SqliteTransaction<'_>, StoreError> {
         if self.session.is_none() {
-            disk_space::check(&self.path).map_err(StoreError::unavailable)?;
-            self.session = Some(Session { connection: open_connection(&self.path)?, number: self.sessions });
+            self.files.check().map_err(StoreError::unavailable)?;
+            disk_space::check(&self.path, disk_space::BATCH).map_err(StoreError::unavailable)?;
+            let connection = open_connection(&self.path, self.options)?;
+            // Whoever exchanged them in the meantime exchanges them no more while the connection is open.
+            self.files.check().map_err(StoreError::unavailable)?;
+            self.session = Some(Session { connection, number: self.sessions });
             self.sessions += 1;
         }
-        let mut tx =
-            SqliteTransaction { session: &mut self.session, currency: self.currency, number: 0, broken: false };
+        let mut tx = SqliteTransaction {
+            session: &mut self.session,
+            currency: self.options.currency,
+            number: 0,
+            broken: false,
+            files: &self.files,
+            checkpoints: &mut self.checkpoints,
+        };
         tx.number = tx.run(|connection| {
             connection.prepare_cached("begin immediate")?.execute([])?;
             connection.prepare_cached("pragma data_version")?.query_row([], |row| row.get(0))
@@ -81,25 +100,38 @@ impl Writer for SqliteWriter {
 
     fn probe(&mut self) -> Result<(), StoreError> {
         let mut tx = self.begin_immediate()?;
-        let head = tx.head()?.commit;
-        tx.attempt(|connection| check_head(connection, &head))?;
-        tx.run(|connection| {
-            connection.prepare_cached(TOUCH_SETTING)?.execute([])?;
-            commit(connection)
+        tx.check_head()?;
+        tx.run(|connection| connection.prepare_cached(TOUCH_SETTING)?.execute([]))?;
+        tx.commit_checked()
+    }
+
+    fn check(&mut self) -> Result<(), StoreError> {
+        let mut tx = self.begin_immediate()?;
+        tx.check_head()?;
+        tx.check_files()?;
+        drop(tx);
+        disk_space::check(&self.path, disk_space::CHUNK).map_err(StoreError::unavailable)
+    }
+
+    fn maintain(&mut self) -> Result<(), StoreError> {
+        let Some(session) = self.session.as_ref().filter(|_| self.checkpoints.is_due()) else { return Ok(()) };
+        self.checkpoints.run(&session.connection, LOCK_WAIT).map_err(|error| {
+            self.session = None;
+            failed(error)
         })
     }
 }
 
 /// Opens a connection, after making the WAL durable.
-fn open_connection(path: &Path) -> Result<Connection, StoreError> {
-    let connection = connect(path).map_err(failed)?;
+fn open_connection(path: &Path, options: StoreOptions) -> Result<Connection, StoreError> {
+    let connection = connect(path, options).map_err(failed)?;
     connection.execute_batch("begin immediate").map_err(failed)?;
     rewrite_wal(path).map_err(StoreError::unavailable)?;
     connection.execute_batch("rollback").map_err(failed)?;
     Ok(connection)
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+fn connect(path: &Path, options: StoreOptions) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(LOCK_WAIT)?;
@@ -107,12 +139,10 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "wal_autocheckpoint", WAL_AUTOCHECKPOINT)?;
+    // When the WAL is begun again, what is longer is cut off.
+    let size_max = i64::try_from(options.wal_size_max).unwrap_or(i64::MAX);
+    connection.pragma_update_and_check(None, "journal_size_limit", size_max, |_| Ok(()))?;
     Ok(connection)
-}
-
-fn commit(connection: &Connection) -> rusqlite::Result<()> {
-    connection.prepare_cached("commit")?.execute([])?;
-    Ok(())
 }
 
 /// A transaction that holds the write lock from its beginning. Dropped before it is committed, it is rolled back.
@@ -124,6 +154,8 @@ struct SqliteTransaction<'w> {
     number: i64,
     /// Whether the connection is no longer to be trusted.
     broken: bool,
+    files: &'w OpenFiles,
+    checkpoints: &'w mut Checkpoints,
 }
 
 impl SqliteTransaction<'_> {
@@ -142,6 +174,43 @@ impl SqliteTransaction<'_> {
         let result = work(&self.session().connection);
         self.broken = !matches!(result, Ok(_) | Err(StoreError::Locked | StoreError::Corrupt { .. }));
         result
+    }
+
+    /// Commits what was written, and checks that what is acknowledged now can be found again.
+    fn commit_checked(&mut self) -> Result<(), StoreError> {
+        self.run(|connection| connection.prepare_cached("commit")?.execute([]))?;
+        self.check_files()
+    }
+
+    /// Checks that the files are where they were opened. If not, what was acknowledged earlier may be in a WAL that no
+    /// path leads to: it is copied into the database, wherever that is now, while this process can still read it.
+    fn check_files(&mut self) -> Result<(), StoreError> {
+        match self.files.check() {
+            Ok(wal_size) => {
+                self.checkpoints.wal_size = wal_size;
+                Ok(())
+            }
+            Err(displaced) => {
+                self.broken = true;
+                if displaced.leaves_database_whole() {
+                    wal::salvage(&self.session().connection);
+                }
+                Err(StoreError::unavailable(displaced))
+            }
+        }
+    }
+
+    /// Checks that the head of the chain is the commit of the last entry: else no batch after it can be written.
+    fn check_head(&mut self) -> Result<(), StoreError> {
+        let head = self.head()?.commit;
+        self.attempt(|connection| {
+            let last: i64 = connection.query_row(SELECT_LAST_ENTRY, [], |row| row.get(0)).map_err(failed)?;
+            if last == head.last_entry_id.get() {
+                return Ok(());
+            }
+            let found = format!("{}, but the last entry is {last}", head.last_entry_id.get());
+            Err(StoreError::Corrupt { table: "ledger_commit", column: "last_entry_id", row: head.commit_id, found })
+        })
     }
 }
 
@@ -172,10 +241,8 @@ impl Transaction for SqliteTransaction<'_> {
 
     fn commit(mut self: Box<Self>, changes: &Changes) -> Result<Version, StoreError> {
         let version = self.version();
-        self.run(|connection| {
-            write::changes(connection, changes)?;
-            commit(connection)
-        })?;
+        self.run(|connection| write::changes(connection, changes))?;
+        self.commit_checked()?;
         Ok(version)
     }
 }
@@ -189,16 +256,6 @@ impl Drop for SqliteTransaction<'_> {
             *self.session = None;
         }
     }
-}
-
-/// Checks that the head of the chain is the commit of the last entry: else no batch after it can be written.
-fn check_head(connection: &Connection, head: &Commit) -> Result<(), StoreError> {
-    let last: i64 = connection.query_row(SELECT_LAST_ENTRY, [], |row| row.get(0)).map_err(failed)?;
-    if last == head.last_entry_id.get() {
-        return Ok(());
-    }
-    let found = format!("{}, but the last entry is {last}", head.last_entry_id.get());
-    Err(StoreError::Corrupt { table: "ledger_commit", column: "last_entry_id", row: head.commit_id, found })
 }
 
 /// What is found for each key.

@@ -296,6 +296,14 @@ impl Writer for Shared {
             _ => Err(StoreError::unavailable("planted")),
         }
     }
+
+    fn check(&mut self) -> Result<(), StoreError> {
+        self.probe()
+    }
+
+    fn maintain(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// A transaction, with the fault that its commit has.

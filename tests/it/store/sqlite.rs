@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use wallet::ledger::{AuditReport, Balance, Checkpoint, Currency, EntryId, Finding, Outcome, Refusal};
-use wallet::store::{Store, StoreError, sqlite};
+use wallet::store::{Store, StoreError, StoreOptions, sqlite};
 
 use super::contract::{StoreUnderTest, with_history};
 use crate::support::store::{at, charge, close, eur, open, probe, transact, user};
@@ -32,7 +32,7 @@ impl StoreUnderTest for SqliteFile {
     }
 
     async fn open_in(&self, currency: Currency) -> Result<Store, StoreError> {
-        sqlite::open(&self.path(), currency).await
+        sqlite::open(&self.path(), StoreOptions::new(currency)).await
     }
 
     fn audit(&self, checkpoint: Option<Checkpoint>) -> Result<AuditReport, Finding> {
@@ -44,7 +44,7 @@ store_contract!(SqliteFile);
 
 /// Why the database is not opened.
 async fn refused(path: &Path) -> String {
-    match sqlite::open(path, eur()).await {
+    match sqlite::open(path, StoreOptions::new(eur())).await {
         Err(StoreError::Incompatible(why)) => why,
         Err(other) => panic!("another error: {other}"),
         Ok(_) => panic!("it opened"),

@@ -35,7 +35,7 @@ impl Faulty {
     pub async fn spawn(before: impl FnMut(&Changes) + Send + 'static, clock: impl Clock) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings::defaults();
-        let store = sqlite::open(&dir.path().join("wallet.db"), settings.currency).await.unwrap();
+        let store = sqlite::open(&dir.path().join("wallet.db"), settings.store()).await.unwrap();
         let writer = Box::new(FaultyWriter { writer: store.writer, before });
         let reader = Arc::new(FaultyReader { reader: store.reader });
         let store = Store { writer, reader, currency: store.currency };
@@ -77,6 +77,14 @@ impl<F: FnMut(&Changes) + Send> Writer for FaultyWriter<F> {
 
     fn probe(&mut self) -> Result<(), StoreError> {
         self.writer.probe()
+    }
+
+    fn check(&mut self) -> Result<(), StoreError> {
+        self.writer.check()
+    }
+
+    fn maintain(&mut self) -> Result<(), StoreError> {
+        self.writer.maintain()
     }
 }
 

@@ -4,6 +4,7 @@ pub mod app;
 pub mod client;
 pub mod command;
 pub mod faulty;
+pub mod health;
 pub mod http;
 pub mod linear;
 pub mod optional;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use wallet::engine::{self, Cache};
 use wallet::ledger::{Command, Currency, EventId, Outcome, Timestamp, UserId, WalletId};
-use wallet::store::{Store, StoreError, sqlite};
+use wallet::store::{Store, StoreError, StoreOptions, sqlite};
 
 pub fn eur() -> Currency {
     "EUR".parse().unwrap()
@@ -34,7 +34,7 @@ pub fn charge(number: i64, event_number: i64, minor: i64) -> Command {
 
 /// Opens the SQLite ledger in this file, in euros.
 pub async fn open_sqlite(path: &Path) -> Store {
-    sqlite::open(path, eur()).await.unwrap()
+    sqlite::open(path, StoreOptions::new(eur())).await.unwrap()
 }
 
 /// Decides a batch and commits what it did: with [`probe`], the one place where a test calls a writer.
