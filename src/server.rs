@@ -8,20 +8,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{grpc, rest};
 use crate::config::Settings;
-use crate::engine::{Engine, SystemClock};
+use crate::engine::{ClockBehind, Engine, SystemClock, check_clock};
 use crate::store::{Reader, StoreError};
 use listener::{Listener, Version};
 pub use listener::{Timeouts, raise_file_limit};
 
 /// How long the ledger may take to end when nobody is served any more.
 const LEDGER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Connections that wait to be accepted, at the most.
+const BACKLOG: u32 = 1_024;
 
 /// Why the service could not start.
 #[derive(Debug, Error)]
@@ -30,6 +32,8 @@ pub enum StartError {
     Bind { api: &'static str, addr: SocketAddr, source: io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("{0}; set the clock right, or accept it with --accept-clock")]
+    Clock(#[from] ClockBehind),
 }
 
 /// The service, ready to run: it listens, and its ledger is open.
@@ -46,15 +50,24 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds both addresses and opens the ledger.
+    /// Binds both addresses, opens the ledger, and then listens: no client is kept waiting for a ledger that may take
+    /// long to open.
     ///
     /// # Errors
     /// [`StartError`], which says which address or what about the database.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let (http, http_addr) = bind("REST", settings.http_addr).await?;
-        let (grpc, grpc_addr) = bind("gRPC", settings.grpc_addr).await?;
-        let store = settings.database_url.open(settings.currency).await?;
+        let http = Bound::new("REST", settings.http_addr)?;
+        let grpc = Bound::new("gRPC", settings.grpc_addr)?;
+        let store = settings.database_url.open(settings.store()).await?;
         let reader = Arc::clone(&store.reader);
+        if let Err(behind) = check_clock(&SystemClock, reader.head().await?.created_at) {
+            if !settings.accept_clock {
+                reader.close().await;
+                return Err(behind.into());
+            }
+            tracing::warn!(error = %behind, "entries get the time of the last commit until the clock has passed it");
+        }
+        let ((http, http_addr), (grpc, grpc_addr)) = (http.listen()?, grpc.listen()?);
         let (engine, ledger_ended) = Engine::start(store, SystemClock, settings.engine());
         let timeouts = Timeouts::default();
         Ok(Self { http, grpc, http_addr, grpc_addr, settings, timeouts, engine, reader, ledger_ended })
@@ -97,9 +110,30 @@ impl Server {
     }
 }
 
-async fn bind(api: &'static str, addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source| StartError::Bind { api, addr, source };
-    let listener = TcpListener::bind(addr).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
+/// A socket that has its address, and does not listen yet.
+struct Bound {
+    api: &'static str,
+    addr: SocketAddr,
+    socket: TcpSocket,
+}
+
+impl Bound {
+    fn new(api: &'static str, addr: SocketAddr) -> Result<Self, StartError> {
+        let bind = || {
+            let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            // Connections of a process that served here before may not have ended yet.
+            socket.set_reuseaddr(true)?;
+            socket.bind(addr)?;
+            Ok(socket)
+        };
+        bind().map(|socket| Self { api, addr, socket }).map_err(|source| StartError::Bind { api, addr, source })
+    }
+
+    fn listen(self) -> Result<(TcpListener, SocketAddr), StartError> {
+        let Self { api, addr, socket } = self;
+        let failed = |source| StartError::Bind { api, addr, source };
+        let listener = socket.listen(BACKLOG).map_err(failed)?;
+        let bound = listener.local_addr().map_err(failed)?;
+        Ok((listener, bound))
+    }
 }

@@ -1,21 +1,31 @@
 //! Serves both APIs until the process is told to stop.
 
+use std::time::Duration;
+
 use anyhow::Result;
+use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 use crate::server::{Server, raise_file_limit};
 
+/// How long what blocks a thread may delay the end of the process: a ledger that is still being opened, say.
+const BLOCKED_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Serves until the process gets `SIGTERM` or `SIGINT`.
 ///
 /// # Errors
 /// If the service cannot start.
-///
-/// # Panics
-/// If the system cannot start the threads that serve.
-#[tokio::main]
-pub async fn run(settings: Settings) -> Result<()> {
+pub fn run(settings: Settings) -> Result<()> {
+    let runtime = Runtime::new()?;
+    let served = runtime.block_on(serve(settings));
+    runtime.shutdown_timeout(BLOCKED_TIMEOUT);
+    served
+}
+
+async fn serve(settings: Settings) -> Result<()> {
     raise_file_limit();
     let shutdown = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -26,9 +36,13 @@ pub async fn run(settings: Settings) -> Result<()> {
         stop.cancel();
         // Both signals stay caught: a second one must not cut off what the first lets finish, and that takes seconds.
     });
-    let server = Server::start(settings).await?;
-    tracing::info!(http = %server.http_addr(), grpc = %server.grpc_addr(), "serving");
-    server.run(shutdown).await;
+    // On a thread of its own: to open a ledger may take long, and blocks.
+    let start = task::spawn_blocking(|| Handle::current().block_on(Server::start(settings)));
+    if let Some(started) = shutdown.run_until_cancelled(start).await {
+        let server = started??;
+        tracing::info!(http = %server.http_addr(), grpc = %server.grpc_addr(), "serving");
+        server.run(shutdown).await;
+    }
     tracing::info!("stopped");
     Ok(())
 }
