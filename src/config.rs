@@ -82,7 +82,7 @@ pub struct Settings {
 
     /// How long SQLite's WAL may become before it is begun again, in MiB
     #[arg(long, env = "WALLET_WAL_SIZE_MAX_MIB", default_value_t = 64, value_name = "MIB", global = true,
-          value_parser = clap::value_parser!(u32).range(32..=65_536))]
+          value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub wal_size_max_mib: u32,
 
     /// How long a command waits while another process holds the database's write lock, in milliseconds

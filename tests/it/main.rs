@@ -28,3 +28,4 @@ mod stop;
 mod store;
 mod tidy;
 mod tls;
+mod wal;
