@@ -26,8 +26,14 @@ pub struct Page {
 impl Page {
     /// The number of entries in a page when the caller does not say.
     pub const SIZE_DEFAULT: usize = 50;
-    /// The most entries in a page; more are cut to this.
+    /// The most entries in a page.
     pub const SIZE_MAX: usize = 1000;
+
+    /// The size that a caller asks for; `None` if no page may have it.
+    #[must_use]
+    pub fn size(asked: i64) -> Option<usize> {
+        usize::try_from(asked).ok().filter(|size| (1..=Self::SIZE_MAX).contains(size))
+    }
 }
 
 impl Queries {

@@ -133,12 +133,11 @@ impl WalletService for Service {
     }
 }
 
-/// The size of a page. The engine cuts what is too large.
+/// The size of a page: what is 0 or left out means the default, as usual in gRPC (<https://google.aip.dev/158>).
 fn parse_size(page_size: Option<i32>) -> Result<usize, Problem> {
-    match usize::try_from(page_size.unwrap_or(0)) {
-        Ok(0) => Ok(Page::SIZE_DEFAULT),
-        Ok(size) => Ok(size),
-        Err(_) => Err(Problem::invalid("page_size is negative")),
+    match page_size {
+        None | Some(0) => Ok(Page::SIZE_DEFAULT),
+        Some(size) => Page::size(size.into()).ok_or_else(|| Problem::out_of_range("page_size", 0, Page::SIZE_MAX)),
     }
 }
 
@@ -163,9 +162,11 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_a_default_size() {
+    fn a_page_has_a_size_from_1_to_1000() {
         assert_eq!((parse_size(None), parse_size(Some(0))), (Ok(50), Ok(50)));
-        assert_eq!(parse_size(Some(i32::MAX)), Ok(2_147_483_647));
-        assert!(parse_size(Some(-1)).is_err());
+        assert_eq!((parse_size(Some(1)), parse_size(Some(1000))), (Ok(1), Ok(1000)));
+        for size in [-1, 1001, i32::MIN, i32::MAX] {
+            assert_eq!(parse_size(Some(size)).unwrap_err().message, "page_size must be a whole number from 0 to 1000");
+        }
     }
 }

@@ -56,13 +56,17 @@ async fn a_history_is_listed_page_by_page() {
     let charges = (1..=5).rev().map(|event| (event + 1, EntryKind::Charge, event));
     assert_eq!(rows, charges.chain([(1, EntryKind::Open, 0)]).collect::<Vec<_>>());
     assert_eq!((listed[0].amount_minor, listed[0].balance_after_minor, listed[0].user_id), (1, 995, USER));
-    for (page_size, page_token) in [(-1, ""), (1, "x"), (1, "-1")] {
+    for (page_size, page_token) in [(-1, ""), (1001, ""), (i32::MAX, ""), (1, "x"), (1, "-1")] {
         let request = ListEntriesRequest {
             user_id: Some(USER),
             page_size: Some(page_size),
             page_token: Some(page_token.to_owned()),
         };
         assert_status(&client.list_entries(request).await.unwrap_err(), Code::InvalidArgument, "INVALID_REQUEST", &[]);
+    }
+    for page_size in [None, Some(0), Some(1000)] {
+        let request = ListEntriesRequest { user_id: Some(USER), page_size, page_token: None };
+        assert_eq!(client.list_entries(request).await.unwrap().into_inner().entries.len(), 6, "{page_size:?}");
     }
     let unknown = ListEntriesRequest { user_id: Some(5), page_size: Some(0), page_token: Some(String::new()) };
     assert_status(&client.list_entries(unknown).await.unwrap_err(), Code::NotFound, "UNKNOWN_USER", &[]);
