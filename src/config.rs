@@ -120,6 +120,11 @@ pub struct Settings {
           action = clap::ArgAction::Set)]
     pub spin: bool,
 
+    /// Take REST amounts computed with floats: 0.30000000000000004 is 0.30; off by 1/10000 minor unit at the most
+    #[arg(long, env = "WALLET_LEGACY_FLOATS", default_value_t = false, value_name = "BOOL", global = true,
+          action = clap::ArgAction::Set)]
+    pub legacy_floats: bool,
+
     /// What to log: a level (error, warn, info, debug, trace) or a filter of `tracing-subscriber`
     #[arg(long, env = "WALLET_LOG", default_value = "info", value_name = "FILTER", global = true)]
     pub log: String,
@@ -184,7 +189,11 @@ impl Settings {
     /// The limits of the REST API.
     #[must_use]
     pub fn rest(&self) -> RestOptions {
-        RestOptions { command_timeout: Duration::from_millis(self.command_timeout_ms), ..RestOptions::default() }
+        RestOptions {
+            command_timeout: Duration::from_millis(self.command_timeout_ms),
+            legacy_floats: self.legacy_floats,
+            ..RestOptions::default()
+        }
     }
 
     /// The limits of the gRPC API.

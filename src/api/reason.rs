@@ -2,6 +2,7 @@
 //!
 //! The OpenAPI description and the parity tests are made from it.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -209,7 +210,13 @@ impl Problem {
     /// A request in which the field called `name` holds no id.
     #[must_use]
     pub fn invalid_id(name: &str) -> Self {
-        Self::invalid(format!("{name} must be a whole number from 0 to {}", i64::MAX))
+        Self::out_of_range(name, 0, i64::MAX)
+    }
+
+    /// A request in which the field called `name` holds no whole number of this range.
+    #[must_use]
+    pub fn out_of_range(name: &str, min: impl Display, max: impl Display) -> Self {
+        Self::invalid(format!("{name} must be a whole number from {min} to {max}"))
     }
 }
 

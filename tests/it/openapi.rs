@@ -30,6 +30,8 @@ fn every_call_is_described() {
     let calls: BTreeSet<_> = operations(&api).into_iter().map(|(path, method, _)| (method, path)).collect();
     let expected = BTreeSet::from([
         ("get", "/api/v1/healthcheck"),
+        ("get", "/livez"),
+        ("get", "/readyz"),
         ("post", "/api/v1/charge"),
         ("post", "/api/v1/win"),
         ("post", "/api/v1/rollback"),

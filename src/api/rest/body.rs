@@ -4,7 +4,7 @@
 //! field's own rule decides what is wrong with it.
 
 use axum::body::Body;
-use axum::extract::{FromRef, FromRequest, Request};
+use axum::extract::{FromRef, FromRequest, FromRequestParts, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
@@ -13,10 +13,12 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tokio::time;
 
-use super::RestOptions;
 use super::error::Failure;
+use super::names::{self, ReadError};
+use super::uri::NoQuery;
+use super::{Amounts, RestOptions};
 use crate::api::reason::{Problem, Reason};
-use crate::ledger::{Currency, DecimalError, parse_decimal};
+use crate::ledger::{DecimalError, parse_decimal};
 
 /// A whole request body whose media type is JSON.
 pub struct JsonBody(Bytes);
@@ -28,7 +30,8 @@ where
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let NoQuery = NoQuery::from_request_parts(&mut parts, state).await?;
         Ok(Self(read(&parts.headers, body, RestOptions::from_ref(state)).await?))
     }
 }
@@ -37,46 +40,42 @@ impl JsonBody {
     /// Reads the body as an object.
     ///
     /// # Errors
-    /// [`Reason::InvalidRequest`] if it is no JSON, no object, or names a field of `T` twice.
+    /// [`Reason::InvalidRequest`] if it is no JSON, no object, names a field of `T` twice, or spells one in another
+    /// case.
     pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Problem> {
         let not_json = || Problem::invalid("Request body is not valid JSON");
         let text = std::str::from_utf8(&self.0).map_err(|_| not_json())?;
-        // An array would be taken for the fields in order.
         if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
             let any: Result<&RawValue, _> = serde_json::from_str(text);
             return Err(any.map_or_else(|_| not_json(), |_| Problem::invalid("Request body must be a JSON object")));
         }
-        serde_json::from_str(text)
-            .map_err(|error| if error.is_data() { duplicate(&error).unwrap_or_else(not_json) } else { not_json() })
+        let mut json = serde_json::Deserializer::from_str(text);
+        let read = names::read_object(&mut json).map_err(|error| match error {
+            ReadError::Name(problem) => problem,
+            ReadError::Input(_) => not_json(),
+        })?;
+        json.end().map_err(|_| not_json())?;
+        Ok(read)
     }
 }
 
-/// The problem of a field that is given twice, from what serde says about it.
-pub fn duplicate(error: &impl ToString) -> Option<Problem> {
-    let text = error.to_string();
-    let (_, rest) = text.split_once("duplicate field `")?;
-    let (name, _) = rest.split_once('`')?;
-    Some(Problem::invalid(format!("{name} is given more than once")))
-}
-
-async fn read(headers: &HeaderMap, body: Body, options: RestOptions) -> Result<Bytes, Problem> {
+async fn read(headers: &HeaderMap, body: Body, options: RestOptions) -> Result<Bytes, Failure> {
     if !headers.get(CONTENT_TYPE).is_some_and(is_json) {
-        return Err(Reason::UnsupportedMediaType.into());
+        return Err(Problem::from(Reason::UnsupportedMediaType).into());
     }
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        let message = "Content-Encoding is not supported".to_owned();
-        return Err(Problem { message, ..Reason::UnsupportedMediaType.into() });
+    if !headers.get_all(CONTENT_ENCODING).iter().all(is_identity) {
+        return Err(Failure::unsupported_coding());
     }
     // A body that declares a length over the limit is not read at all.
     if headers.get(CONTENT_LENGTH).is_some_and(|length| exceeds(length, options.body_size_max)) {
-        return Err(Reason::PayloadTooLarge.into());
+        return Err(Problem::from(Reason::PayloadTooLarge).into());
     }
     let collected = Limited::new(body, options.body_size_max).collect();
     match time::timeout(options.body_timeout, collected).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Reason::PayloadTooLarge.into()),
-        Ok(Err(_)) => Err(Problem::invalid("Request body could not be read")),
-        Err(_) => Err(Reason::RequestTimeout.into()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::from(Reason::PayloadTooLarge).into()),
+        Ok(Err(_)) => Err(Problem::invalid("Request body could not be read").into()),
+        Err(_) => Err(Problem::from(Reason::RequestTimeout).into()),
     }
 }
 
@@ -91,6 +90,12 @@ fn is_json(content_type: &HeaderValue) -> bool {
     let Some((main, subtype)) = essence.split_once('/') else { return false };
     let suffix = subtype.rsplit_once('+').map(|(name, suffix)| if name.is_empty() { "" } else { suffix });
     main.eq_ignore_ascii_case("application") && suffix.unwrap_or(subtype).eq_ignore_ascii_case("json")
+}
+
+/// Whether a header names no content coding but `identity`, which changes nothing (RFC 9110, section 8.4.1).
+fn is_identity(codings: &HeaderValue) -> bool {
+    let identity = |coding: &str| coding.trim().is_empty() || coding.trim().eq_ignore_ascii_case("identity");
+    codings.to_str().is_ok_and(|codings| codings.split(',').all(identity))
 }
 
 /// A field of a request: the text it was written with, `null` included, or nothing if it was not given.
@@ -110,15 +115,16 @@ impl Field<'_> {
     /// # Errors
     /// [`Reason::InvalidRequest`], in a message that names the field.
     pub fn id<T>(self, name: &str, new: fn(i64) -> Option<T>) -> Result<T, Problem> {
-        parse_id(self.text(name)?, name, new)
+        let id = parse_decimal(self.text(name)?, 0).ok().and_then(new);
+        id.ok_or_else(|| Problem::invalid_id(name))
     }
 
     /// The amount that the field called `name` must hold, in minor units; it may be negative.
     ///
     /// # Errors
     /// [`Reason::InvalidRequest`], in a message that names the field.
-    pub fn amount_minor(self, name: &str, currency: Currency) -> Result<i64, Problem> {
-        currency.parse_minor(self.text(name)?).map_err(|error| match error {
+    pub fn amount_minor(self, name: &str, amounts: Amounts) -> Result<i64, Problem> {
+        amounts.parse_minor(self.text(name)?).map_err(|error| match error {
             DecimalError::NotANumber => Problem::invalid(format!("{name} must be a number")),
             DecimalError::TooFine(_) | DecimalError::OutOfRange => Problem::invalid(format!("{name} {error}")),
         })
@@ -140,15 +146,6 @@ impl Field<'_> {
     fn text(&self, name: &str) -> Result<&str, Problem> {
         self.0.map(RawValue::get).ok_or_else(|| Problem::missing(name))
     }
-}
-
-/// The id that is written as `text`, in a body or elsewhere.
-///
-/// # Errors
-/// [`Reason::InvalidRequest`], in a message that names the id.
-pub fn parse_id<T>(text: &str, name: &str, new: fn(i64) -> Option<T>) -> Result<T, Problem> {
-    let id = parse_decimal(text, 0).ok().and_then(new);
-    id.ok_or_else(|| Problem::invalid_id(name))
 }
 
 #[cfg(test)]
@@ -183,7 +180,8 @@ mod tests {
     fn amount(value: &str) -> Result<i64, String> {
         let body = body(format!(r#"{{"Amount":{value}}}"#));
         let probe: Probe<'_> = body.parse().unwrap();
-        probe.amount.amount_minor("Amount", "EUR".parse().unwrap()).map_err(|problem| problem.message)
+        let amounts = Amounts { currency: "EUR".parse().unwrap(), legacy_floats: false };
+        probe.amount.amount_minor("Amount", amounts).map_err(|problem| problem.message)
     }
 
     #[test]
@@ -224,6 +222,26 @@ mod tests {
     }
 
     #[test]
+    fn a_field_is_spelled_as_it_is_documented() {
+        for (text, name) in [
+            (r#"{"userid":1}"#, "userid"),
+            (r#"{"USERID":null,"UserId":1}"#, "USERID"),
+            (r#"{"UserId":1,"userId":1}"#, "userId"),
+            (r#"{"\u0075serId":1}"#, "userId"),
+        ] {
+            assert_eq!(message(text), format!("{name} must be spelled UserId"), "{text}");
+        }
+        for text in
+            [r#"{"User_Id":1}"#, r#"{" UserId":1}"#, r#"{"":1}"#, r#"{"\u0000":1}"#, r#"{"Other":{"userid":1}}"#]
+        {
+            assert!(body(text).parse::<Probe<'_>>().is_ok(), "{text}");
+        }
+        // The first thing that is wrong is the one that is named, and what is no JSON is not looked at any further.
+        assert_eq!(message(r#"{"userid":1"#), "userid must be spelled UserId");
+        assert_eq!(message(r#"{"\ud800":1}"#), "Request body is not valid JSON");
+    }
+
+    #[test]
     fn what_is_no_object_is_refused() {
         for text in ["[]", "[1,2,3]", "null", "1", r#""{}""#, " \t\r\n[{}]"] {
             assert_eq!(message(text), "Request body must be a JSON object", "{text}");
@@ -240,6 +258,17 @@ mod tests {
         let deep = format!(r#"{{"UserId":1,"Other":{}{}}}"#, "[".repeat(30_000), "]".repeat(30_000));
         assert!(body(deep).parse::<Probe<'_>>().is_ok());
         assert_eq!(message("[".repeat(60_000)), "Request body is not valid JSON");
+    }
+
+    #[test]
+    fn identity_is_no_coding() {
+        for yes in ["identity", "Identity", "identity, IDENTITY", "", " , identity"] {
+            assert!(is_identity(&HeaderValue::from_static(yes)), "{yes}");
+        }
+        for no in ["gzip", "identity, gzip", "gzip,identity", "identity;q=1", "identityx"] {
+            assert!(!is_identity(&HeaderValue::from_static(no)), "{no}");
+        }
+        assert!(!is_identity(&HeaderValue::from_bytes(b"\xff").unwrap()));
     }
 
     #[test]

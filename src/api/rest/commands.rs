@@ -31,7 +31,7 @@ declare_reasons! {
     responses((status = 200, description = "The stake is taken.", body = BalanceAnswer), ChargeReasons),
 )]
 pub async fn charge(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
-    let command = body.parse::<ChargeRequest<'_>>()?.command(state.engine.currency)?;
+    let command = body.parse::<ChargeRequest<'_>>()?.command(state.amounts())?;
     submit(&state, command, BalanceAnswer::new).await
 }
 
@@ -49,7 +49,7 @@ pub async fn charge(State(state): State<SharedState>, body: JsonBody) -> Result<
     ),
 )]
 pub async fn win(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
-    let command = body.parse::<WinRequest<'_>>()?.command(state.engine.currency)?;
+    let command = body.parse::<WinRequest<'_>>()?.command(state.amounts())?;
     submit(&state, command, BalanceAnswer::new).await
 }
 
@@ -85,7 +85,7 @@ pub async fn rollback(State(state): State<SharedState>, body: JsonBody) -> Resul
 )]
 pub async fn deposit(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
     let request = body.parse::<TransactionRequest<'_>>()?;
-    submit(&state, request.command(state.engine.currency, Command::deposit)?, BalanceAnswer::new).await
+    submit(&state, request.command(state.amounts(), Command::deposit)?, BalanceAnswer::new).await
 }
 
 /// Withdraw money
@@ -103,7 +103,7 @@ pub async fn deposit(State(state): State<SharedState>, body: JsonBody) -> Result
 )]
 pub async fn withdraw(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
     let request = body.parse::<TransactionRequest<'_>>()?;
-    submit(&state, request.command(state.engine.currency, Command::withdraw)?, BalanceAnswer::new).await
+    submit(&state, request.command(state.amounts(), Command::withdraw)?, BalanceAnswer::new).await
 }
 
 /// Create a user
@@ -118,7 +118,7 @@ pub async fn withdraw(State(state): State<SharedState>, body: JsonBody) -> Resul
     ),
 )]
 pub async fn create_user(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
-    let (user_id, opening_minor) = body.parse::<UserRequest<'_>>()?.opening(state.engine.currency)?;
+    let (user_id, opening_minor) = body.parse::<UserRequest<'_>>()?.opening(state.amounts())?;
     let outcome = state.engine.ledger.open_wallet(user_id, opening_minor, state.deadline()).await?;
     render(outcome, StatusCode::CREATED, WalletAnswer::opened, state.engine.currency)
 }

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
@@ -18,12 +18,20 @@ pub struct Failure {
     status: StatusCode,
     /// In which the problem's detail is written.
     currency: Option<Currency>,
+    /// Whether a content coding is what was refused.
+    coding: bool,
 }
 
 impl Failure {
     /// The failure of a call that only looks something up.
     pub fn of_read(reason: Reason) -> Self {
-        Self { problem: Problem::from(reason), status: reason.http(Call::Read), currency: None }
+        Self { problem: Problem::from(reason), status: reason.http(Call::Read), currency: None, coding: false }
+    }
+
+    /// A body with a content coding that is not supported.
+    pub fn unsupported_coding() -> Self {
+        let message = "Content-Encoding is not supported".to_owned();
+        Self { coding: true, ..Problem { message, ..Reason::UnsupportedMediaType.into() }.into() }
     }
 
     /// The ledger's refusal of a command.
@@ -36,7 +44,7 @@ impl Failure {
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         let status = problem.reason.http(Call::Command);
-        Self { problem, status, currency: None }
+        Self { problem, status, currency: None, coding: false }
     }
 }
 
@@ -48,7 +56,7 @@ impl From<EngineError> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let Self { problem: Problem { reason, message, detail }, status, currency } = self;
+        let Self { problem: Problem { reason, message, detail }, status, currency, coding } = self;
         let mut response = response::answer(status, &ErrorAnswer { success: false, error: message });
         let headers = response.headers_mut();
         headers.insert(WALLET_REASON, HeaderValue::from_static(reason.name()));
@@ -59,6 +67,10 @@ impl IntoResponse for Failure {
             };
             let (_, minor) = detail.metadata();
             headers.insert(name, response::money_header(currency, minor));
+        }
+        // A 415 without it is about the media type (RFC 9110, section 12.5.3).
+        if coding {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         if let Some(delay) = reason.retry_after() {
             headers.insert(RETRY_AFTER, delay.as_secs().into());
@@ -79,7 +91,7 @@ pub fn normalize_error(response: Response) -> Response {
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(CONTENT_TYPE);
     parts.headers.remove(CONTENT_LENGTH);
-    let mut normalized = Failure { problem: Problem::from(reason), status, currency: None }.into_response();
+    let mut normalized = Failure { status, ..Problem::from(reason).into() }.into_response();
     normalized.headers_mut().extend(parts.headers);
     normalized
 }

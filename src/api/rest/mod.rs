@@ -3,10 +3,12 @@
 mod body;
 mod commands;
 mod error;
+mod names;
 mod openapi;
 mod reads;
 mod request;
 mod response;
+mod uri;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use utoipa_swagger_ui::{self as swagger, SwaggerUi};
 
 use crate::api::trace;
 use crate::engine::Engine;
+use crate::ledger::{Currency, DecimalError};
 
 /// Where the OpenAPI description of this API is served.
 const OPENAPI_PATH: &str = "/api/v1/openapi.json";
@@ -37,6 +40,8 @@ pub struct RestOptions {
     pub body_timeout: Duration,
     /// How long a command may wait for its decision.
     pub command_timeout: Duration,
+    /// Whether an amount that a float all but missed is taken for the one that was meant.
+    pub legacy_floats: bool,
 }
 
 impl Default for RestOptions {
@@ -45,6 +50,7 @@ impl Default for RestOptions {
             body_size_max: 64 * 1024,
             body_timeout: Duration::from_secs(10),
             command_timeout: Duration::from_secs(10),
+            legacy_floats: false,
         }
     }
 }
@@ -56,9 +62,30 @@ struct RestState {
 }
 
 impl RestState {
+    const fn amounts(&self) -> Amounts {
+        Amounts { currency: self.engine.currency, legacy_floats: self.options.legacy_floats }
+    }
+
     /// When a command that is submitted now must be decided; `None` if that is too far away to be represented.
     fn deadline(&self) -> Option<Instant> {
         Instant::now().checked_add(self.options.command_timeout)
+    }
+}
+
+/// How the amounts of a request are read.
+#[derive(Clone, Copy, Debug)]
+struct Amounts {
+    currency: Currency,
+    legacy_floats: bool,
+}
+
+impl Amounts {
+    /// Reads the text of a JSON number as minor units.
+    fn parse_minor(self, text: &str) -> Result<i64, DecimalError> {
+        match self.currency.parse_minor(text) {
+            Err(DecimalError::TooFine(_)) if self.legacy_floats => self.currency.parse_minor_tolerant(text),
+            parsed => parsed,
+        }
     }
 }
 
@@ -102,6 +129,8 @@ pub fn openapi() -> String {
 fn routes() -> OpenApiRouter<SharedState> {
     OpenApiRouter::new()
         .routes(routes!(reads::healthcheck))
+        .routes(routes!(reads::livez))
+        .routes(routes!(reads::readyz))
         .routes(routes!(commands::charge))
         .routes(routes!(commands::win))
         .routes(routes!(commands::rollback))

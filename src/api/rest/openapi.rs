@@ -55,7 +55,7 @@ const OF_COMMANDS: &[Reason] = &[
 ];
 
 /// The reasons that every read may be answered with.
-const OF_READS: &[Reason] = &[Reason::MethodNotAllowed, Reason::Unavailable, Reason::Internal];
+const OF_READS: &[Reason] = &[Reason::MethodNotAllowed, Reason::Internal];
 
 /// Declares which reasons a handler may answer with, besides those of every call of its kind: a name for its
 /// `responses`, the call (of a command, also the kind of its entry), and the reasons.

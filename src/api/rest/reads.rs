@@ -1,25 +1,52 @@
 //! The calls that only look something up.
 
-use axum::extract::{FromRequestParts, Path, Query, State};
-use axum::http::request::Parts;
+use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use serde::de::DeserializeOwned;
-use utoipa::IntoParams;
 
 use super::SharedState;
-use super::body::{duplicate, parse_id};
 use super::error::Failure;
 use super::openapi::declare_reasons;
 use super::request::{EntriesQuery, WalletQuery};
-use super::response::{self, CheckpointAnswer, EntriesAnswer, HealthAnswer, Id, WalletAnswer};
-use crate::api::reason::{Problem, Reason};
-use crate::engine::{Health, Page};
-use crate::ledger::{EntryId, UserId};
+use super::response::{self, CheckpointAnswer, EntriesAnswer, HealthAnswer, WalletAnswer};
+use super::uri::{NoQuery, UserPath};
+use crate::api::reason::Reason;
+use crate::engine::Health;
 
 declare_reasons! {
-    SystemReasons: Read []
-    UserReasons: Read [InvalidRequest NotFound UnknownUser]
+    LiveReasons: Read []
+    ReadyReasons: Read [Unavailable]
+    SystemReasons: Read [InvalidRequest Unavailable]
+    UserReasons: Read [InvalidRequest NotFound UnknownUser Unavailable]
+}
+
+/// Ask whether the process answers
+///
+/// For a liveness probe, which restarts what does not answer. It says nothing of the ledger: a restart mends no full
+/// disk. Query parameters are ignored.
+#[utoipa::path(
+    get, path = "/livez", tag = "system", operation_id = "livez",
+    responses(
+        (
+            status = 200, description = "The process answers.", body = HealthAnswer,
+            example = json!({"success": true, "message": "Process is running"}),
+        ),
+        LiveReasons,
+    ),
+)]
+pub async fn livez() -> Response {
+    response::answer(StatusCode::OK, &HealthAnswer::LIVE)
+}
+
+/// Ask whether requests should be sent here
+///
+/// For a readiness probe: the answer of the health check. Query parameters are ignored.
+#[utoipa::path(
+    get, path = "/readyz", tag = "system", operation_id = "readyz",
+    responses((status = 200, description = "The system is up.", body = HealthAnswer), ReadyReasons),
+)]
+pub async fn readyz(state: State<SharedState>) -> Result<Response, Failure> {
+    healthcheck(state, NoQuery).await
 }
 
 /// Ask whether the system is up
@@ -29,7 +56,7 @@ declare_reasons! {
     get, path = "/api/v1/healthcheck", tag = "system", operation_id = "healthcheck",
     responses((status = 200, description = "The system is up.", body = HealthAnswer), SystemReasons),
 )]
-pub async fn healthcheck(State(state): State<SharedState>) -> Result<Response, Failure> {
+pub async fn healthcheck(State(state): State<SharedState>, _: NoQuery) -> Result<Response, Failure> {
     match state.engine.health.now() {
         Health::Serving => Ok(response::answer(StatusCode::OK, &HealthAnswer::UP)),
         Health::NotServing => Err(Failure::of_read(Reason::Unavailable)),
@@ -49,9 +76,7 @@ pub async fn user(
     UserPath { user_id }: UserPath,
     uri: Uri,
 ) -> Result<Response, Failure> {
-    let WalletQuery { at } = query(&uri)?;
-    let not_a_time = || Problem::invalid("at must be an RFC 3339 time, such as 2026-01-02T03:04:05Z; write + as %2B");
-    let at = at.map(|text| response::parse_rfc3339(&text).ok_or_else(not_a_time)).transpose()?;
+    let WalletQuery { at } = WalletQuery::parse(&uri)?;
     let wallet = state.engine.queries.wallet(user_id, at).await?;
     let wallet = wallet.ok_or_else(|| Failure::of_read(Reason::UnknownUser))?;
     Ok(response::answer(StatusCode::OK, &WalletAnswer::new(&wallet, state.engine.currency)))
@@ -70,9 +95,7 @@ pub async fn entries(
     UserPath { user_id }: UserPath,
     uri: Uri,
 ) -> Result<Response, Failure> {
-    let EntriesQuery { limit, before } = query(&uri)?;
-    let limit = limit.map_or(Ok(Page::SIZE_DEFAULT), |text| parse_limit(&text))?;
-    let before = before.map(|text| parse_id(&text, "before", EntryId::new)).transpose()?;
+    let EntriesQuery { limit, before } = EntriesQuery::parse(&uri)?;
     let page = state.engine.queries.entries(user_id, before, limit).await?;
     let page = page.ok_or_else(|| Failure::of_read(Reason::UnknownUser))?;
     Ok(response::answer(StatusCode::OK, &EntriesAnswer::new(user_id.get(), &page, state.engine.currency)))
@@ -85,38 +108,6 @@ pub async fn entries(
     get, path = "/api/v1/ledger/checkpoint", tag = "system", operation_id = "getCheckpoint",
     responses((status = 200, description = "The head of the chain.", body = CheckpointAnswer), SystemReasons),
 )]
-pub async fn checkpoint(State(state): State<SharedState>) -> Result<Response, Failure> {
+pub async fn checkpoint(State(state): State<SharedState>, _: NoQuery) -> Result<Response, Failure> {
     Ok(response::answer(StatusCode::OK, &CheckpointAnswer::new(&state.engine.queries.head().await?)))
-}
-
-/// Whose wallet is asked for.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path, rename_all = "PascalCase")]
-pub struct UserPath {
-    /// The user's id.
-    #[param(value_type = Id, example = 123_123)]
-    user_id: UserId,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for UserPath {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        // A path that cannot be decoded holds no number either.
-        let text = Path::<String>::from_request_parts(parts, state).await.map_or_else(|_| String::new(), |path| path.0);
-        Ok(Self { user_id: parse_id(&text, "UserId", UserId::new)? })
-    }
-}
-
-fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
-    let parsed = Query::try_from_uri(uri).map(|Query(query)| query);
-    parsed.map_err(|error| duplicate(&error).unwrap_or_else(|| Problem::invalid("Query string is not valid")))
-}
-
-/// The size of a page. The engine cuts a larger one, so any number from 1 will do.
-fn parse_limit(text: &str) -> Result<usize, Problem> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let limit = if digits { text.parse().unwrap_or(usize::MAX) } else { 0 };
-    let out_of_range = || Problem::invalid(format!("limit must be a whole number from 1 to {}", Page::SIZE_MAX));
-    if limit == 0 { Err(out_of_range()) } else { Ok(limit) }
 }

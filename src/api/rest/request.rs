@@ -2,6 +2,7 @@
 //!
 //! Fields are read in their documented order, so that the first that is wrong is the one that is named.
 
+use axum::http::Uri;
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::openapi::RefOr;
@@ -9,10 +10,11 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::body::Field;
-use super::response::{Decimal, Id};
+use super::response::{self, Decimal, Id};
+use super::{Amounts, uri};
 use crate::api::reason::Problem;
 use crate::engine::Page;
-use crate::ledger::{Annotations, Command, Currency, EventId, Refusal, RoundId, UserId};
+use crate::ledger::{Annotations, Command, EntryId, EventId, Refusal, RoundId, Timestamp, UserId};
 
 /// How a command is made from its ids and its amount in minor units.
 type Make = fn(UserId, EventId, i64) -> Result<Command, Refusal>;
@@ -119,25 +121,25 @@ pub struct UserRequest<'a> {
 
 impl ChargeRequest<'_> {
     /// The charge.
-    pub fn command(&self, currency: Currency) -> Result<Command, Problem> {
+    pub fn command(&self, amounts: Amounts) -> Result<Command, Problem> {
         let event = ("EventId", self.event_id);
-        movement(self.user_id, event, self.amount, self.round_id, currency, Command::charge)
+        movement(self.user_id, event, self.amount, self.round_id, amounts, Command::charge)
     }
 }
 
 impl WinRequest<'_> {
     /// The win.
-    pub fn command(&self, currency: Currency) -> Result<Command, Problem> {
+    pub fn command(&self, amounts: Amounts) -> Result<Command, Problem> {
         let event = ("WinningEventId", self.winning_event_id);
-        movement(self.user_id, event, self.amount, self.round_id, currency, Command::win)
+        movement(self.user_id, event, self.amount, self.round_id, amounts, Command::win)
     }
 }
 
 impl TransactionRequest<'_> {
     /// The deposit or withdrawal, as `make` makes it.
-    pub fn command(&self, currency: Currency, make: Make) -> Result<Command, Problem> {
+    pub fn command(&self, amounts: Amounts, make: Make) -> Result<Command, Problem> {
         let transaction = ("TransactionId", self.transaction_id);
-        movement(self.user_id, transaction, self.amount, Field::default(), currency, make)
+        movement(self.user_id, transaction, self.amount, Field::default(), amounts, make)
     }
 }
 
@@ -158,10 +160,10 @@ impl RollbackRequest<'_> {
 
 impl UserRequest<'_> {
     /// The user, and what the wallet holds from the start, in minor units.
-    pub fn opening(&self, currency: Currency) -> Result<(UserId, i64), Problem> {
+    pub fn opening(&self, amounts: Amounts) -> Result<(UserId, i64), Problem> {
         let user_id = self.user_id.id("UserId", UserId::new)?;
         let opening = self.account_balance;
-        let minor = if opening.is_given() { opening.amount_minor("AccountBalance", currency)? } else { 0 };
+        let minor = if opening.is_given() { opening.amount_minor("AccountBalance", amounts)? } else { 0 };
         Ok((user_id, minor))
     }
 }
@@ -171,44 +173,63 @@ fn movement(
     (event_name, event_id): (&str, Field<'_>),
     amount: Field<'_>,
     round_id: Field<'_>,
-    currency: Currency,
+    amounts: Amounts,
     make: Make,
 ) -> Result<Command, Problem> {
     let user_id = user_id.id("UserId", UserId::new)?;
     let event_id = event_id.id(event_name, EventId::new)?;
-    let amount_minor = amount.amount_minor("Amount", currency)?;
+    let amount_minor = amount.amount_minor("Amount", amounts)?;
     let round_id = round_id.optional_id("RoundId", RoundId::new)?;
     Ok(make(user_id, event_id, amount_minor)?.with_annotations(Annotations { round_id, ..Annotations::NONE }))
 }
 
 /// Which moment of a wallet is asked for.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct WalletQuery {
     /// An RFC 3339 time: the balance is given as it was then. Write `+` as `%2B`.
-    #[param(format = DateTime, example = "2026-01-02T03:04:05Z")]
-    pub at: Option<String>,
+    #[param(value_type = Option<String>, format = DateTime, example = "2026-01-02T03:04:05Z")]
+    pub at: Option<Timestamp>,
+}
+
+impl WalletQuery {
+    pub fn parse(uri: &Uri) -> Result<Self, Problem> {
+        let [at] = uri::query(uri, &["at"])?;
+        let invalid = || Problem::invalid("at must be an RFC 3339 time, such as 2026-01-02T03:04:05Z; write + as %2B");
+        let at = at.map(|text| response::parse_rfc3339(&text).ok_or_else(invalid)).transpose()?;
+        Ok(Self { at })
+    }
 }
 
 /// Which page of a history is asked for.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct EntriesQuery {
-    /// How many entries to give at the most; above 1000 means 1000.
+    /// How many entries to give at the most.
     #[param(value_type = Option<Limit>, inline, example = 50)]
-    pub limit: Option<String>,
+    pub limit: usize,
     /// The `NextBefore` of the page before: only entries older than this one are given.
     #[param(value_type = Option<Id>, example = 2)]
-    pub before: Option<String>,
+    pub before: Option<EntryId>,
+}
+
+impl EntriesQuery {
+    pub fn parse(uri: &Uri) -> Result<Self, Problem> {
+        let [limit, before] = uri::query(uri, &["limit", "before"])?;
+        let out_of_range = || Problem::out_of_range("limit", 1, Page::SIZE_MAX);
+        let size = |text: &str| uri::number(text).and_then(Page::size).ok_or_else(out_of_range);
+        let limit = limit.map_or(Ok(Page::SIZE_DEFAULT), |text| size(&text))?;
+        let before = before.map(|text| uri::id(&text, "before", EntryId::new)).transpose()?;
+        Ok(Self { limit, before })
+    }
 }
 
 /// How the size of a page is described.
 struct Limit;
 
 impl PartialSchema for Limit {
-    /// It has no format: the number may be larger than any integer type.
     fn schema() -> RefOr<Schema> {
-        let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
+        let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(Page::SIZE_MAX));
         number.default(Some(json!(Page::SIZE_DEFAULT))).into()
     }
 }

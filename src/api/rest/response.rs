@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use axum::body::Body;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use chrono::DateTime;
@@ -38,7 +38,10 @@ pub fn answer(status: StatusCode, body: &impl Serialize) -> Response {
     let bytes = serde_json::to_vec(body).expect("an answer can be written as JSON");
     let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // A balance is true for a moment, and an answer to a command for its sender.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -88,7 +91,7 @@ fn kind_schema() -> Object {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build()
 }
 
-/// The wallet can be used.
+/// The wallet can be used, or at least its process answers.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({"success": true, "message": "System is up and running"}))]
 pub struct HealthAnswer {
@@ -98,6 +101,7 @@ pub struct HealthAnswer {
 
 impl HealthAnswer {
     pub const UP: Self = Self { success: true, message: "System is up and running" };
+    pub const LIVE: Self = Self { success: true, message: "Process is running" };
 }
 
 /// What a charge, win, deposit or withdrawal left in the wallet.

