@@ -85,10 +85,6 @@ reasons! {
         "Account balance is too low"
     BalanceLimit         "BALANCE_LIMIT"          400 400 OutOfRange         NO  NO
         "Account balance would exceed the limit"
-    Unauthenticated      "UNAUTHENTICATED"        401 401 Unauthenticated    NO  NO
-        "Request is not authenticated"
-    Forbidden            "FORBIDDEN"              403 403 PermissionDenied   NO  NO
-        "Request is not allowed"
     NotFound             "NOT_FOUND"              404 404 NotFound           NO  YES
         "No such path"
     MethodNotAllowed     "METHOD_NOT_ALLOWED"     405 405 Unimplemented      NO  YES
@@ -313,8 +309,7 @@ mod tests {
             listed.push(reason);
         }
         let unlisted = Reason::ALL.into_iter().filter(|reason| !listed.contains(reason));
-        let only_rest = [Reason::Unauthenticated, Reason::Forbidden, Reason::UnsupportedMediaType];
-        assert_eq!(unlisted.collect::<Vec<_>>(), only_rest);
+        assert_eq!(unlisted.collect::<Vec<_>>(), [Reason::UnsupportedMediaType], "only REST has media types");
     }
 
     #[test]

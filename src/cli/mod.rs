@@ -24,7 +24,7 @@ pub fn run(task: Task, settings: Settings) -> Result<()> {
         Task::Verify { checkpoint } => print(&maintenance::verify(database, checkpoint)?),
         Task::Backup { file } => print(&maintenance::backup(database, &file)?),
         Task::Restore { file } => print(&maintenance::restore(database, &file)?),
-        Task::Openapi => print(&rest::openapi()),
+        Task::Openapi => print(&rest::openapi(settings.currency)),
     }
 }
 

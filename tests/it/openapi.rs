@@ -8,7 +8,7 @@ use wallet::api::reason::Reason;
 use crate::support::app::App;
 
 fn description() -> Value {
-    serde_json::from_str(&wallet::api::rest::openapi()).expect("the description is JSON")
+    serde_json::from_str(&wallet::api::rest::openapi("EUR".parse().unwrap())).expect("the description is JSON")
 }
 
 /// Every operation: its path, its method, and its description.
@@ -88,6 +88,8 @@ fn the_fields_are_exact() {
         assert_eq!(schema(request)["properties"]["UserId"]["$ref"], "#/components/schemas/Id", "{request}");
     }
     assert_eq!(schema("UserRequest")["required"], json!(["UserId"]));
+    let either = json!([{ "required": ["EventId"] }, { "required": ["WinningEventId"] }]);
+    assert_eq!(schema("RollbackRequest")["oneOf"], either);
     assert_eq!((&schema("Id")["type"], &schema("Id")["maximum"]), (&json!("integer"), &json!(i64::MAX)));
     assert_eq!(schema("ChargeRequest")["properties"]["Amount"]["$ref"], "#/components/schemas/Money");
     assert_eq!(schema("Money")["type"], "number");
@@ -111,13 +113,72 @@ async fn the_description_and_its_page_are_served() {
     let app = App::spawn().await;
     let served = app.get("/api/v1/openapi.json").await;
     assert_eq!((served.status, served.header("content-type")), (200, "application/json"));
-    assert_eq!(served.json(), description());
+    assert!(served.text() == wallet::api::rest::openapi("EUR".parse().unwrap()), "{}", served.text());
     let page = app.get("/docs").await;
     assert_eq!((page.status, page.header("location")), (303, "/docs/"));
     let page = app.get("/docs/").await;
-    assert_eq!(page.status, 200);
-    assert!(page.text().contains("swagger-ui"));
-    assert!(!page.text().contains("https://"), "the page loads nothing from elsewhere");
-    let start = app.get("/docs/swagger-initializer.js").await;
-    assert!(start.text().contains("/api/v1/openapi.json"));
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert!(page.text().contains("<title>Wallet API</title>"), "{}", page.text());
+    assert!(!page.text().contains("//"), "the page loads nothing from elsewhere");
+    assert_eq!(app.get("/docs/index.html").await.text(), page.text());
+    let files = page.text().split('"').filter(|text| text.ends_with(".js") || text.ends_with(".css"));
+    let mut count = 0;
+    for file in files {
+        let reply = app.get(&format!("/docs/{file}")).await;
+        assert_eq!(reply.status, 200, "{file}");
+        assert!(reply.header("content-type").starts_with("text/"), "{file}: {}", reply.header("content-type"));
+        count += 1;
+    }
+    assert_eq!(count, 4);
+    let script = app.get("/docs/initializer.js").await;
+    assert!(script.text().contains(r#"url: "/api/v1/openapi.json""#), "{}", script.text());
+}
+
+#[test]
+fn examples_write_money_with_the_decimals_of_the_currency() {
+    for (currency, decimals, one) in [("EUR", 2, "1.00"), ("JPY", 0, "1"), ("KWD", 3, "1.000")] {
+        let text = wallet::api::rest::openapi(currency.parse().unwrap());
+        assert!(text.contains(&format!("\"Amount\": {one},\n")), "{currency}");
+        let fields = text.lines().filter_map(|line| line.trim().trim_end_matches(',').split_once(": "));
+        let is_money = |name: &str| ["\"Amount\"", "\"AccountBalance\"", "\"BalanceAfter\""].contains(&name);
+        let amounts: Vec<&str> =
+            fields.filter(|(name, value)| is_money(name) && *value != "{").map(|(_, value)| value).collect();
+        assert!(amounts.len() > 10, "{amounts:?}");
+        for amount in amounts {
+            assert_eq!(amount.split_once('.').map_or(0, |(_, fraction)| fraction.len()), decimals, "{amount}");
+        }
+        let api: Value = serde_json::from_str(&text).unwrap();
+        let money = &api["components"]["schemas"]["Money"];
+        assert_eq!(money["x-currency"], json!({ "code": currency, "decimals": decimals }));
+        assert!(api["info"]["description"].as_str().unwrap().contains(&format!("**{currency}**")), "{currency}");
+    }
+}
+
+#[test]
+fn what_is_never_answered_is_not_described() {
+    let api = description();
+    for (path, method, operation) in operations(&api) {
+        let responses = operation["responses"].as_object().expect("responses");
+        for status in ["401", "403"] {
+            assert!(!responses.contains_key(status), "{method} {path} {status}");
+        }
+    }
+    let introduction = api["info"]["description"].as_str().expect("an introduction");
+    assert!(!introduction.contains("| 401 |") && !introduction.contains("| 403 |"), "{introduction}");
+    assert!(!api["paths"]["/livez"]["get"]["responses"].as_object().unwrap().contains_key("503"));
+}
+
+#[test]
+fn engines_are_told_what_costs_money_not_to_know() {
+    let api = description();
+    let introduction = api["info"]["description"].as_str().expect("an introduction");
+    for sentence in [
+        "Above 2^53 − 1 (9007199254740991) they lose their last digits",
+        "who voids a settled round rolls back its win as well as its charge",
+        "An engine that gives up a charge without knowing its fate rolls it back: that bars the id",
+    ] {
+        assert!(introduction.contains(sentence), "{introduction}");
+    }
+    let id = api["components"]["schemas"]["Id"]["description"].as_str().expect("a description");
+    assert!(id.contains("2^53 − 1"), "{id}");
 }

@@ -2,6 +2,7 @@
 
 mod body;
 mod commands;
+mod docs;
 mod error;
 mod names;
 mod openapi;
@@ -20,16 +21,10 @@ use tower::util::MapResponseLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use utoipa_swagger_ui::{self as swagger, SwaggerUi};
 
 use crate::api::trace;
 use crate::engine::Engine;
 use crate::ledger::{Currency, DecimalError};
-
-/// Where the OpenAPI description of this API is served.
-const OPENAPI_PATH: &str = "/api/v1/openapi.json";
-/// Where a page to read it, and to try the API, is served.
-const DOCS_PATH: &str = "/docs";
 
 /// The limits of the REST API.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +96,7 @@ impl FromRef<SharedState> for RestOptions {
 pub fn router(engine: Engine, options: RestOptions) -> Router {
     let (router, _) = routes().split_for_parts();
     router
-        .merge(docs())
+        .merge(docs::routes(openapi(engine.currency)))
         .with_state(Arc::new(RestState { engine, options }))
         // One layer, not three: each costs every request several allocations.
         .layer((
@@ -111,19 +106,10 @@ pub fn router(engine: Engine, options: RestOptions) -> Router {
         ))
 }
 
-/// The page. It loads nothing from other servers.
-fn docs() -> SwaggerUi {
-    let page = SwaggerUi::new(DOCS_PATH).config(swagger::Config::default().validator_url("none"));
-    page.url(OPENAPI_PATH, openapi::describe(routes()))
-}
-
-/// The OpenAPI 3.1 description of the API, as indented JSON.
-///
-/// # Panics
-/// Never: the description is plain data.
+/// The OpenAPI 3.1 description of the API over a ledger in this currency, as indented JSON.
 #[must_use]
-pub fn openapi() -> String {
-    openapi::describe(routes()).to_pretty_json().expect("the description can be written as JSON")
+pub fn openapi(currency: Currency) -> String {
+    docs::write(&openapi::describe(routes(), currency), currency.decimals())
 }
 
 fn routes() -> OpenApiRouter<SharedState> {

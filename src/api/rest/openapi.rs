@@ -9,33 +9,44 @@ use std::fmt::Write;
 use serde_json::json;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::example::ExampleBuilder;
+use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::info::{InfoBuilder, LicenseBuilder};
 use utoipa::openapi::path::{Operation, PathItem};
-use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{OpenApi, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
+use super::request::RollbackRequest;
 use super::response::{
-    ErrorAnswer, IDEMPOTENT_REPLAYED, WALLET_CURRENT_BALANCE, WALLET_REASON, WALLET_RECORDED_AMOUNT,
+    Decimal, ErrorAnswer, IDEMPOTENT_REPLAYED, WALLET_CURRENT_BALANCE, WALLET_REASON, WALLET_RECORDED_AMOUNT,
 };
 use crate::api::reason::{Call, Problem, Reason};
 use crate::api::trace::REQUEST_ID;
-use crate::ledger::{Kind, Refusal};
+use crate::ledger::{Currency, Kind, Refusal};
 
 const INTRODUCTION: &str = "\
-The ledger that game engines charge and pay into.
-
 **Money** is exact: a JSON number with at most the currency's decimals, in any spelling (`1`, `1.0`, `10e-1`), and \
-always written with all of them (`9.00`). **Ids** are whole numbers from 0 to 2^63 − 1.
+always written with all of them (`9.00`). Send the amount that you mean: `0.30000000000000004`, as a program that \
+computes with floats writes 0.30, is refused, unless the operator has set `WALLET_LEGACY_FLOATS`.
+
+**Ids** are whole numbers from 0 to 2^63 − 1. Above 2^53 − 1 (9007199254740991) they lose their last digits in every \
+JSON parser that reads numbers as doubles, JavaScript's among them: stay below, or use a parser that keeps 64-bit \
+integers. In paths and query strings a number has one spelling: decimal digits without a sign or leading zeros.
+
+**Names** are spelled as they are here. A field that differs in case alone (`accountBalance`) is refused, and so is a \
+query parameter that the call does not know; other fields that are not known are ignored.
 
 **Retry freely.** A command is known by its user, its kind and its event id. Sent again with the same amount, it gets \
 the first answer, byte for byte, and moves nothing (unless it was rolled back): the header `Idempotent-Replayed` says \
 so, and `Wallet-Current-Balance` has the balance of this moment. With another amount it is refused with 409. Whatever \
-the failure, retrying with the same ids is safe. An engine that gives up a charge without knowing its fate rolls it \
-back: that bars the id.
+the failure, retrying with the same ids is safe.
+
+**Roll back what you give up.** An engine that gives up a charge without knowing its fate rolls it back: that bars the \
+id, however late the charge arrives. A rollback touches what it names and nothing else: who voids a settled round \
+rolls back its win as well as its charge.
 
 **Errors** all have one shape, `{\"success\": false, \"error\": \"<message>\"}`, and the header `Wallet-Reason` for \
 machines:
@@ -90,13 +101,17 @@ pub fn errors(call: Call, kind: Option<Kind>, reasons: &[Reason]) -> BTreeMap<St
     by_status.into_iter().map(|(status, reasons)| (status.clone(), error(&status, &reasons, kind).into())).collect()
 }
 
-/// The whole description, from the routes that are served.
-pub fn describe<S: Clone + Send + Sync + 'static>(routes: OpenApiRouter<S>) -> OpenApi {
+/// The whole description, from the routes that are served and the currency of the ledger.
+pub fn describe<S: Clone + Send + Sync + 'static>(routes: OpenApiRouter<S>, currency: Currency) -> OpenApi {
     let mut api = routes.into_openapi();
+    let (code, decimals) = (currency.code(), currency.decimals());
+    let ledger = format!(
+        "The ledger that game engines charge and pay into. Its currency is **{code}**, with {decimals} decimals.\n"
+    );
     api.info = InfoBuilder::new()
         .title("Wallet")
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some(format!("{INTRODUCTION}{}", reasons_table())))
+        .description(Some(format!("{ledger}\n{INTRODUCTION}{}", reasons_table())))
         .license(Some(LicenseBuilder::new().name(env!("CARGO_PKG_LICENSE")).build()))
         .build();
     api.tags = Some(vec![
@@ -107,6 +122,17 @@ pub fn describe<S: Clone + Send + Sync + 'static>(routes: OpenApiRouter<S>) -> O
     ]);
     let components = api.components.get_or_insert_default();
     components.schemas.insert(ErrorAnswer::name().into_owned(), ErrorAnswer::schema());
+    if let Some(RefOr::T(Schema::Object(money))) = components.schemas.get_mut(&*Decimal::name()) {
+        let of_answers = "always all of them in an answer";
+        money.description =
+            Some(format!("Money in {code}, exact: with at most {decimals} decimals, and {of_answers}."));
+        money.extensions = Some(Extensions::from_iter([("x-currency", json!({ "code": code, "decimals": decimals }))]));
+    }
+    if let Some(RefOr::T(Schema::Object(rollback))) = components.schemas.get_mut(&*RollbackRequest::name()) {
+        // A keyword of JSON Schema for which utoipa has no field beside `properties`.
+        let either = json!([{ "required": ["EventId"] }, { "required": ["WinningEventId"] }]);
+        rollback.extensions.get_or_insert_default().insert("oneOf".to_owned(), either);
+    }
     for item in api.paths.paths.values_mut() {
         let PathItem { get, post, .. } = item;
         for (call, operation) in [(Call::Read, get), (Call::Command, post)] {
@@ -219,14 +245,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_that_is_met_without_a_proxy_is_documented_somewhere() {
-        let text = super::super::openapi();
+    fn every_reason_is_documented_somewhere() {
+        let text = super::super::openapi("EUR".parse().unwrap());
         let api: serde_json::Value = serde_json::from_str(&text).unwrap();
         let paths = api["paths"].to_string();
         for reason in Reason::ALL {
-            let documented = paths.contains(&format!("\"{}\"", reason.name()));
-            let proxy = matches!(reason, Reason::Unauthenticated | Reason::Forbidden);
-            assert_eq!(documented, !proxy, "{}", reason.name());
+            assert!(paths.contains(&format!("\"{}\"", reason.name())), "{}", reason.name());
         }
     }
 

@@ -35,8 +35,12 @@ pub fn money_header(currency: Currency, minor: i64) -> HeaderValue {
 
 /// Writes an answer's body as compact JSON.
 pub fn answer(status: StatusCode, body: &impl Serialize) -> Response {
-    let bytes = serde_json::to_vec(body).expect("an answer can be written as JSON");
-    let mut response = Response::new(Body::from(bytes));
+    json(status, serde_json::to_vec(body).expect("an answer can be written as JSON"))
+}
+
+/// An answer whose body is JSON already.
+pub fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -57,12 +61,10 @@ impl Decimal {
     }
 }
 
+/// The description of the whole API tells its currency.
 impl PartialSchema for Decimal {
     fn schema() -> RefOr<Schema> {
-        let description =
-            "Money, exact: with the currency's decimals at the most, and always all of them in an answer.";
-        let number = ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0)).description(Some(description));
-        number.examples([json!(9.00)]).into()
+        ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0)).examples([json!(9.00)]).into()
     }
 }
 
@@ -79,7 +81,8 @@ impl PartialSchema for Id {
     fn schema() -> RefOr<Schema> {
         let format = SchemaFormat::KnownFormat(KnownFormat::Int64);
         let number = ObjectBuilder::new().schema_type(Type::Integer).format(Some(format));
-        number.minimum(Some(0)).maximum(Some(i64::MAX)).description(Some("A whole number.")).into()
+        let description = "A whole number. Above 2^53 − 1 it loses digits in a JSON parser that reads doubles.";
+        number.minimum(Some(0)).maximum(Some(i64::MAX)).description(Some(description)).into()
     }
 }
 
