@@ -310,6 +310,9 @@ mod tests {
         }
         let unlisted = Reason::ALL.into_iter().filter(|reason| !listed.contains(reason));
         assert_eq!(unlisted.collect::<Vec<_>>(), [Reason::UnsupportedMediaType], "only REST has media types");
+        let retried = Reason::ALL.into_iter().filter(|reason| reason.retry_after().is_some());
+        assert_eq!(retried.map(Reason::name).collect::<Vec<_>>(), ["BUSY", "DEADLINE", "UNAVAILABLE"]);
+        assert!(proto.contains("// BUSY, DEADLINE and UNAVAILABLE carry a `google.rpc.RetryInfo`"));
     }
 
     #[test]
