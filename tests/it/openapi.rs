@@ -121,15 +121,10 @@ async fn the_description_and_its_page_are_served() {
     assert!(page.text().contains("<title>Wallet API</title>"), "{}", page.text());
     assert!(!page.text().contains("//"), "the page loads nothing from elsewhere");
     assert_eq!(app.get("/docs/index.html").await.text(), page.text());
-    let files = page.text().split('"').filter(|text| text.ends_with(".js") || text.ends_with(".css"));
-    let mut count = 0;
-    for file in files {
-        let reply = app.get(&format!("/docs/{file}")).await;
-        assert_eq!(reply.status, 200, "{file}");
-        assert!(reply.header("content-type").starts_with("text/"), "{file}: {}", reply.header("content-type"));
-        count += 1;
+    for file in ["swagger-ui.css", "index.css", "swagger-ui-bundle.js", "initializer.js", "favicon-32x32.png"] {
+        assert!(page.text().contains(&format!("\"{file}\"")), "{file}");
+        assert_eq!(app.get(&format!("/docs/{file}")).await.status, 200, "{file}");
     }
-    assert_eq!(count, 4);
     let script = app.get("/docs/initializer.js").await;
     assert!(script.text().contains(r#"url: "/api/v1/openapi.json""#), "{}", script.text());
 }
@@ -138,7 +133,7 @@ async fn the_description_and_its_page_are_served() {
 fn examples_write_money_with_the_decimals_of_the_currency() {
     for (currency, decimals, one) in [("EUR", 2, "1.00"), ("JPY", 0, "1"), ("KWD", 3, "1.000")] {
         let text = wallet::api::rest::openapi(currency.parse().unwrap());
-        assert!(text.contains(&format!("\"Amount\": {one},\n")), "{currency}");
+        assert!(text.contains(&format!("\"Amount\": {one}\n")), "{currency}");
         let fields = text.lines().filter_map(|line| line.trim().trim_end_matches(',').split_once(": "));
         let is_money = |name: &str| ["\"Amount\"", "\"AccountBalance\"", "\"BalanceAfter\""].contains(&name);
         let amounts: Vec<&str> =

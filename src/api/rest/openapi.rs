@@ -204,6 +204,10 @@ fn error(status: &str, reasons: &[Reason], kind: Option<Kind>) -> Response {
         let recorded = "On a conflict: the amount with which the event is known.";
         response = response.header(canonical(WALLET_RECORDED_AMOUNT.as_str()), money(recorded));
     }
+    if reasons.contains(&Reason::UnsupportedMediaType) {
+        let codings = "When a content coding is what is not supported.";
+        response = response.header("Accept-Encoding", text(codings, &["identity"]));
+    }
     if status == "405" {
         response = response.header("Allow", text("The methods that the path has.", &[]));
     }
