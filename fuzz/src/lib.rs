@@ -57,7 +57,27 @@ pub fn amount(bytes: &[u8]) {
             let written = currency.format_minor(minor);
             assert_eq!(currency.parse_minor(&written), Ok(minor), "{text:?} became {written}");
         }
+        tolerated(&text, currency);
     }
+}
+
+/// What is read with tolerance is what the number rounds to, if that is at most a ten-thousandth away.
+fn tolerated(text: &str, currency: Currency) {
+    const UNIT: i64 = 100_000_000;
+    const TOLERANCE: i64 = UNIT / 10_000;
+    let (exact, tolerant) = (currency.parse_minor(text), currency.parse_minor_tolerant(text));
+    let Err(DecimalError::TooFine(decimals)) = exact else {
+        assert_eq!(tolerant, exact, "{text:?}");
+        return;
+    };
+    // What needs more places, or does not fit with so many, is left to the unit tests.
+    let Ok(fine) = parse_decimal(text, decimals + 8) else { return };
+    let expected = match (fine.div_euclid(UNIT), fine.rem_euclid(UNIT)) {
+        (below, rest) if rest <= TOLERANCE => Ok(below),
+        (below, rest) if rest >= UNIT - TOLERANCE => Ok(below + 1),
+        _ => exact,
+    };
+    assert_eq!(tolerant, expected, "{text:?}");
 }
 
 /// Both APIs of a service that keeps nothing.

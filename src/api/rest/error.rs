@@ -105,7 +105,7 @@ pub fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
-    use axum::http::header::ALLOW;
+    use axum::http::header::{ALLOW, CACHE_CONTROL};
 
     use super::*;
     use crate::ledger::{Amount, Balance};
@@ -142,6 +142,7 @@ mod tests {
         let response = panicked(Box::new("boom"));
         assert_eq!(response.status(), 500);
         assert_eq!(response.headers()[WALLET_REASON], "INTERNAL");
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
     }
 
     #[test]

@@ -30,13 +30,10 @@ impl Names {
     /// [`crate::api::reason::Reason::InvalidRequest`] if it was given before, or differs from a known name in case
     /// alone: whoever misspells a name does not mean it to be ignored.
     pub fn give(&mut self, name: &str) -> Result<Option<usize>, Problem> {
-        let Some(index) = self.known.iter().position(|known| known.eq_ignore_ascii_case(name)) else {
-            return Ok(None);
+        let Some(index) = self.known.iter().position(|known| *known == name) else {
+            let meant = self.known.iter().find(|known| known.eq_ignore_ascii_case(name));
+            return meant.map_or(Ok(None), |known| Err(Problem::invalid(format!("{name} must be spelled {known}"))));
         };
-        let known = self.known[index];
-        if known != name {
-            return Err(Problem::invalid(format!("{name} must be spelled {known}")));
-        }
         let bit = 1 << index;
         if self.given & bit != 0 {
             return Err(Problem::invalid(format!("{name} is given more than once")));
