@@ -104,14 +104,10 @@ pub fn errors(call: Call, kind: Option<Kind>, reasons: &[Reason]) -> BTreeMap<St
 /// The whole description, from the routes that are served and the currency of the ledger.
 pub fn describe<S: Clone + Send + Sync + 'static>(routes: OpenApiRouter<S>, currency: Currency) -> OpenApi {
     let mut api = routes.into_openapi();
-    let (code, decimals) = (currency.code(), currency.decimals());
-    let ledger = format!(
-        "The ledger that game engines charge and pay into. Its currency is **{code}**, with {decimals} decimals.\n"
-    );
     api.info = InfoBuilder::new()
         .title("Wallet")
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some(format!("{ledger}\n{INTRODUCTION}{}", reasons_table())))
+        .description(Some(introduction(currency)))
         .license(Some(LicenseBuilder::new().name(env!("CARGO_PKG_LICENSE")).build()))
         .build();
     api.tags = Some(vec![
@@ -120,19 +116,7 @@ pub fn describe<S: Clone + Send + Sync + 'static>(routes: OpenApiRouter<S>, curr
         TagBuilder::new().name("users").description(Some("Wallets and their history.")).build(),
         TagBuilder::new().name("system").description(Some("The service itself.")).build(),
     ]);
-    let components = api.components.get_or_insert_default();
-    components.schemas.insert(ErrorAnswer::name().into_owned(), ErrorAnswer::schema());
-    if let Some(RefOr::T(Schema::Object(money))) = components.schemas.get_mut(&*Decimal::name()) {
-        let of_answers = "always all of them in an answer";
-        money.description =
-            Some(format!("Money in {code}, exact: with at most {decimals} decimals, and {of_answers}."));
-        money.extensions = Some(Extensions::from_iter([("x-currency", json!({ "code": code, "decimals": decimals }))]));
-    }
-    if let Some(RefOr::T(Schema::Object(rollback))) = components.schemas.get_mut(&*RollbackRequest::name()) {
-        // A keyword of JSON Schema for which utoipa has no field beside `properties`.
-        let either = json!([{ "required": ["EventId"] }, { "required": ["WinningEventId"] }]);
-        rollback.extensions.get_or_insert_default().insert("oneOf".to_owned(), either);
-    }
+    complete(&mut api.components.get_or_insert_default().schemas, currency);
     for item in api.paths.paths.values_mut() {
         let PathItem { get, post, .. } = item;
         for (call, operation) in [(Call::Read, get), (Call::Command, post)] {
@@ -142,6 +126,29 @@ pub fn describe<S: Clone + Send + Sync + 'static>(routes: OpenApiRouter<S>, curr
         }
     }
     api
+}
+
+/// Adds to the schemas what their types do not say.
+fn complete(schemas: &mut BTreeMap<String, RefOr<Schema>>, currency: Currency) {
+    schemas.insert(ErrorAnswer::name().into_owned(), ErrorAnswer::schema());
+    let (code, decimals) = (currency.code(), currency.decimals());
+    if let Some(RefOr::T(Schema::Object(money))) = schemas.get_mut(&*Decimal::name()) {
+        let in_answers = "always all of them in an answer";
+        money.description =
+            Some(format!("Money in {code}, exact: with at most {decimals} decimals, and {in_answers}."));
+        money.extensions = Some(Extensions::from_iter([("x-currency", json!({ "code": code, "decimals": decimals }))]));
+    }
+    if let Some(RefOr::T(Schema::Object(rollback))) = schemas.get_mut(&*RollbackRequest::name()) {
+        // A keyword of JSON Schema for which utoipa has no field beside `properties`.
+        let either = json!([{ "required": ["EventId"] }, { "required": ["WinningEventId"] }]);
+        rollback.extensions.get_or_insert_default().insert("oneOf".to_owned(), either);
+    }
+}
+
+fn introduction(currency: Currency) -> String {
+    let (code, decimals) = (currency.code(), currency.decimals());
+    let ledger = "The ledger that game engines charge and pay into.";
+    format!("{ledger} Its currency is **{code}**, with {decimals} decimals.\n\n{INTRODUCTION}{}", reasons_table())
 }
 
 fn reasons_table() -> String {
@@ -232,7 +239,7 @@ fn text(description: &str, values: &[&str]) -> Header {
 
 fn money(description: &str) -> Header {
     let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^[0-9]+(\.[0-9]+)?$")).build();
-    HeaderBuilder::new().description(Some(description)).schema(Some(schema)).example(Some(json!("9.00"))).build()
+    HeaderBuilder::new().description(Some(description)).schema(Some(schema)).build()
 }
 
 /// A header's name as people write it: `X-Request-Id`.
