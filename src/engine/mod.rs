@@ -63,8 +63,8 @@ pub enum EngineError {
     /// The queue is full; nothing was done.
     #[error("the queue is full")]
     Busy,
-    /// The command's deadline passed before it was decided; nothing was done.
-    #[error("the deadline passed before the command was decided")]
+    /// The deadline passed before the command was decided, or the read was made; nothing was done.
+    #[error("the deadline passed")]
     Deadline,
     /// The store failed; the outcome of a command may be unknown.
     #[error("the store failed")]

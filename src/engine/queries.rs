@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use tokio::time::{self, Instant};
+
 use super::EngineError;
 use crate::ledger::{Commit, Entry, EntryId, Timestamp, UserId, Wallet};
 use crate::store::{Reader, StoreError};
@@ -44,9 +46,14 @@ impl Queries {
     /// The user's wallet as it is, or as it was at a moment; `None` if there is, or was, no such user.
     ///
     /// # Errors
-    /// [`EngineError::Unavailable`], [`EngineError::Corrupt`].
-    pub async fn wallet(&self, user_id: UserId, at: Option<Timestamp>) -> Result<Option<Wallet>, EngineError> {
-        self.reader.wallet(user_id, at).await.map_err(|error| self.failed(error))
+    /// [`EngineError::Unavailable`], [`EngineError::Corrupt`], [`EngineError::Deadline`].
+    pub async fn wallet(
+        &self,
+        user_id: UserId,
+        at: Option<Timestamp>,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Wallet>, EngineError> {
+        self.read(self.reader.wallet(user_id, at), deadline).await
     }
 
     /// A page of the user's entries before `before`, newest first; `None` if there is no such user.
@@ -54,17 +61,18 @@ impl Queries {
     /// A `size` above [`Page::SIZE_MAX`] is cut to that.
     ///
     /// # Errors
-    /// [`EngineError::Unavailable`], [`EngineError::Corrupt`].
+    /// [`EngineError::Unavailable`], [`EngineError::Corrupt`], [`EngineError::Deadline`].
     pub async fn entries(
         &self,
         user_id: UserId,
         before: Option<EntryId>,
         size: usize,
+        deadline: Option<Instant>,
     ) -> Result<Option<Page>, EngineError> {
         let size = size.min(Page::SIZE_MAX);
         // One more than asked for tells whether there is a next page.
-        let read = self.reader.entries(user_id, before, size + 1).await;
-        let Some(mut entries) = read.map_err(|error| self.failed(error))? else { return Ok(None) };
+        let read = self.reader.entries(user_id, before, size + 1);
+        let Some(mut entries) = self.read(read, deadline).await? else { return Ok(None) };
         let more = entries.len() > size;
         entries.truncate(size);
         let next_before = if more { entries.last().map(|entry| entry.entry_id) } else { None };
@@ -74,9 +82,22 @@ impl Queries {
     /// The head of the commit chain; [`Commit::genesis`] if nothing was committed yet.
     ///
     /// # Errors
-    /// [`EngineError::Unavailable`], [`EngineError::Corrupt`].
-    pub async fn head(&self) -> Result<Commit, EngineError> {
-        self.reader.head().await.map_err(|error| self.failed(error))
+    /// [`EngineError::Unavailable`], [`EngineError::Corrupt`], [`EngineError::Deadline`].
+    pub async fn head(&self, deadline: Option<Instant>) -> Result<Commit, EngineError> {
+        self.read(self.reader.head(), deadline).await
+    }
+
+    /// Waits for a read until its deadline.
+    async fn read<T>(
+        &self,
+        read: impl Future<Output = Result<T, StoreError>>,
+        deadline: Option<Instant>,
+    ) -> Result<T, EngineError> {
+        let answered = match deadline {
+            Some(deadline) => time::timeout_at(deadline, read).await.map_err(|_| EngineError::Deadline)?,
+            None => read.await,
+        };
+        answered.map_err(|error| self.failed(error))
     }
 
     /// Logs a failure of the store, if it is not one of many.

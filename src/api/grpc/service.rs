@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _};
 use tokio::sync::Semaphore;
-use tokio::time;
 use tokio_util::sync::CancellationToken;
-use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::proto::wallet_service_server::WalletService;
@@ -18,7 +16,7 @@ use super::proto::{
 };
 use super::{GrpcOptions, convert, deadline, transact};
 use crate::api::reason::{Problem, Reason};
-use crate::engine::{Engine, EngineError, Page};
+use crate::engine::{Engine, Page};
 use crate::ledger::{Command, EntryId};
 
 /// The service of the contract.
@@ -46,15 +44,6 @@ impl Service {
         let outcome = self.engine.ledger.submit(command, deadline).await.map_err(Problem::from)?;
         Ok(Response::new(convert::applied(&outcome)?.into()))
     }
-}
-
-/// Waits for a read until the call's deadline.
-async fn read<T>(metadata: &MetadataMap, read: impl Future<Output = Result<T, EngineError>>) -> Result<T, Problem> {
-    let answered = match deadline::of(metadata)? {
-        Some(deadline) => time::timeout_at(deadline, read).await.unwrap_or(Err(EngineError::Deadline)),
-        None => read.await,
-    };
-    Ok(answered?)
 }
 
 fn unknown_user() -> Problem {
@@ -94,7 +83,8 @@ impl WalletService for Service {
     async fn get_wallet(&self, request: Request<GetWalletRequest>) -> Result<Response<Wallet>, Status> {
         let GetWalletRequest { user_id, at } = *request.get_ref();
         let (user_id, at) = (convert::user(user_id)?, at.map(convert::timestamp).transpose()?);
-        let wallet = read(request.metadata(), self.engine.queries.wallet(user_id, at)).await?;
+        let deadline = deadline::of(request.metadata())?;
+        let wallet = self.engine.queries.wallet(user_id, at, deadline).await.map_err(Problem::from)?;
         Ok(Response::new(wallet.ok_or_else(unknown_user)?.into()))
     }
 
@@ -105,7 +95,8 @@ impl WalletService for Service {
         let ListEntriesRequest { user_id, page_size, page_token } = request.get_ref();
         let (user_id, size, before) =
             (convert::user(*user_id)?, parse_size(*page_size)?, parse_token(page_token.as_deref())?);
-        let page = read(request.metadata(), self.engine.queries.entries(user_id, before, size)).await?;
+        let deadline = deadline::of(request.metadata())?;
+        let page = self.engine.queries.entries(user_id, before, size, deadline).await.map_err(Problem::from)?;
         let Page { entries, next_before } = page.ok_or_else(unknown_user)?;
         let next_page_token = next_before.map(|before| before.to_string()).unwrap_or_default();
         Ok(Response::new(ListEntriesResponse { entries: entries.iter().map(Entry::from).collect(), next_page_token }))
@@ -128,7 +119,7 @@ impl WalletService for Service {
     }
 
     async fn get_checkpoint(&self, request: Request<GetCheckpointRequest>) -> Result<Response<Checkpoint>, Status> {
-        let head = read(request.metadata(), self.engine.queries.head()).await?;
+        let head = self.engine.queries.head(deadline::of(request.metadata())?).await.map_err(Problem::from)?;
         Ok(Response::new(head.into()))
     }
 }

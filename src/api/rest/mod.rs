@@ -33,7 +33,7 @@ pub struct RestOptions {
     pub body_size_max: usize,
     /// How long a whole request body may take to arrive.
     pub body_timeout: Duration,
-    /// How long a command may wait for its decision.
+    /// How long a command may wait for its decision, and a read for its answer.
     pub command_timeout: Duration,
     /// Whether an amount that a float all but missed is taken for the one that was meant.
     pub legacy_floats: bool,
@@ -61,7 +61,7 @@ impl RestState {
         Amounts { currency: self.engine.currency, legacy_floats: self.options.legacy_floats }
     }
 
-    /// When a command that is submitted now must be decided; `None` if that is too far away to be represented.
+    /// When a command or a read that comes now must be answered; `None` if that is too far away to be represented.
     fn deadline(&self) -> Option<Instant> {
         Instant::now().checked_add(self.options.command_timeout)
     }

@@ -17,7 +17,8 @@ declare_reasons! {
     LiveReasons: Read []
     ReadyReasons: Read [Unavailable]
     SystemReasons: Read [InvalidRequest Unavailable]
-    UserReasons: Read [InvalidRequest NotFound UnknownUser Unavailable]
+    CheckpointReasons: Read [InvalidRequest Deadline Unavailable]
+    UserReasons: Read [InvalidRequest NotFound UnknownUser Deadline Unavailable]
 }
 
 /// Ask whether the process answers
@@ -77,7 +78,7 @@ pub async fn user(
     uri: Uri,
 ) -> Result<Response, Failure> {
     let WalletQuery { at } = WalletQuery::parse(&uri)?;
-    let wallet = state.engine.queries.wallet(user_id, at).await?;
+    let wallet = state.engine.queries.wallet(user_id, at, state.deadline()).await?;
     let wallet = wallet.ok_or_else(|| Failure::of_read(Reason::UnknownUser))?;
     Ok(response::answer(StatusCode::OK, &WalletAnswer::new(&wallet, state.engine.currency)))
 }
@@ -96,7 +97,7 @@ pub async fn entries(
     uri: Uri,
 ) -> Result<Response, Failure> {
     let EntriesQuery { limit, before } = EntriesQuery::parse(&uri)?;
-    let page = state.engine.queries.entries(user_id, before, limit).await?;
+    let page = state.engine.queries.entries(user_id, before, limit, state.deadline()).await?;
     let page = page.ok_or_else(|| Failure::of_read(Reason::UnknownUser))?;
     Ok(response::answer(StatusCode::OK, &EntriesAnswer::new(user_id.get(), &page, state.engine.currency)))
 }
@@ -106,8 +107,9 @@ pub async fn entries(
 /// Its hash covers every entry there is. Keep it elsewhere to prove later that nothing before it was altered.
 #[utoipa::path(
     get, path = "/api/v1/ledger/checkpoint", tag = "system", operation_id = "getCheckpoint",
-    responses((status = 200, description = "The head of the chain.", body = CheckpointAnswer), SystemReasons),
+    responses((status = 200, description = "The head of the chain.", body = CheckpointAnswer), CheckpointReasons),
 )]
 pub async fn checkpoint(State(state): State<SharedState>, _: NoQuery) -> Result<Response, Failure> {
-    Ok(response::answer(StatusCode::OK, &CheckpointAnswer::new(&state.engine.queries.head().await?)))
+    let head = state.engine.queries.head(state.deadline()).await?;
+    Ok(response::answer(StatusCode::OK, &CheckpointAnswer::new(&head)))
 }

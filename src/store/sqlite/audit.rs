@@ -5,11 +5,15 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction};
 
 use super::error::failed;
+use super::history;
 use super::open::{MIGRATIONS, refuse_folder};
 use super::query::query;
 use super::row::{self, select_commit, select_entry};
 use crate::ledger::{Audit, AuditReport, Checkpoint, Commit, Currency, Entry, Finding, Timestamp};
 use crate::store::StoreError;
+
+/// The migration that makes the history index.
+const HISTORY_INDEX_SINCE: i64 = 2;
 
 const SELECT_UNDONE: &str = select_entry!("entry", "where event_id = ?1 and entry.user_id = ?2 and kind = ?3");
 
@@ -66,16 +70,23 @@ fn check_file(tx: &Transaction<'_>, path: &Path) -> Result<(), StoreError> {
 }
 
 fn walk(tx: &Transaction<'_>, checkpoint: Option<Checkpoint>) -> Result<AuditReport, Stop> {
-    check_schema(tx)?;
+    let version = schema_version(tx)?;
+    check_schema(tx, version)?;
+    let has_index = version >= HISTORY_INDEX_SINCE;
     let mut audit = Audit::new(currency(tx)?, checkpoint);
     let mut select_commits = tx.prepare(select_commit!("order by commit_id"))?;
     let mut commits = select_commits.query([])?;
     let mut select_entries = tx.prepare(select_entry!("entry", "order by entry.entry_id"))?;
     let mut entries = select_entries.query([])?;
     let mut commit = next_commit(commits.next()?)?;
+    let mut indexed = 0;
     while let Some(found) = entries.next()? {
         let entry = row::entry(found)?;
         audit.entry(&entry, undone(tx, &entry)?.as_ref())?;
+        if has_index && history::is_indexed(&entry) {
+            indexed += 1;
+            check_indexed(tx, &entry)?;
+        }
         if let Some(reached) = commit.filter(|commit| commit.last_entry_id <= entry.entry_id) {
             audit.commit(&reached)?;
             commit = next_commit(commits.next()?)?;
@@ -83,6 +94,9 @@ fn walk(tx: &Transaction<'_>, checkpoint: Option<Checkpoint>) -> Result<AuditRep
     }
     if let Some(commit) = commit {
         audit.commit(&commit)?;
+    }
+    if has_index {
+        check_index_size(tx, indexed)?;
     }
     check_notes(tx)?;
     check_wallets(tx, &mut audit)?;
@@ -94,6 +108,23 @@ fn undone(tx: &Transaction<'_>, rollback: &Entry) -> Result<Option<Entry>, Stop>
     let Some(kind) = rollback.kind.undoes() else { return Ok(None) };
     let key = (rollback.event_id.get(), rollback.user_id.get(), kind.code());
     Ok(query(tx, SELECT_UNDONE, key, row::entry)?)
+}
+
+/// Checks that the history index has an entry as it must.
+fn check_indexed(tx: &Transaction<'_>, entry: &Entry) -> Result<(), Stop> {
+    if history::index_has(tx, entry)? {
+        return Ok(());
+    }
+    Err(Finding::Changed { what: format!("row of the history index for entry {}", entry.entry_id) }.into())
+}
+
+/// Checks that the history index has no more rows than it must.
+fn check_index_size(tx: &Transaction<'_>, expected: i64) -> Result<(), Stop> {
+    let found: i64 = tx.query_row("select count(*) from history_index", [], |row| row.get(0))?;
+    if found == expected {
+        return Ok(());
+    }
+    Err(Finding::Foreign { what: format!("history index with {found} rows, not {expected},") }.into())
 }
 
 /// Checks that each note belongs to an entry: one that does is covered by the entry's hash.
@@ -128,11 +159,23 @@ fn check_wallets(tx: &Transaction<'_>, audit: &mut Audit) -> Result<(), Stop> {
     }
 }
 
-/// Compares the database's tables, triggers and indexes with what the migrations make. Tables whose names begin with
-/// `_` belong to sqlx and to other programs that use the file, such as a replicator.
-fn check_schema(tx: &Transaction<'_>) -> Result<(), Stop> {
+/// The last migration that was made in the database: a backup may be older than this program.
+fn schema_version(tx: &Transaction<'_>) -> Result<i64, Stop> {
+    let latest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+    let select = "select max(version) from _sqlx_migrations where success";
+    // Without that table it is not as any version of this program made it, and what is missing is named below.
+    let found = tx.query_row(select, [], |row| row.get(0)).unwrap_or(None).unwrap_or(latest);
+    if found > latest {
+        return Err(StoreError::Incompatible(format!("it was made by a newer version (migration {found})")).into());
+    }
+    Ok(found)
+}
+
+/// Compares the database's tables, triggers and indexes with what the migrations up to `version` make. Tables whose
+/// names begin with `_` belong to sqlx and to other programs that use the file, such as a replicator.
+fn check_schema(tx: &Transaction<'_>, version: i64) -> Result<(), Stop> {
     let pattern = Connection::open_in_memory()?;
-    for migration in MIGRATIONS.iter() {
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version <= version) {
         pattern.execute_batch(migration.sql.as_str())?;
     }
     let (expected, found) = (schema(&pattern)?, schema(tx)?);

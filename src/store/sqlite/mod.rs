@@ -10,6 +10,7 @@ mod backup;
 mod disk_space;
 mod error;
 mod files;
+mod history;
 mod open;
 mod query;
 mod reader;

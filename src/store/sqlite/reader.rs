@@ -7,14 +7,15 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use crossbeam_channel::{Receiver, Sender};
-use rusqlite::{Connection, OpenFlags, params};
+use crossbeam_channel::{Receiver, Sender, select_biased, unbounded};
+use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
 use super::error::failed;
 use super::files::OpenFiles;
-use super::query::{query, query_all};
-use super::row::{self, SELECT_HEAD, select_entry};
+use super::history;
+use super::query::query;
+use super::row::{self, SELECT_HEAD};
 use crate::ledger::{Balance, Commit, Currency, Entry, EntryId, Timestamp, UserId, Wallet};
 use crate::store::{Reader, StoreError};
 
@@ -24,31 +25,9 @@ const CONNECTIONS: usize = 4;
 /// How long a read waits for a connection, or for a lock (which in WAL mode only recovery takes).
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Entries that one statement walks back. A longer read transaction would keep the WAL from being reused.
-const STRIDE: i64 = 20_000;
-
 const SELECT_WALLET: &str = "select wallet_id, balance, sequence, last_entry_id, created_at
      from user join wallet using (user_id) where user_id = ?1";
 const SELECT_LAST_ENTRY: &str = "select last_entry_id from wallet where user_id = ?1";
-const SELECT_ENTRY: &str = select_entry!("entry", "where entry.entry_id = ?1");
-const SELECT_HISTORY: &str = concat!(
-    "with recursive history as (
-         select * from entry where entry_id = ?1
-         union all
-         select entry.* from history join entry on entry.entry_id = history.previous_entry_id
-         limit ?2
-     ) ",
-    select_entry!("history", "order by entry.entry_id desc")
-);
-const SELECT_STRIDE: &str = "with recursive step (entry_id, previous_entry_id, arrived) as (
-         select entry_id, previous_entry_id, entry_id <= ?2 and created_at <= ?3 from entry where entry_id = ?1
-         union all
-         select entry.entry_id, entry.previous_entry_id, entry.entry_id <= ?2 and entry.created_at <= ?3
-         from step join entry on entry.entry_id = step.previous_entry_id
-         where not step.arrived
-         limit ?4
-     )
-     select entry_id, previous_entry_id, arrived from step order by entry_id limit 1";
 
 /// One read, for whichever connection is free.
 type Job = Box<dyn FnOnce(&Connection) + Send>;
@@ -60,8 +39,18 @@ pub(super) struct SqliteReader {
 }
 
 struct Pool {
-    jobs: Sender<Job>,
+    /// Reads of one row, which go before the others.
+    short: Sender<Job>,
+    /// Reads of a history.
+    long: Sender<Job>,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// Which of the reads that wait a connection takes first.
+#[derive(Clone, Copy)]
+enum Length {
+    Short,
+    Long,
 }
 
 impl SqliteReader {
@@ -69,26 +58,27 @@ impl SqliteReader {
     /// is open, the index of the WAL exists: a writer that opens again after a failed sync needs it to find the last
     /// commit.
     pub(super) fn open(path: &Path, currency: Currency, files: &OpenFiles) -> Result<Self, StoreError> {
-        let (jobs, queue) = crossbeam_channel::unbounded();
+        let ((short, short_queue), (long, long_queue)) = (unbounded(), unbounded());
         let connections = (0..CONNECTIONS).map(|_| connect(path)).collect::<Result<Vec<_>, _>>().map_err(failed)?;
         files.check().map_err(StoreError::unavailable)?;
         let start = |connection: Connection| {
-            let (queue, files) = (queue.clone(), files.clone());
+            let (short, long, files) = (short_queue.clone(), long_queue.clone(), files.clone());
             let thread = thread::Builder::new().name("reader".to_owned());
             let work = move || {
-                work(connection, &queue);
+                work(connection, &short, &long);
                 // The lock on the files outlives the connection.
                 drop(files);
             };
             thread.spawn(work).map_err(StoreError::unavailable)
         };
         let threads = connections.into_iter().map(start).collect::<Result<_, _>>()?;
-        Ok(Self { currency, pool: RwLock::new(Some(Pool { jobs, threads })) })
+        Ok(Self { currency, pool: RwLock::new(Some(Pool { short, long, threads })) })
     }
 
     /// Runs `read` on one of the connections.
     async fn run<T: Send + 'static>(
         &self,
+        length: Length,
         read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
@@ -106,14 +96,19 @@ impl SqliteReader {
             };
             let _ = reply.send(result);
         });
-        self.send(job).ok_or_else(|| StoreError::unavailable("the database is closed"))?;
+        self.send(length, job).ok_or_else(|| StoreError::unavailable("the database is closed"))?;
         answer.await.unwrap_or_else(|_| Err(StoreError::unavailable("a read panicked")))
     }
 
     /// Queues a job; `None` if the connections are closed.
-    fn send(&self, job: Job) -> Option<()> {
+    fn send(&self, length: Length, job: Job) -> Option<()> {
         let pool = self.pool.read().expect("nothing panics while it holds the pool");
-        pool.as_ref()?.jobs.send(job).ok()
+        let Pool { short, long, .. } = pool.as_ref()?;
+        let queue = match length {
+            Length::Short => short,
+            Length::Long => long,
+        };
+        queue.send(job).ok()
     }
 }
 
@@ -126,9 +121,15 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Runs jobs until the queue is closed.
-fn work(connection: Connection, queue: &Receiver<Job>) {
-    for job in queue {
+/// Runs jobs until both queues are closed.
+fn work(connection: Connection, short: &Receiver<Job>, long: &Receiver<Job>) {
+    let next = || {
+        select_biased! {
+            recv(short) -> job => job.or_else(|_| long.recv()),
+            recv(long) -> job => job.or_else(|_| short.recv()),
+        }
+    };
+    while let Ok(job) = next() {
         // Its caller learns of the panic because the reply is dropped.
         let _ = catch_unwind(AssertUnwindSafe(|| job(&connection)));
     }
@@ -138,7 +139,8 @@ fn work(connection: Connection, queue: &Receiver<Job>) {
 #[async_trait]
 impl Reader for SqliteReader {
     async fn wallet(&self, user_id: UserId, at: Option<Timestamp>) -> Result<Option<Wallet>, StoreError> {
-        self.run(move |connection| wallet(connection, user_id, at)).await
+        let length = if at.is_none() { Length::Short } else { Length::Long };
+        self.run(length, move |connection| wallet(connection, user_id, at)).await
     }
 
     async fn entries(
@@ -147,18 +149,18 @@ impl Reader for SqliteReader {
         before: Option<EntryId>,
         limit: usize,
     ) -> Result<Option<Vec<Entry>>, StoreError> {
-        self.run(move |connection| entries(connection, user_id, before, limit)).await
+        self.run(Length::Long, move |connection| entries(connection, user_id, before, limit)).await
     }
 
     async fn head(&self) -> Result<Commit, StoreError> {
-        let head = self.run(|connection| query(connection, SELECT_HEAD, [], row::commit)).await?;
+        let head = self.run(Length::Short, |connection| query(connection, SELECT_HEAD, [], row::commit)).await?;
         Ok(head.unwrap_or_else(|| Commit::genesis(self.currency)))
     }
 
     async fn close(&self) {
         let pool = self.pool.write().expect("nothing panics while it holds the pool").take();
-        let Some(Pool { jobs, threads }) = pool else { return };
-        drop(jobs);
+        let Some(Pool { short, long, threads }) = pool else { return };
+        drop((short, long));
         let ended = tokio::task::spawn_blocking(|| threads.into_iter().try_for_each(JoinHandle::join));
         if !matches!(ended.await, Ok(Ok(()))) {
             tracing::error!("a reader thread did not end in order");
@@ -175,10 +177,11 @@ fn wallet(connection: &Connection, user_id: UserId, at: Option<Timestamp>) -> Re
     let Some((wallet_id, created_at, state)) = found else { return Ok(None) };
     let wallet = |balance: Balance, sequence| Wallet { user_id, wallet_id, balance, sequence, created_at };
     let Some(at) = at else { return Ok(Some(wallet(state.balance, state.sequence))) };
-    let Some(entry_id) = walk(connection, state.last_entry_id, EntryId::MAX, at)? else { return Ok(None) };
-    let entry = entry(connection, entry_id)?.ok_or_else(|| missing_entry(entry_id.get()))?;
-    check_owner(&entry, user_id)?;
-    Ok(Some(wallet(entry.balance_after, entry.sequence)))
+    if at < created_at {
+        return Ok(None);
+    }
+    let entry = history::entry_at(connection, user_id, state.last_entry_id, at)?;
+    Ok(entry.map(|entry| wallet(entry.balance_after, entry.sequence)))
 }
 
 fn entries(
@@ -189,67 +192,13 @@ fn entries(
 ) -> Result<Option<Vec<Entry>>, StoreError> {
     let newest = query(connection, SELECT_LAST_ENTRY, [user_id.get()], |row| row.get(0).map_err(failed))?;
     let Some(newest) = newest.and_then(EntryId::new) else { return Ok(None) };
-    let start = match before {
-        None => Some(newest),
-        Some(before) => match entry(connection, before)? {
-            // The usual case, a page after another: `before` is the user's own entry and knows the one before it.
-            Some(entry) if entry.user_id == user_id => entry.previous_entry_id,
-            _ => match before.previous() {
-                Some(last) => walk(connection, newest, last, Timestamp::MAX)?,
-                None => None,
-            },
-        },
-    };
-    let Some(start) = start else { return Ok(Some(Vec::new())) };
-    let limit_max = i64::try_from(limit).unwrap_or(i64::MAX);
-    let entries = query_all(connection, SELECT_HISTORY, params![start.get(), limit_max], row::entry)?;
-    entries.iter().try_for_each(|entry| check_owner(entry, user_id))?;
-    let next = entries.last().map_or(Some(start), |oldest| oldest.previous_entry_id);
-    match next {
-        Some(missing) if entries.len() < limit => Err(missing_entry(missing.get())),
-        _ => Ok(Some(entries)),
-    }
-}
-
-fn entry(connection: &Connection, entry_id: EntryId) -> Result<Option<Entry>, StoreError> {
-    query(connection, SELECT_ENTRY, [entry_id.get()], row::entry)
-}
-
-/// Walks a wallet's history back from `from` to its newest entry that is not after `last` and not later than `at`.
-fn walk(connection: &Connection, from: EntryId, last: EntryId, at: Timestamp) -> Result<Option<EntryId>, StoreError> {
-    let mut from = Some(from.get());
-    while let Some(start) = from {
-        let params = params![start, last.get(), at.microseconds(), STRIDE];
-        let step: Option<(i64, Option<i64>, bool)> =
-            query(connection, SELECT_STRIDE, params, |row| row.try_into().map_err(failed))?;
-        let (entry_id, previous, arrived) = step.ok_or_else(|| missing_entry(start))?;
-        if arrived {
-            return Ok(EntryId::new(entry_id));
-        }
-        from = previous;
-    }
-    Ok(None)
-}
-
-/// Checks that an entry in a user's history is the user's.
-fn check_owner(entry: &Entry, user_id: UserId) -> Result<(), StoreError> {
-    if entry.user_id == user_id {
-        return Ok(());
-    }
-    let (row, found) = (entry.entry_id.get(), format!("{}, in the history of {user_id}", entry.user_id));
-    Err(StoreError::Corrupt { table: "entry", column: "user_id", row, found })
-}
-
-/// A wallet's history has a gap.
-fn missing_entry(entry_id: i64) -> StoreError {
-    StoreError::Corrupt { table: "entry", column: "entry_id", row: entry_id, found: "missing".to_owned() }
+    history::page(connection, user_id, newest, before, limit).map(Some)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::mpsc;
+    use std::sync::{Arc, Mutex, mpsc};
 
     use futures::FutureExt as _;
 
@@ -259,42 +208,74 @@ mod tests {
     use super::*;
     use crate::store::StoreOptions;
 
-    #[tokio::test]
-    async fn a_read_whose_caller_hung_up_is_not_made() {
-        let dir = tempfile::tempdir().unwrap();
-        let (path, currency) = (dir.path().join("wallet.db"), "EUR".parse().unwrap());
-        let lock = FileLock::take(&path).unwrap();
-        open::prepare(&path, currency).await.unwrap();
-        let writer = SqliteWriter::open(&path, StoreOptions::new(currency), lock).unwrap();
-        let reader = SqliteReader::open(&path, currency, writer.files()).unwrap();
-        let (started, made) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let mut occupied = Vec::new();
+    /// The reads of a new ledger, with every connection occupied until what is returned second is dropped.
+    async fn occupied(path: &Path) -> (Arc<SqliteReader>, Vec<mpsc::Sender<()>>) {
+        let currency = "EUR".parse().unwrap();
+        let lock = FileLock::take(path).unwrap();
+        open::prepare(path, currency).await.unwrap();
+        let writer = SqliteWriter::open(path, StoreOptions::new(currency), lock).unwrap();
+        let reader = Arc::new(SqliteReader::open(path, currency, writer.files()).unwrap());
+        let started = Arc::new(AtomicUsize::new(0));
         let mut held = Vec::new();
         for _ in 0..CONNECTIONS {
             let (release, released) = mpsc::channel::<()>();
-            let started = Arc::clone(&started);
-            occupied.push(Box::pin(reader.run(move |_| {
-                started.fetch_add(1, Ordering::Relaxed);
-                let _ = released.recv();
-                Ok(())
-            })));
+            let (reader, started) = (Arc::clone(&reader), Arc::clone(&started));
+            tokio::spawn(async move {
+                let occupy = move |_: &Connection| {
+                    started.fetch_add(1, Ordering::Relaxed);
+                    let _ = released.recv();
+                    Ok(())
+                };
+                reader.run(Length::Long, occupy).await
+            });
             held.push(release);
-        }
-        for read in &mut occupied {
-            assert!(read.as_mut().now_or_never().is_none());
         }
         while started.load(Ordering::Relaxed) < CONNECTIONS {
             tokio::task::yield_now().await;
         }
+        (reader, held)
+    }
+
+    #[tokio::test]
+    async fn a_read_whose_caller_hung_up_is_not_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let (reader, held) = occupied(&dir.path().join("wallet.db")).await;
+        let made = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&made);
-        let mut hung_up = Box::pin(reader.run(move |_| {
+        let mut hung_up = Box::pin(reader.run(Length::Long, move |_| {
             count.fetch_add(1, Ordering::Relaxed);
             Ok(())
         }));
         assert!(hung_up.as_mut().now_or_never().is_none());
         drop((hung_up, held));
-        reader.run(|_| Ok(())).await.unwrap();
+        reader.run(Length::Long, |_| Ok(())).await.unwrap();
         reader.close().await;
         assert_eq!(made.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_short_read_does_not_wait_for_long_ones_that_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let (reader, mut held) = occupied(&dir.path().join("wallet.db")).await;
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let note = |name: &'static str| {
+            let order = Arc::clone(&order);
+            move |_: &Connection| {
+                order.lock().unwrap().push(name);
+                Ok(())
+            }
+        };
+        let long = (0..3).map(|_| reader.run(Length::Long, note("long")));
+        let mut long = Box::pin(futures::future::join_all(long));
+        assert!(long.as_mut().now_or_never().is_none());
+        let mut short = Box::pin(reader.run(Length::Short, note("short")));
+        assert!(short.as_mut().now_or_never().is_none());
+        // One connection becomes free.
+        held.pop();
+        short.await.unwrap();
+        long.await;
+        assert_eq!(*order.lock().unwrap(), ["short", "long", "long", "long"]);
+        drop(held);
+        reader.close().await;
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
+use super::history::{self, INSERT_INDEX};
 use crate::ledger::{Annotations, Caller, Changes, Commit, Entry, EntryId, RoundId, UserId, WalletId, WalletState};
 
 const INSERT_ENTRY: &str = "insert into entry (entry_id, user_id, sequence, kind, event_id, amount, balance_after,
@@ -60,6 +61,9 @@ fn insert_entries(tx: &Connection, entries: &[Entry]) -> rusqlite::Result<()> {
         let Annotations { round_id, note, caller } = &entry.annotations;
         let caller_id = caller.as_ref().map(|caller| callers.id(caller)).transpose()?;
         insert_entry(&mut insert, entry, *round_id, caller_id)?;
+        if history::is_indexed(entry) {
+            tx.prepare_cached(INSERT_INDEX)?.execute(history::index_row(entry))?;
+        }
         if let Some(note) = note {
             tx.prepare_cached(INSERT_NOTE)?.execute(params![entry.entry_id.get(), &**note])?;
         }

@@ -98,7 +98,7 @@ impl Caller {
 
     async fn look(&self, user_id: UserId) {
         let index = self.record().begin(Call::Wallet(user_id));
-        let wallet = self.engine.queries.wallet(user_id, None).await;
+        let wallet = self.engine.queries.wallet(user_id, None, None).await;
         if self.world.lock().alive {
             let balance = wallet.expect("reads do not fail").map(|wallet| wallet.balance.minor());
             self.record().answer(index, Answer::Balance(balance));

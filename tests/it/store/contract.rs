@@ -49,6 +49,7 @@ macro_rules! store_contract {
             what_is_remembered_is_what_would_be_fetched
             history_is_read_back_from_anywhere
             a_wallet_is_seen_as_it_was
+            a_long_history_is_read_from_every_entry_and_moment
             times_never_go_back
             another_currency_is_refused
             what_is_committed_passes_the_audit
@@ -302,6 +303,40 @@ pub async fn a_wallet_is_seen_as_it_was<S: StoreUnderTest>() {
     assert_eq!(balance(35).await, Some((6, 4)));
     assert_eq!(balance(i64::MAX).await, Some((45, 10)));
     close(store).await;
+}
+
+pub async fn a_long_history_is_read_from_every_entry_and_moment<S: StoreUnderTest>() {
+    const CHARGES: i64 = 400;
+    let under_test = S::create().await;
+    let mut store = under_test.open().await;
+    transact(&mut store, &[open(1, 1_000), open(2, 1_000)], at(1)).unwrap();
+    // Two histories that are interleaved; three commits at a time have the same time.
+    for number in 0..CHARGES {
+        let users = if number % 5 == 0 { vec![1, 2, 1] } else { vec![number % 2 + 1] };
+        let charges: Vec<_> = (0_i64..).zip(users).map(|(place, user)| charge(user, number * 4 + place, 1)).collect();
+        transact(&mut store, &charges, at(10 + number / 3 * 10)).unwrap();
+    }
+    for number in [1, 2] {
+        // As it must be: the whole history, newest first.
+        let all = store.reader.entries(user(number), None, 10_000).await.unwrap().unwrap();
+        assert!(all.len() > 192, "it is long: {}", all.len());
+        for before in 0..=store.reader.head().await.unwrap().last_entry_id.get() + 1 {
+            let expected = all.iter().filter(|entry| entry.entry_id.get() < before).take(3);
+            let found = store.reader.entries(user(number), EntryId::new(before), 3).await.unwrap().unwrap();
+            // There is no entry 0: it is as if no entry was named.
+            if before > 0 {
+                assert!(found.iter().eq(expected), "before {before}: {found:?}");
+            }
+        }
+        for moment in 0..CHARGES / 3 * 10 + 20 {
+            let expected = all.iter().find(|entry| entry.created_at <= at(moment));
+            let found = store.reader.wallet(user(number), Some(at(moment))).await.unwrap();
+            let found = found.map(|wallet| (wallet.balance, wallet.sequence));
+            assert_eq!(found, expected.map(|entry| (entry.balance_after, entry.sequence)), "at {moment}");
+        }
+    }
+    close(store).await;
+    under_test.audit(None).unwrap();
 }
 
 pub async fn times_never_go_back<S: StoreUnderTest>() {

@@ -168,6 +168,57 @@ async fn a_gap_in_a_history_is_not_a_shorter_history() {
     close(store).await;
 }
 
+/// A wallet of user 2 with enough entries for two rows of the index of histories.
+async fn with_index(file: &SqliteFile) -> Store {
+    with_history(file, 150).await
+}
+
+#[tokio::test]
+async fn a_history_whose_index_has_a_gap_is_an_error_and_no_long_walk() {
+    let file = SqliteFile::create().await;
+    let store = with_index(&file).await;
+    let balance = async |then| store.reader.wallet(user(2), Some(at(then))).await;
+    assert_eq!(balance(100).await.unwrap().unwrap().sequence, 11);
+    file.connect().execute_batch("delete from history_index where entry_id = 65").unwrap();
+    assert!(matches!(balance(100).await, Err(StoreError::Corrupt { table: "history_index", .. })));
+    assert_eq!(balance(1_490).await.unwrap().unwrap().sequence, 150, "what needs no such row is read");
+    close(store).await;
+}
+
+#[tokio::test]
+async fn an_altered_history_index_is_found_out() {
+    let file = SqliteFile::create().await;
+    close(with_index(&file).await).await;
+    sqlite::audit(&file.path(), None).unwrap().unwrap();
+    let changed = "the row of the history index for entry 129 was changed or removed";
+    for (sql, named) in [
+        ("delete from history_index where entry_id = 129", changed),
+        ("update history_index set created_at = created_at + 1 where entry_id = 129", changed),
+        ("update history_index set entry_id = 128 where entry_id = 129", changed),
+        ("insert into history_index values (2, 5, 2)", "the history index with 3 rows, not 2, does not belong to"),
+    ] {
+        let copy = file.dir.path().join("copy.db");
+        fs::copy(file.path(), &copy).unwrap();
+        tamper(&copy, sql);
+        let finding = sqlite::audit(&copy, None).unwrap().unwrap_err().to_string();
+        assert!(finding.contains(named), "{sql}: {finding}");
+    }
+}
+
+#[tokio::test]
+async fn a_ledger_of_the_version_before_is_verified_as_it_is_and_brought_up_to_date() {
+    let file = SqliteFile::create().await;
+    close(with_index(&file).await).await;
+    let before = file.connect();
+    before.execute_batch("drop table history_index; delete from _sqlx_migrations where version = 2").unwrap();
+    drop(before);
+    sqlite::audit(&file.path(), None).unwrap().expect("it is whole as that version made it");
+    let store = file.open().await;
+    assert_eq!(store.reader.wallet(user(2), Some(at(100))).await.unwrap().unwrap().sequence, 11);
+    close(store).await;
+    sqlite::audit(&file.path(), None).unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn one_store_serves_a_file() {
     let file = SqliteFile::create().await;
