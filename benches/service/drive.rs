@@ -32,6 +32,10 @@ pub async fn drive(service: &Service, load: Load, top_rate: f64, time: Duration)
         Load::Reads(callers) => {
             closed(pid, http::ReadCaller::connect_all(service.http, shares(callers)).await, time).await
         }
+        Load::Past(callers) => {
+            let history = service.history.as_ref().expect("the wallet was given a history");
+            closed(pid, http::PastCaller::connect_all(service.http, callers, history).await, time).await
+        }
         Load::ReadsBesideCharges(callers) => {
             let readers = http::ReadCaller::connect_all(service.http, shares(callers)).await;
             let others = http::ChargeCaller::connect_all(service.http, shares(callers)).await;

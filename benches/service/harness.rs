@@ -54,6 +54,12 @@ impl Harness {
         if let Some(program) = baseline {
             old_service = Some(Service::start_new(Program::Old(program), &dir.path().join("old-service.db")).await);
         }
+        if measures.iter().any(|measure| matches!(measure, Measure::Service(Load::Past(_)))) {
+            for service in [&mut service, &mut old_service].into_iter().flatten() {
+                eprintln!("giving one wallet a million entries");
+                service.make_history().await;
+            }
+        }
         let peers = block_in_place(|| Peers::start(dir.path(), measures));
         Self { dir, time, empty, filled, bare: None, service, old_service, peers }
     }

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use wallet::ledger::Timestamp;
 
 use super::load::Caller;
-use super::wallets::Share;
+use super::wallets::{HOT, OPENING, Share};
 
 /// An HTTP/1.1 connection, kept alive if the server allows it.
 pub struct Connection {
@@ -142,6 +144,35 @@ fn balance(body: &str) -> i64 {
         Some(whole.parse::<i64>().ok()? * 100 + minor)
     };
     parse().unwrap_or_else(|| panic!("no balance: {body}"))
+}
+
+/// Reads one wallet as it was at random moments.
+pub struct PastCaller {
+    connection: Connection,
+    history: Range<i64>,
+    /// The state of a generator of random numbers.
+    random: u64,
+}
+
+impl PastCaller {
+    /// So many callers, each with its own connection, for moments in `history` (microseconds since 1970).
+    pub async fn connect_all(addr: SocketAddr, callers: usize, history: &Range<i64>) -> Vec<Self> {
+        let connections = Connection::open_all(addr, callers).await;
+        let caller = |(random, connection)| Self { connection, history: history.clone(), random };
+        (1..).zip(connections).map(caller).collect()
+    }
+}
+
+impl Caller for PastCaller {
+    async fn call(&mut self) {
+        // Knuth's MMIX generator, whose high bits are random enough.
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let length = (self.history.end - self.history.start).unsigned_abs();
+        let past = i64::try_from((self.random >> 33) % length).expect("within the history");
+        let moment = Timestamp::from_microseconds(self.history.start + past);
+        let found = balance(self.connection.get(&format!("/api/v1/users/{HOT}?at={moment}")).await);
+        assert!((0..=OPENING).contains(&found), "{found}");
+    }
 }
 
 pub struct HealthCaller(Connection);

@@ -36,6 +36,8 @@ pub enum Load {
     /// At half of the rate that as many callers reached in a closed loop before.
     RestPaced(usize),
     Reads(usize),
+    /// Reads of a wallet with a million entries as it was at a random moment.
+    Past(usize),
     /// Reads while as many others charge.
     ReadsBesideCharges(usize),
     GrpcHealth(usize),
@@ -80,6 +82,7 @@ impl fmt::Display for Load {
             Self::RestHot(callers) => write!(f, "REST charge, {callers} connections, one hot wallet"),
             Self::RestPaced(callers) => write!(f, "REST charge, {callers} connections, at half of their top rate"),
             Self::Reads(callers) => write!(f, "REST read, {callers} connections"),
+            Self::Past(callers) => write!(f, "REST read of the past, {callers} connections"),
             Self::ReadsBesideCharges(callers) => write!(f, "REST read, {callers} connections, while as many charge"),
             Self::GrpcHealth(callers) => write!(f, "gRPC health check, {callers} in flight"),
             Self::Grpc(callers) => write!(f, "gRPC charge, {callers} in flight"),

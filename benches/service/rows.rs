@@ -18,7 +18,7 @@ const BARE: f64 = 6.6;
 
 /// Every row, with a large ledger of `large` entries.
 pub fn all(large: u64) -> Vec<Row> {
-    use Load::{Grpc, GrpcHealth, Healthcheck, Reads, ReadsBesideCharges, Rest, RestHot, RestPaced, Transact};
+    use Load::{Grpc, GrpcHealth, Healthcheck, Past, Reads, ReadsBesideCharges, Rest, RestHot, RestPaced, Transact};
     use Measure::{Bare, Flask, FlaskWal, OneByOne, Postgres};
     let ledger = |callers, entries, ids| Measure::Ledger { callers, entries, ids };
     let (empty, empty_random) = (ledger(1024, 0, Ids::Rising), ledger(1024, 0, Ids::Random));
@@ -38,6 +38,8 @@ pub fn all(large: u64) -> Vec<Row> {
         Row::rate("overload", Rest(2560), Rest(256)).must(0.8).aim(1.0),
         Row::rate("hot", RestHot(256), Rest(256)).must(0.95).aim(1.0),
         Row::rate("reads", ReadsBesideCharges(64), Reads(64)).must(0.4).aim(0.6),
+        Row::rate("past", Past(64), Reads(64)).must(0.2).aim(0.5),
+        Row::latency("past-1-p99", Figure::P99(Measure::Service(Past(1))), None).must(5.0).aim(1.0),
     ];
     for (in_flight, rate, p99) in TIGERBEETLE {
         let multiple = rate / BARE;
@@ -70,6 +72,7 @@ pub fn baseline() -> Vec<Row> {
         rate("grpc", Load::Grpc(256)),
         Row::ratio("rest-1", Figure::P50(old), Figure::P50(new)).must(BASELINE_MUST),
         rate("reads", Load::Reads(64)),
+        rate("past", Load::Past(1)),
     ]
 }
 

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::iter::StepBy;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -11,15 +11,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::task::{JoinSet, block_in_place};
+use wallet::engine::{Clock as _, SystemClock};
 
-use super::database;
 use super::http::Connection;
 use super::process::{Process, Program};
+use super::sample::Window;
 use super::usage::memory_mib;
-use super::wallets::{HOT, OPENING, Wallets};
+use super::wallets::{HOT, OPENING, Share, Wallets};
+use super::{database, grpc};
 
 /// How many connections open and read all wallets.
 const CONNECTIONS: usize = 64;
+
+/// The entries of the wallet whose past is read.
+const HISTORY: i64 = 1_000_000;
+const HISTORY_IN_FLIGHT: usize = 1_000;
 
 pub struct Service {
     program: Program,
@@ -32,6 +38,8 @@ pub struct Service {
     pub start_up: Duration,
     /// Its memory before the first request.
     pub idle_mib: f64,
+    /// When the hot wallet was given its history, in microseconds since 1970.
+    pub history: Option<Range<i64>>,
 }
 
 impl Service {
@@ -53,7 +61,8 @@ impl Service {
         let warnings = logs.filter(|line| !line.contains(r#""level":"INFO""#));
         thread::spawn(move || warnings.for_each(|line| eprintln!("{line}")));
         let idle_mib = memory_mib(process.0.id(), "VmRSS:");
-        Self { program, process, http, grpc, path: path.to_owned(), wallets: Arc::clone(wallets), start_up, idle_mib }
+        let (path, wallets) = (path.to_owned(), Arc::clone(wallets));
+        Self { program, process, http, grpc, path, wallets, start_up, idle_mib, history: None }
     }
 
     /// Starts the program on a new database, and opens every wallet through its REST API. The program makes its own
@@ -68,6 +77,18 @@ impl Service {
         for_all_users(service.http, open).await;
         database::grow_log(path);
         service
+    }
+
+    /// Gives the hot wallet a million entries.
+    pub async fn make_history(&mut self) {
+        let now = || SystemClock.now().microseconds();
+        let begun = now();
+        while OPENING - self.wallets.balance(HOT) < HISTORY {
+            let share = Share::hot(&self.wallets, 1).pop().expect("one share");
+            let window = Window::of(Duration::from_secs(1));
+            grpc::transact(grpc::connect(self.grpc).await, share, HISTORY_IN_FLIGHT, window).await;
+        }
+        self.history = Some(begun..now());
     }
 
     pub fn pid(&self) -> u32 {
