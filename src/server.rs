@@ -1,6 +1,7 @@
 //! Both APIs and the ledger behind them, started and stopped together.
 
 mod listener;
+mod served_at;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,11 +15,12 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{grpc, rest};
-use crate::config::Settings;
+use crate::config::{Address, Settings};
 use crate::engine::{Engine, SystemClock};
 use crate::store::{Reader, StoreError};
 use listener::{Listener, Version};
 pub use listener::{Timeouts, raise_file_limit};
+pub use served_at::{AddrFile, ServedAt};
 
 /// How long the ledger may take to end when nobody is served any more.
 const LEDGER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -27,7 +29,7 @@ const LEDGER_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug, Error)]
 pub enum StartError {
     #[error("cannot listen on {addr} for {api}")]
-    Bind { api: &'static str, addr: SocketAddr, source: io::Error },
+    Bind { api: &'static str, addr: Address, source: io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -51,9 +53,9 @@ impl Server {
     /// # Errors
     /// [`StartError`], which says which address or what about the database.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let (http, http_addr) = bind("REST", settings.http_addr).await?;
-        let (grpc, grpc_addr) = bind("gRPC", settings.grpc_addr).await?;
-        let store = settings.database_url.open(settings.currency).await?;
+        let (http, http_addr) = bind("REST", &settings.http_addr).await?;
+        let (grpc, grpc_addr) = bind("gRPC", &settings.grpc_addr).await?;
+        let store = settings.database.url.open(settings.currency).await?;
         let reader = Arc::clone(&store.reader);
         let (engine, ledger_ended) = Engine::start(store, SystemClock, settings.engine());
         let timeouts = Timeouts::default();
@@ -97,9 +99,10 @@ impl Server {
     }
 }
 
-async fn bind(api: &'static str, addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source| StartError::Bind { api, addr, source };
-    let listener = TcpListener::bind(addr).await.map_err(failed)?;
+/// Listens on the first of the IP addresses that `addr` stands for on which that is possible.
+async fn bind(api: &'static str, addr: &Address) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Bind { api, addr: addr.clone(), source };
+    let listener = TcpListener::bind(addr.to_string()).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
 }

@@ -5,7 +5,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
-use crate::server::{Server, raise_file_limit};
+use crate::server::{ServedAt, Server, raise_file_limit};
 
 /// Serves until the process gets `SIGTERM` or `SIGINT`.
 ///
@@ -26,9 +26,20 @@ pub async fn run(settings: Settings) -> Result<()> {
         stop.cancel();
         // Both signals stay caught: a second one must not cut off what the first lets finish, and that takes seconds.
     });
+    let (ledger, currency) = (settings.database.url.clone(), settings.currency);
     let server = Server::start(settings).await?;
-    tracing::info!(http = %server.http_addr(), grpc = %server.grpc_addr(), "serving");
-    server.run(shutdown).await;
+    let (http, grpc) = (server.http_addr(), server.grpc_addr());
+    let addr_file = ServedAt { http, grpc }.write(&ledger).inspect_err(|error| {
+        tracing::warn!(%error, "`wallet healthcheck` needs --http-addr: cannot write beside the database");
+    });
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(%http, %grpc, %currency, database = %ledger, version, "serving");
+    let stopping = async {
+        shutdown.cancelled().await;
+        // While the database is this process's still: the next one writes a file of its own.
+        drop(addr_file);
+    };
+    tokio::join!(server.run(shutdown.clone()), stopping);
     tracing::info!("stopped");
     Ok(())
 }

@@ -16,7 +16,7 @@ mod wal;
 mod write;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Store, StoreError};
@@ -43,4 +43,9 @@ pub async fn open(path: &Path, currency: Currency) -> Result<Store, StoreError> 
     let writer = SqliteWriter::open(path, currency, lock)?;
     let reader = SqliteReader::open(path, currency)?;
     Ok(Store { writer: Box::new(writer), reader: Arc::new(reader), currency })
+}
+
+/// The file next to the database at `path`, wherever links lead, whose name has this suffix.
+pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
+    open::sibling(&open::canonical_path(path), suffix)
 }

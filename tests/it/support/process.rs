@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::client::Client;
 
+/// Where it listens, unless a test says otherwise.
+const ANY_PORTS: [(&str, &str); 2] = [("--http-addr", "127.0.0.1:0"), ("--grpc-addr", "127.0.0.1:0")];
+
 /// A running `wallet serve`, killed when dropped.
 pub struct Process {
     pub http: SocketAddr,
@@ -63,7 +66,8 @@ impl Process {
         let url = database_url(database);
         let begun = Instant::now();
         let mut child = program
-            .args(["serve", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--database-url", &url])
+            .args(["serve", "--database-url", &url])
+            .args(ANY_PORTS.iter().filter(|(flag, _)| !flags.contains(flag)).flat_map(|(flag, addr)| [flag, addr]))
             .args(flags)
             .stderr(Stdio::piped())
             .spawn()
