@@ -1,7 +1,7 @@
 //! Decides whether a file may be served, and makes it ready.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Read;
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,7 +42,7 @@ impl FileLock {
             .truncate(false)
             .write(true)
             .open(&lock_path)
-            .map_err(|error| StoreError::Incompatible(format!("cannot open the database {shown}: {error}")))?;
+            .map_err(|error| not_writable(path, &lock_path, &error))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => {
@@ -53,6 +53,20 @@ impl FileLock {
             }
         }
     }
+}
+
+/// Why the lock file cannot be written: names the user, and the folder unless it is that file alone.
+fn not_writable(path: &Path, lock_path: &Path, error: &io::Error) -> StoreError {
+    let what = match (error.kind(), lock_path.parent()) {
+        (ErrorKind::PermissionDenied, _) if lock_path.exists() => format!("the file {}", lock_path.display()),
+        (ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem, Some(folder)) => {
+            format!("the folder {}", folder.display())
+        }
+        _ => return cannot_open(path, error),
+    };
+    let user = rustix::process::geteuid().as_raw();
+    let shown = path.display();
+    StoreError::Incompatible(format!("cannot open the database {shown}: user {user} cannot write to {what}: {error}"))
 }
 
 /// Refuses a path that leads to a folder: SQLite would only say that it cannot open it.
@@ -84,7 +98,7 @@ pub(super) async fn prepare(path: &Path, currency: Currency) -> Result<(), Store
         options = options.pragma("application_id", APPLICATION_ID.to_string());
     }
     let mut connection =
-        options.disable_statement_logging().connect().await.map_err(|error| refused_by_sqlite(path, &error))?;
+        options.disable_statement_logging().connect().await.map_err(|error| cannot_open(path, &error))?;
     let prepared = prepare_tables(&mut connection, path, currency).await;
     let closed = connection.close().await.map_err(StoreError::unavailable);
     prepared.and(closed)
@@ -97,7 +111,7 @@ async fn prepare_tables(
     path: &Path,
     currency: Currency,
 ) -> Result<(), StoreError> {
-    let stored = stored_currency(connection).await.map_err(|error| refused_by_sqlite(path, &error))?;
+    let stored = stored_currency(connection).await.map_err(|error| cannot_open(path, &error))?;
     if let Some(stored) = stored.filter(|stored| stored != currency.code()) {
         let shown = path.display();
         return Err(StoreError::Incompatible(format!("the database {shown} is in {stored}, not in {currency}")));
@@ -109,11 +123,11 @@ async fn prepare_tables(
                 path.display()
             ))
         }
-        error => refused_by_sqlite(path, &error),
+        error => cannot_open(path, &error),
     })?;
     let insert = "insert into setting (name, value) values ('currency', ?1) on conflict (name) do nothing";
     let inserted = sqlx::query(insert).bind(currency.code()).execute(connection).await;
-    inserted.map(|_| ()).map_err(|error| refused_by_sqlite(path, &error))
+    inserted.map(|_| ()).map_err(|error| cannot_open(path, &error))
 }
 
 /// The currency of the ledger; `None` if it has none yet.
@@ -146,7 +160,7 @@ fn is_new(path: &Path) -> Result<bool, StoreError> {
         let page_size = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
         Ok((tables, is_wallets(&connection)?, page_size))
     };
-    match look().map_err(|error| refused_by_sqlite(path, &error))? {
+    match look().map_err(|error| cannot_open(path, &error))? {
         // SQLite detects missing pages, but fills up a partial last page with zeros. With a WAL that is no
         // loss: a checkpoint was cut short, and is done again.
         (_, true, page_size) if wal_length == 0 && !length.is_multiple_of(page_size.into()) => {
@@ -188,6 +202,6 @@ pub(super) fn sibling(database: &Path, suffix: &str) -> PathBuf {
     path.into()
 }
 
-fn refused_by_sqlite(path: &Path, error: &dyn std::error::Error) -> StoreError {
+fn cannot_open(path: &Path, error: &dyn std::error::Error) -> StoreError {
     StoreError::Incompatible(format!("cannot open the database {}: {error}", path.display()))
 }
