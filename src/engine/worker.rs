@@ -9,6 +9,7 @@ use tokio::time::{self, Instant};
 
 use super::cache::Cache;
 use super::health::HealthReporter;
+use super::overload::Overload;
 use super::queue::{Reply, Submission, Work};
 use super::spin::AdaptiveSpin;
 use super::transact::transact;
@@ -38,6 +39,7 @@ pub(super) struct Worker<C> {
     clock: C,
     options: EngineOptions,
     runtime: Handle,
+    overload: Overload,
 }
 
 /// Why a batch was not committed.
@@ -55,6 +57,7 @@ impl<C: Clock> Worker<C> {
         clock: C,
         options: EngineOptions,
         spin: AdaptiveSpin,
+        overload: Overload,
     ) -> Self {
         let (cache, runtime) = (Cache::default(), Handle::current());
         Self {
@@ -71,6 +74,7 @@ impl<C: Clock> Worker<C> {
             clock,
             options,
             runtime,
+            overload,
         }
     }
 
@@ -135,7 +139,9 @@ impl<C: Clock> Worker<C> {
     fn process_batch(&mut self, mut batch: Vec<Submission>) {
         loop {
             batch = fail_if(batch, |submission| {
-                submission.deadline.is_some_and(|deadline| deadline <= Instant::now()).then_some(EngineError::Deadline)
+                submission.deadline.filter(|deadline| *deadline <= Instant::now())?;
+                self.overload.record_expired(submission.commands().len());
+                Some(EngineError::Deadline)
             });
             if batch.is_empty() {
                 return;

@@ -113,6 +113,14 @@ async fn ten_times_too_much_is_refused_and_what_is_accepted_is_right() {
         let balance = client.balance(i64::try_from(user).unwrap()).await;
         assert_eq!(balance, tally.accepted[user].load(Ordering::Relaxed), "user {user}");
     }
+    drop(client);
+    let log = process.terminate_and_log();
+    let lines = log.lines().filter(|line| line.contains("the ledger cannot keep up"));
+    let counts = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["busy"].as_u64().unwrap());
+    let counts: Vec<u64> = counts.collect();
+    println!("the log has them in {} lines", counts.len());
+    assert_eq!(counts.iter().sum::<u64>(), busy, "every refusal is in the log: {log}");
+    assert!(counts.len() <= 3, "now and then, not for each: {log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
