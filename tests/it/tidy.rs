@@ -13,7 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("store", &["ledger"]),
     ("telemetry", &[]),
     ("engine", &["store", "ledger", "telemetry"]),
-    ("api", &["engine", "ledger"]),
+    ("api", &["engine", "ledger", "telemetry"]),
     ("config.rs", &["api", "engine", "store", "ledger", "telemetry"]),
     ("config", &["ledger"]),
     ("server.rs", &["config", "api", "engine", "store", "ledger"]),
