@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::support::http::HttpClient;
 use crate::support::optional;
-use crate::support::process::{Process, database_url, run, wallet};
+use crate::support::process::{Process, database_url, run, wallet, without_settings};
 
 #[test]
 fn an_address_that_is_taken_is_named() {
@@ -210,13 +210,9 @@ fn healthcheck_finds_the_service_of_its_database() {
 fn wallet_as(user: &str) -> Option<Command> {
     let test = "the service as another user";
     let [setpriv] = optional::programs(test, ["setpriv"])?;
-    let program = wallet();
     let command = || {
-        let mut command = Command::new(&setpriv);
-        command.args(["--reuid", user, "--regid", "0", "--clear-groups"]).arg(program.get_program());
-        for (name, _) in program.get_envs() {
-            command.env_remove(name);
-        }
+        let mut command = without_settings(&setpriv);
+        command.args(["--reuid", user, "--regid", "0", "--clear-groups", env!("CARGO_BIN_EXE_wallet")]);
         command
     };
     let tried = command().arg("--version").output().unwrap();

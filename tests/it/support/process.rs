@@ -1,5 +1,6 @@
 //! The program, as a process of its own: to be killed, stopped, traced and measured.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -25,7 +26,12 @@ pub struct Process {
 
 /// The program with no settings of this environment.
 pub fn wallet() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wallet"));
+    without_settings(env!("CARGO_BIN_EXE_wallet"))
+}
+
+/// A program that starts the wallet, with no settings of this environment: it would refuse those of the tests.
+pub fn without_settings(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WALLET_")) {
         command.env_remove(name);
     }
