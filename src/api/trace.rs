@@ -22,7 +22,7 @@ const REQUEST_ID_LEN_MAX: usize = 128;
 /// Runs the request, logs it if there is a reason to, and echoes its id.
 ///
 /// A line of log costs as much as the rest of a request. So a request is logged if it brings an id of its own, so that
-/// its caller can find it; if it failed; and one in many as a sample. All others are logged at debug.
+/// its caller can find it; if it failed; and one now and then as a sample. All others are logged at debug.
 pub async fn trace(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let given = given_id(request.headers());

@@ -124,7 +124,7 @@ async fn a_grpc_call_is_logged_with_its_code_and_reason_when_it_has_ended() {
 }
 
 #[tokio::test]
-async fn one_request_in_many_is_logged_as_a_sample() {
+async fn one_request_now_and_then_is_logged_as_a_sample() {
     let dir = tempfile::tempdir().unwrap();
     let process = Process::start(&dir.path().join("wallet.db"));
     let client = HttpClient::new(process.http);
@@ -133,7 +133,7 @@ async fn one_request_in_many_is_logged_as_a_sample() {
     }
     let log = process.terminate_and_log();
     let of_requests = answered(&log);
-    assert_eq!(of_requests.len(), 2, "{log}");
+    assert!((1..=2).contains(&of_requests.len()), "one in 1024, and one in five seconds: {log}");
     assert!(of_requests.iter().all(|line| line["logged_for"] == "sample" && line["status"] == 404), "{log}");
 }
 

@@ -19,12 +19,14 @@ use tracing::Span;
 use crate::api::reason::Reason;
 use crate::telemetry::Throttle;
 
-/// Of so many requests, one is logged as a sample.
+/// Of so many requests, one is logged as a sample, unless one was in the same interval of the throttle.
 const SAMPLE_INTERVAL: u64 = 1_024;
+const SAMPLES_MAX: u32 = 1;
 /// Requests that failed and are logged in one interval of the throttle: an outage must not fill the disk.
 const FAILURES_MAX: u32 = 2;
 
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
+static SAMPLES: Mutex<Throttle> = Mutex::new(Throttle::new(SAMPLES_MAX));
 static FAILURES: Mutex<Throttle> = Mutex::new(Throttle::new(FAILURES_MAX));
 
 /// Why a request is logged.
@@ -32,7 +34,7 @@ static FAILURES: Mutex<Throttle> = Mutex::new(Throttle::new(FAILURES_MAX));
 pub(super) enum Why {
     /// Its caller gave it an id.
     Id,
-    /// Every so often one is.
+    /// One is, now and then.
     Sample,
     /// It failed, as so many did since the last one that was logged.
     Failure { suppressed: u64 },
@@ -47,7 +49,7 @@ impl Why {
             return Some(Self::Id);
         }
         let is_sample = REQUESTS.fetch_add(1, Ordering::Relaxed) % SAMPLE_INTERVAL == SAMPLE_INTERVAL - 1;
-        is_sample.then_some(Self::Sample)
+        (is_sample && SAMPLES.lock().ok()?.pass().is_some()).then_some(Self::Sample)
     }
 }
 
