@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     match cli::run(task) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", cli::one_line(&error));
             ExitCode::from(cli::exit_code(&error))
         }
     }

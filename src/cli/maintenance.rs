@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::one_line;
 use crate::config::VerifyArgs;
 use crate::ledger::{AuditReport, Checkpoint};
 use crate::store::{CopyStep, Location};
@@ -24,7 +25,7 @@ pub fn verify(args: &VerifyArgs, print: fn(&dyn Display) -> Result<()>) -> Resul
     }
     print(&match &verified {
         Ok(report) => report_json(report),
-        Err(error) => json!({ "success": false, "error": format!("{error:#}") }),
+        Err(error) => json!({ "success": false, "error": one_line(error) }),
     })?;
     verified.map(|_| ())
 }

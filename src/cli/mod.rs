@@ -49,10 +49,29 @@ pub fn exit_code(error: &Error) -> u8 {
     if is_corrupt || error.is::<Finding>() { EXIT_WRONG_LEDGER } else { EXIT_FAILURE }
 }
 
+/// What went wrong and why, in one line: what a library says may have more.
+#[must_use]
+pub fn one_line(error: &Error) -> String {
+    let text = format!("{error:#}");
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join("; ")
+}
+
 /// Writes to standard output. A reader that closes it early is no failure.
 fn print(text: &dyn Display) -> Result<()> {
     match writeln!(io::stdout(), "{text}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write the answer"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_library_says_in_several_lines_is_one_line() {
+        let error = Error::msg("page 3 is wrong\n\n  page 4 is wrong\n").context("the database is corrupt");
+        assert_eq!(one_line(&error), "the database is corrupt: page 3 is wrong; page 4 is wrong");
     }
 }

@@ -137,8 +137,8 @@ mod tests {
 
     #[test]
     fn a_misspelt_variable_is_refused_with_the_nearest_setting_and_without_its_value() {
-        let text = refused(&[("WALLET_CURENCY", "a secret")]).unwrap();
-        assert!(text.contains("WALLET_CURENCY (did you mean WALLET_CURRENCY?)"), "{text}");
+        let text = refused(&[("WALLET_CURRNCY", "a secret")]).unwrap();
+        assert!(text.contains("WALLET_CURRNCY (did you mean WALLET_CURRENCY?)"), "{text}");
         assert!(!text.contains("secret"), "{text}");
         let text = refused(&[("WALLET_Q", "1"), ("WALLET_HTTP_PORT", "8080")]).unwrap();
         assert!(text.contains("WALLET_HTTP_PORT (did you mean WALLET_HTTP_ADDR?), WALLET_Q;"), "{text}");

@@ -82,7 +82,7 @@ fn bad_settings_are_one_clear_line_and_code_64() {
         (&["--command-timeout-ms", "5 parsecs"], "5s, 500ms"),
         (&["--htp-addr", "127.0.0.1:0"], "'--http-addr'"),
         (&["sing"], "sing"),
-        (&["verfy"], "'verify'"),
+        (&["verifi"], "'verify'"),
         (&["backup"], "<FILE>"),
     ] {
         let (_, stderr, code) = run(args);
@@ -107,15 +107,15 @@ fn an_unknown_variable_is_refused_and_its_value_not_shown() {
     let dir = tempfile::tempdir().unwrap();
     for command in [&["serve"][..], &[], &["verify"]] {
         let mut program = wallet();
-        program.args(command).current_dir(dir.path()).env("WALLET_CURENCY", "USD-secret");
+        program.args(command).current_dir(dir.path()).env("WALLET_CURRNCY", "USD-secret");
         let output = program.output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), stderr.lines().count()), (Some(64), 1), "{stderr}");
-        assert!(stderr.contains("WALLET_CURENCY (did you mean WALLET_CURRENCY?)"), "{stderr}");
+        assert!(stderr.contains("WALLET_CURRNCY (did you mean WALLET_CURRENCY?)"), "{stderr}");
         assert!(!stderr.contains("secret"), "{stderr}");
     }
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was made");
-    let output = wallet().arg("--help").env("WALLET_CURENCY", "USD").output().unwrap();
+    let output = wallet().arg("--help").env("WALLET_CURRNCY", "USD").output().unwrap();
     assert!(output.status.success(), "help is given all the same");
 }
 
