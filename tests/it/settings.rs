@@ -82,7 +82,7 @@ fn bad_settings_are_one_clear_line_and_code_64() {
         (&["--command-timeout-ms", "5 parsecs"], "5s, 500ms"),
         (&["--htp-addr", "127.0.0.1:0"], "'--http-addr'"),
         (&["sing"], "sing"),
-        (&["verifi"], "'verify'"),
+        (&["verifyy"], "'verify'"),
         (&["backup"], "<FILE>"),
     ] {
         let (_, stderr, code) = run(args);
