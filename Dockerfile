@@ -26,9 +26,10 @@ RUN cargo build --release --locked --bin wallet
 FROM debian:bookworm-slim
 COPY --from=build /build/target/release/wallet /usr/local/bin/wallet
 # The ledger's place belongs to a user that is nobody else. Its number is fixed, so that what is in a volume is still
-# its own after the next build; it needs no name.
-RUN install --directory --owner=10001 --group=10001 --mode=0700 /data
-USER 10001:10001
+# its own after the next build; it needs no name. OpenShift runs a container as a random user of group 0 instead: the
+# group may write there as well.
+RUN install --directory --owner=10001 --group=0 --mode=0770 /data
+USER 10001:0
 WORKDIR /data
 VOLUME ["/data"]
 

@@ -1,141 +1,206 @@
 //! Every setting, once: its flag, environment variable, default and help.
 
+mod address;
+mod command_line;
+mod value;
+
+use std::ffi::OsStr;
 use std::io::IsTerminal;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::api::grpc::GrpcOptions;
 use crate::api::rest::RestOptions;
 use crate::engine::EngineOptions;
 use crate::ledger::{Checkpoint, Currency};
 use crate::store::{Location, StoreOptions};
-
-/// The exit code of a command line that cannot be followed (`EX_USAGE` of BSD's `sysexits.h`).
-pub const EXIT_USAGE: u8 = 64;
+use crate::telemetry;
+pub use address::Address;
+pub use command_line::one_line;
+use value::{checkpoint, milliseconds};
 
 /// The ledger that game engines charge and pay into: a JSON REST API and a gRPC service over one database.
 ///
-/// With no command, it serves. Every setting is a flag and an environment variable; the flag wins.
+/// With no command, it serves. Most settings are a flag and an environment variable; the flag wins. A variable that is
+/// set but empty counts as not set. `wallet COMMAND --help` shows what a command takes.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "wallet", version)]
+#[command(name = "wallet", version, args_conflicts_with_subcommands = true)]
 pub struct CommandLine {
     #[command(subcommand)]
-    pub command: Option<Task>,
+    task: Option<Task>,
     #[command(flatten)]
-    pub settings: Settings,
+    settings: Settings,
 }
 
 /// What the program is asked to do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum Task {
     /// Serve both APIs until told to stop (the default)
-    #[default]
-    Serve,
+    Serve(Box<Settings>),
     /// Ask a running service whether it is up: exit code 0 if it is, 1 if not
-    Healthcheck,
+    Healthcheck(HealthcheckArgs),
     /// Recompute every balance, sequence and hash of the ledger; works while it is served
-    Verify {
-        /// Fail if anything up to this saved checkpoint has changed
-        #[arg(long, value_name = "COMMIT:HASH")]
-        checkpoint: Option<Checkpoint>,
-    },
+    Verify(VerifyArgs),
     /// Copy the ledger to a new file, verified; works while it is served
     Backup {
         /// The file to make; one that is there already is never overwritten
         file: PathBuf,
+        #[command(flatten)]
+        database: DatabaseArgs,
     },
     /// Make the database from a backup, verified; refuses if there is a database already
     Restore {
         /// The backup
         file: PathBuf,
+        #[command(flatten)]
+        database: DatabaseArgs,
     },
     /// Print the OpenAPI 3.1 description of the REST API
-    Openapi,
+    Openapi {
+        /// The currency of the examples, by its ISO 4217 code
+        #[arg(long, env = "WALLET_CURRENCY", default_value = "EUR", value_name = "CODE")]
+        currency: Currency,
+    },
+    /// Print a script that completes this program's command line in a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
-/// The settings, checked.
+/// Which ledger.
+#[derive(Clone, Debug, Args)]
+pub struct DatabaseArgs {
+    /// The database; an SQLite file. `serve` makes it if it is missing
+    #[arg(
+        id = "database_url",
+        long = "database-url",
+        env = "WALLET_DATABASE_URL",
+        default_value = "sqlite://wallet.db",
+        value_name = "URL"
+    )]
+    pub url: Location,
+}
+
+/// Which service is asked for its health.
+#[derive(Clone, Debug, Args)]
+pub struct HealthcheckArgs {
+    /// Where its REST API listens; by default where the service of this database does, or else `WALLET_HTTP_ADDR` says
+    #[arg(long, value_name = "HOST:PORT")]
+    pub http_addr: Option<Address>,
+    /// Where to ask if no service of this database is found
+    #[arg(long, env = "WALLET_HTTP_ADDR", default_value = "127.0.0.1:5000", value_name = "HOST:PORT", hide = true)]
+    pub http_addr_default: Address,
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// What is verified, against what.
+#[derive(Clone, Debug, Args)]
+pub struct VerifyArgs {
+    /// Fail if anything up to this saved checkpoint has changed: its text, or the JSON that the API answered
+    #[arg(long, value_name = "CHECKPOINT", value_parser = checkpoint)]
+    pub checkpoint: Option<Checkpoint>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Args)]
+pub struct LogArgs {
+    /// What to log: a level (error, warn, info, debug, trace, off), or `TARGET=LEVEL` for a part, separated by commas
+    #[arg(id = "log", long = "log", env = "WALLET_LOG", default_value = "info", value_name = "FILTER",
+          value_parser = telemetry::check_filter)]
+    pub filter: String,
+
+    /// How to write logs: `auto` is text on a terminal and JSON otherwise
+    #[arg(
+        id = "log_format",
+        long = "log-format",
+        env = "WALLET_LOG_FORMAT",
+        default_value = "auto",
+        value_enum,
+        value_name = "FORMAT"
+    )]
+    pub format: LogFormat,
+}
+
+/// The settings of `serve`, checked.
 #[derive(Clone, Debug, Args)]
 pub struct Settings {
     /// Where the REST API listens
-    #[arg(long, env = "WALLET_HTTP_ADDR", default_value = "127.0.0.1:5000", value_name = "IP:PORT", global = true)]
-    pub http_addr: SocketAddr,
+    #[arg(long, env = "WALLET_HTTP_ADDR", default_value = "127.0.0.1:5000", value_name = "HOST:PORT")]
+    pub http_addr: Address,
 
     /// Where the gRPC service listens
-    #[arg(long, env = "WALLET_GRPC_ADDR", default_value = "127.0.0.1:50051", value_name = "IP:PORT", global = true)]
-    pub grpc_addr: SocketAddr,
+    #[arg(long, env = "WALLET_GRPC_ADDR", default_value = "127.0.0.1:50051", value_name = "HOST:PORT")]
+    pub grpc_addr: Address,
 
-    /// The database; an SQLite file is made if it is missing
-    #[arg(long, env = "WALLET_DATABASE_URL", default_value = "sqlite://wallet.db", value_name = "URL", global = true)]
-    pub database_url: Location,
+    #[command(flatten)]
+    pub database: DatabaseArgs,
 
     /// The currency of every wallet, by its ISO 4217 code; stored at the first start and fixed from then on
-    #[arg(long, env = "WALLET_CURRENCY", default_value = "EUR", value_name = "CODE", global = true)]
+    #[arg(long, env = "WALLET_CURRENCY", default_value = "EUR", value_name = "CODE")]
     pub currency: Currency,
 
     /// Start although the ledger's last commit is more than a minute ahead of the clock
-    #[arg(long, env = "WALLET_ACCEPT_CLOCK", default_value_t = false, value_name = "BOOL", global = true,
+    #[arg(long, env = "WALLET_ACCEPT_CLOCK", default_value_t = false, value_name = "BOOL",
           num_args = 0..=1, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
     pub accept_clock: bool,
 
     /// How long SQLite's WAL may become before it is begun again, in MiB
-    #[arg(long, env = "WALLET_WAL_SIZE_MAX_MIB", default_value_t = 64, value_name = "MIB", global = true,
+    #[arg(long, env = "WALLET_WAL_SIZE_MAX_MIB", default_value_t = 64, value_name = "MIB",
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub wal_size_max_mib: u32,
 
-    /// How long a command waits while another process holds the database's write lock, in milliseconds
-    #[arg(long, env = "WALLET_LOCK_TIMEOUT_MS", default_value_t = 5_000, value_name = "MS", global = true,
+    /// How long a command waits while another process holds the database's write lock
+    #[arg(long, env = "WALLET_LOCK_TIMEOUT_MS", default_value_t = 5_000, value_name = "DURATION",
           value_parser = milliseconds)]
     pub lock_timeout_ms: u64,
 
-    /// How long one commit may take before the health check reports down, in milliseconds
-    #[arg(long, env = "WALLET_STALL_TIMEOUT_MS", default_value_t = 5_000, value_name = "MS", global = true,
+    /// How long one commit may take before the health check reports down
+    #[arg(long, env = "WALLET_STALL_TIMEOUT_MS", default_value_t = 5_000, value_name = "DURATION",
           value_parser = milliseconds)]
     pub stall_timeout_ms: u64,
 
-    /// How long a REST command may queue before 503 DEADLINE, in milliseconds
-    #[arg(long, env = "WALLET_COMMAND_TIMEOUT_MS", default_value_t = 10_000, value_name = "MS", global = true,
+    /// How long a REST command may queue before 503 DEADLINE
+    #[arg(long, env = "WALLET_COMMAND_TIMEOUT_MS", default_value_t = 10_000, value_name = "DURATION",
           value_parser = milliseconds)]
     pub command_timeout_ms: u64,
 
     /// Commands that may wait; one more is answered BUSY
-    #[arg(long, env = "WALLET_QUEUE_CAPACITY", default_value_t = 16_384, value_name = "N", global = true,
+    #[arg(long, env = "WALLET_QUEUE_CAPACITY", default_value_t = 16_384, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub queue_capacity: u32,
 
     /// Commands that share one transaction at the most
-    #[arg(long, env = "WALLET_BATCH_SIZE_MAX", default_value_t = 1_024, value_name = "N", global = true,
+    #[arg(long, env = "WALLET_BATCH_SIZE_MAX", default_value_t = 1_024, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub batch_size_max: u32,
 
     /// Connections that each API holds at the most; more wait until one closes
-    #[arg(long, env = "WALLET_CONNECTIONS_MAX", default_value_t = 16_384, value_name = "N", global = true,
+    #[arg(long, env = "WALLET_CONNECTIONS_MAX", default_value_t = 16_384, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub connections_max: u32,
 
     /// Spin for up to 1 ms for a lone caller: less latency, for 1.5 processors instead of 0.7 while it sends
-    #[arg(long, env = "WALLET_SPIN", default_value_t = true, value_name = "BOOL", global = true,
+    #[arg(long, env = "WALLET_SPIN", default_value_t = true, value_name = "BOOL",
           action = clap::ArgAction::Set)]
     pub spin: bool,
 
     /// Take REST amounts computed with floats: 0.30000000000000004 is 0.30; off by 1/10000 minor unit at the most
-    #[arg(long, env = "WALLET_LEGACY_FLOATS", default_value_t = false, value_name = "BOOL", global = true,
+    #[arg(long, env = "WALLET_LEGACY_FLOATS", default_value_t = false, value_name = "BOOL",
           action = clap::ArgAction::Set)]
     pub legacy_floats: bool,
 
-    /// What to log: a level (error, warn, info, debug, trace) or a filter of `tracing-subscriber`
-    #[arg(long, env = "WALLET_LOG", default_value = "info", value_name = "FILTER", global = true)]
-    pub log: String,
-
-    /// How to write logs: `auto` is text on a terminal and JSON otherwise
-    #[arg(long, env = "WALLET_LOG_FORMAT", default_value = "auto", value_enum, global = true)]
-    pub log_format: LogFormat,
-}
-
-fn milliseconds(text: &str) -> Result<u64, &'static str> {
-    text.parse().map_err(|_| "needs whole milliseconds, such as 5000")
+    #[command(flatten)]
+    pub logs: LogArgs,
 }
 
 /// How logs are written.
@@ -165,7 +230,10 @@ impl Settings {
     /// Never: the defaults are valid.
     #[must_use]
     pub fn defaults() -> Self {
-        CommandLine::try_parse_from(["wallet"]).expect("the defaults are valid").settings
+        match CommandLine::parse(["wallet"], &|_: &OsStr| true) {
+            Ok(Task::Serve(settings)) => *settings,
+            other => unreachable!("no arguments and no variables: {other:?}"),
+        }
     }
 
     /// How the store is opened.

@@ -1,6 +1,7 @@
 //! Both APIs and the ledger behind them, started and stopped together.
 
 mod listener;
+mod served_at;
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,17 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::sync::oneshot;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{grpc, rest};
-use crate::config::Settings;
+use crate::config::{Address, Settings};
 use crate::engine::{ClockBehind, Engine, SystemClock, check_clock};
 use crate::store::{Reader, StoreError};
 use listener::{Listener, Version};
 pub use listener::{Timeouts, raise_file_limit};
+pub use served_at::{AddrFile, ServedAt};
 
 /// How long the ledger may take to end when nobody is served any more.
 const LEDGER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -29,7 +31,7 @@ const BACKLOG: u32 = 1_024;
 #[derive(Debug, Error)]
 pub enum StartError {
     #[error("cannot listen on {addr} for {api}")]
-    Bind { api: &'static str, addr: SocketAddr, source: io::Error },
+    Bind { api: &'static str, addr: Address, source: io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("{0}; set the clock right, or accept it with --accept-clock")]
@@ -56,9 +58,9 @@ impl Server {
     /// # Errors
     /// [`StartError`], which says which address or what about the database.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let http = Bound::new("REST", settings.http_addr)?;
-        let grpc = Bound::new("gRPC", settings.grpc_addr)?;
-        let store = settings.database_url.open(settings.store()).await?;
+        let http = Bound::new("REST", &settings.http_addr).await?;
+        let grpc = Bound::new("gRPC", &settings.grpc_addr).await?;
+        let store = settings.database.url.open(settings.store()).await?;
         let reader = Arc::clone(&store.reader);
         if let Err(behind) = check_clock(&SystemClock, reader.head().await?.created_at) {
             if !settings.accept_clock {
@@ -113,27 +115,39 @@ impl Server {
 /// A socket that has its address, and does not listen yet.
 struct Bound {
     api: &'static str,
-    addr: SocketAddr,
+    addr: Address,
     socket: TcpSocket,
 }
 
 impl Bound {
-    fn new(api: &'static str, addr: SocketAddr) -> Result<Self, StartError> {
-        let bind = || {
-            let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-            // Connections of a process that served here before may not have ended yet.
-            socket.set_reuseaddr(true)?;
-            socket.bind(addr)?;
-            Ok(socket)
-        };
-        bind().map(|socket| Self { api, addr, socket }).map_err(|source| StartError::Bind { api, addr, source })
+    /// Binds the first of the IP addresses that `addr` stands for on which that is possible.
+    async fn new(api: &'static str, addr: &Address) -> Result<Self, StartError> {
+        let failed = |source| StartError::Bind { api, addr: addr.clone(), source };
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for found in lookup_host(addr.to_string()).await.map_err(failed)? {
+            match bind(found) {
+                Ok(socket) => return Ok(Self { api, addr: addr.clone(), socket }),
+                Err(error) => last = error,
+            }
+        }
+        Err(failed(last))
     }
 
     fn listen(self) -> Result<(TcpListener, SocketAddr), StartError> {
         let Self { api, addr, socket } = self;
-        let failed = |source| StartError::Bind { api, addr, source };
-        let listener = socket.listen(BACKLOG).map_err(failed)?;
-        let bound = listener.local_addr().map_err(failed)?;
-        Ok((listener, bound))
+        let listen = || {
+            let listener = socket.listen(BACKLOG)?;
+            let bound = listener.local_addr()?;
+            Ok((listener, bound))
+        };
+        listen().map_err(|source| StartError::Bind { api, addr, source })
     }
+}
+
+fn bind(addr: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Connections of a process that served here before may not have ended yet.
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    Ok(socket)
 }

@@ -1,45 +1,88 @@
 //! What both APIs do with every request: give it an id, a span, and a line in the log.
 
+mod line;
+
+use std::time::Instant;
+
+use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
-use tracing::Instrument;
+use tracing::{Instrument, Level, Span};
 use uuid::Uuid;
+
+use line::{Answer, Line, LoggedAtEnd, Why};
 
 /// The header that carries a request's id, both ways.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that is taken from a caller, in bytes: it is written into every line of the log.
 const REQUEST_ID_LEN_MAX: usize = 128;
 
-/// Runs the request in a span with its id, and echoes the id.
+/// Runs the request, logs it if there is a reason to, and echoes its id.
 ///
-/// A request that brings its own id is logged at info, so that its caller can find it. A line of log costs as much
-/// as the rest of a request, so all others are logged at debug.
+/// A line of log costs as much as the rest of a request. So a request is logged if it brings an id of its own, so that
+/// its caller can find it; if it failed; and one now and then as a sample. All others are logged at debug.
 pub async fn trace(request: Request, next: Next) -> Response {
+    let began = Instant::now();
     let given = given_id(request.headers());
-    let asked_for = given.is_some();
+    let why = Why::known_before(given.is_some());
     let id = given.unwrap_or_else(new_id);
-    let span = tracing::info_span!(
-        "request",
-        request_id = id.to_str().unwrap_or_default(),
-        method = request.method().as_str(),
-        path = request.uri().path(),
-    );
-    let answered = async {
-        let response = next.run(request).await;
-        let status = response.status().as_u16();
-        let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        if asked_for {
-            tracing::info!(status, reason = header("wallet-reason"), grpc_status = header("grpc-status"), "answered");
-        } else {
-            tracing::debug!(status, reason = header("wallet-reason"), grpc_status = header("grpc-status"), "answered");
-        }
-        response
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    // What a request logs on its way is told apart by this span, which costs something itself.
+    let span = match why {
+        Some(_) => span(&id, &method, &uri),
+        None => debug_span(&id, &method, &uri),
     };
-    let mut response = answered.instrument(span).await;
+    let response = next.run(request).instrument(span.clone()).await;
+    let mut response = match why {
+        Some(why) => log(Line { why, began, span }, response),
+        None if !span.is_disabled() => log(Line { why: Why::Debug, began, span }, response),
+        None => log_failure(response, began, || self::span(&id, &method, &uri)),
+    };
     response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// Logs the request: now, or when its code has been sent, which is behind the messages of a gRPC answer.
+fn log(line: Line, response: Response) -> Response {
+    match Answer::of(&response) {
+        Some(answer) => {
+            line.write(&answer);
+            response
+        }
+        None => response.map(|body| Body::new(LoggedAtEnd::new(body, line))),
+    }
+}
+
+/// Logs a request that nobody asked to be logged, if it failed.
+fn log_failure(response: Response, began: Instant, span: impl FnOnce() -> Span) -> Response {
+    if let Some(suppressed) = line::pass_failure(&response)
+        && let Some(answer) = Answer::of(&response)
+    {
+        Line { why: Why::Failure { suppressed }, began, span: span() }.write(&answer);
+    }
+    response
+}
+
+macro_rules! request_span {
+    ($level:expr, $id:ident, $method:ident, $uri:ident) => {
+        tracing::span!(
+            $level,
+            "request",
+            request_id = $id.to_str().unwrap_or_default(),
+            method = $method.as_str(),
+            path = $uri.path(),
+        )
+    };
+}
+
+fn span(id: &HeaderValue, method: &Method, uri: &Uri) -> Span {
+    request_span!(Level::INFO, id, method, uri)
+}
+
+fn debug_span(id: &HeaderValue, method: &Method, uri: &Uri) -> Span {
+    request_span!(Level::DEBUG, id, method, uri)
 }
 
 /// The caller's id, if it is one that can be logged and echoed as it is.

@@ -1,6 +1,5 @@
 //! Asks a running service whether it is up, for containers.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -10,10 +9,13 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
+use crate::config::HealthcheckArgs;
+use crate::server::ServedAt;
+
 /// How long the service may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The healthcheck's answer, as the service at `addr` gave it.
+/// The healthcheck's answer, as the service gave it.
 ///
 /// # Errors
 /// If it cannot be reached, or says that it cannot serve.
@@ -21,8 +23,10 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// # Panics
 /// If the system cannot start the runtime.
 #[tokio::main(flavor = "current_thread")]
-pub async fn run(addr: SocketAddr) -> Result<String> {
-    let addr = reachable(addr);
+pub async fn run(args: HealthcheckArgs) -> Result<String> {
+    let HealthcheckArgs { http_addr, http_addr_default, database } = args;
+    let served_at = || ServedAt::read(&database.url).map(|served_at| served_at.http.into());
+    let addr = http_addr.or_else(served_at).unwrap_or(http_addr_default).reachable();
     let uri: Uri = format!("http://{addr}/api/v1/healthcheck").parse()?;
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
     let ask = async {
@@ -39,15 +43,4 @@ pub async fn run(addr: SocketAddr) -> Result<String> {
         bail!("{addr} answered {status}: {body}");
     }
     Ok(body)
-}
-
-/// An address that listens on every interface is reached on the loopback one.
-fn reachable(mut addr: SocketAddr) -> SocketAddr {
-    if addr.ip().is_unspecified() {
-        addr.set_ip(match addr.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    addr
 }

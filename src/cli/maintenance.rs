@@ -1,21 +1,49 @@
 //! What an operator does to keep a ledger safe: verify it, back it up, restore it. Each returns a report.
 
+use std::fmt::Display;
 use std::io::{IsTerminal as _, stderr};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
 
+use super::one_line;
+use crate::config::VerifyArgs;
 use crate::ledger::{AuditReport, Checkpoint};
 use crate::store::{CopyStep, Location};
 
-/// Verifies the whole ledger, and reports what it holds. If an earlier `checkpoint` is given, the ledger must still
-/// agree with it.
+/// Verifies the whole ledger, and prints what it holds. If an earlier checkpoint is given, the ledger must still agree
+/// with it.
 ///
 /// # Errors
 /// If it cannot be read, or something in it is wrong.
-pub fn verify(ledger: &Location, checkpoint: Option<Checkpoint>) -> Result<AuditReport> {
+pub fn verify(args: &VerifyArgs, print: fn(&dyn Display) -> Result<()>) -> Result<()> {
+    let verified = audit(&args.database.url, args.checkpoint);
+    if !args.json {
+        return print(&verified?);
+    }
+    print(&match &verified {
+        Ok(report) => report_json(report),
+        Err(error) => json!({ "success": false, "error": one_line(error) }),
+    })?;
+    verified.map(|_| ())
+}
+
+fn audit(ledger: &Location, checkpoint: Option<Checkpoint>) -> Result<AuditReport> {
     ledger.audit(checkpoint)?.context("the ledger is wrong")
+}
+
+/// The report in the terms of the REST API.
+fn report_json(AuditReport { head, wallets, currency }: &AuditReport) -> Value {
+    json!({
+        "success": true,
+        "Wallets": wallets,
+        "Entries": head.last_entry_id.get(),
+        "Commits": head.commit_id,
+        "Currency": currency.code(),
+        "Checkpoint": Checkpoint::from(*head).to_string(),
+    })
 }
 
 /// Copies the ledger to a new file, and reports what is in that.

@@ -7,31 +7,71 @@ pub mod serve;
 use std::fmt::Display;
 use std::io::{self, Write as _};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
+use clap::CommandFactory as _;
 
 use crate::api::rest;
-use crate::config::{Settings, Task};
+use crate::config::{CommandLine, Task};
+use crate::ledger::Finding;
+use crate::store::StoreError;
+
+/// The exit code of what was not done.
+const EXIT_FAILURE: u8 = 1;
+/// The exit code when something is wrong with a ledger.
+const EXIT_WRONG_LEDGER: u8 = 2;
+/// The exit code of a command line that cannot be followed (`EX_USAGE` of BSD's `sysexits.h`).
+pub const EXIT_USAGE: u8 = 64;
 
 /// Runs a command to its end.
 ///
 /// # Errors
 /// Why it was not done.
-pub fn run(task: Task, settings: Settings) -> Result<()> {
-    let database = &settings.database_url;
+pub fn run(task: Task) -> Result<()> {
     match task {
-        Task::Serve => serve::run(settings),
-        Task::Healthcheck => print(&healthcheck::run(settings.http_addr)?),
-        Task::Verify { checkpoint } => print(&maintenance::verify(database, checkpoint)?),
-        Task::Backup { file } => print(&maintenance::backup(database, &file)?),
-        Task::Restore { file } => print(&maintenance::restore(database, &file)?),
-        Task::Openapi => print(&rest::openapi(settings.currency)),
+        Task::Serve(settings) => serve::run(*settings),
+        Task::Healthcheck(args) => print(&healthcheck::run(args)?),
+        Task::Verify(args) => maintenance::verify(&args, print),
+        Task::Backup { file, database } => print(&maintenance::backup(&database.url, &file)?),
+        Task::Restore { file, database } => print(&maintenance::restore(&database.url, &file)?),
+        Task::Openapi { currency } => print(&rest::openapi(currency)),
+        Task::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut CommandLine::command(), "wallet", &mut script);
+            print(&String::from_utf8(script)?.trim_end())
+        }
     }
 }
 
+/// The exit code of a command that failed.
+#[must_use]
+pub fn exit_code(error: &Error) -> u8 {
+    let is_corrupt = matches!(error.downcast_ref(), Some(StoreError::Corrupt { .. }));
+    if is_corrupt || error.is::<Finding>() { EXIT_WRONG_LEDGER } else { EXIT_FAILURE }
+}
+
+/// What went wrong and why, in one line: what a library says may have more.
+#[must_use]
+pub fn one_line(error: &Error) -> String {
+    let text = format!("{error:#}");
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join("; ")
+}
+
 /// Writes to standard output. A reader that closes it early is no failure.
-fn print(text: &impl Display) -> Result<()> {
+fn print(text: &dyn Display) -> Result<()> {
     match writeln!(io::stdout(), "{text}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write the answer"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_library_says_in_several_lines_is_one_line() {
+        let error = Error::msg("page 3 is wrong\n\n  page 4 is wrong\n").context("the database is corrupt");
+        assert_eq!(one_line(&error), "the database is corrupt: page 3 is wrong; page 4 is wrong");
     }
 }

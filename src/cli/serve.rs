@@ -9,7 +9,7 @@ use tokio::task;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
-use crate::server::{Server, raise_file_limit};
+use crate::server::{ServedAt, Server, raise_file_limit};
 
 /// How long what blocks a thread may delay the end of the process: a ledger that is still being opened, say.
 const BLOCKED_TIMEOUT: Duration = Duration::from_secs(1);
@@ -36,12 +36,23 @@ async fn serve(settings: Settings) -> Result<()> {
         stop.cancel();
         // Both signals stay caught: a second one must not cut off what the first lets finish, and that takes seconds.
     });
+    let (ledger, currency) = (settings.database.url.clone(), settings.currency);
     // On a thread of its own: to open a ledger may take long, and blocks.
     let start = task::spawn_blocking(|| Handle::current().block_on(Server::start(settings)));
     if let Some(started) = shutdown.run_until_cancelled(start).await {
         let server = started??;
-        tracing::info!(http = %server.http_addr(), grpc = %server.grpc_addr(), "serving");
-        server.run(shutdown).await;
+        let (http, grpc) = (server.http_addr(), server.grpc_addr());
+        let addr_file = ServedAt { http, grpc }.write(&ledger).inspect_err(|error| {
+            tracing::warn!(%error, "`wallet healthcheck` needs --http-addr: cannot write beside the database");
+        });
+        let version = env!("CARGO_PKG_VERSION");
+        tracing::info!(%http, %grpc, %currency, database = %ledger, version, "serving");
+        let stopping = async {
+            shutdown.cancelled().await;
+            // While the database is this process's still: the next one writes a file of its own.
+            drop(addr_file);
+        };
+        tokio::join!(server.run(shutdown.clone()), stopping);
     }
     tracing::info!("stopped");
     Ok(())

@@ -3,6 +3,7 @@
 mod cache;
 mod clock;
 mod health;
+mod overload;
 mod queries;
 mod queue;
 mod spin;
@@ -23,6 +24,7 @@ use crate::store::{Store, StoreError};
 pub use cache::Cache;
 pub use clock::{Clock, ClockBehind, SystemClock, check_clock};
 pub use health::{Health, HealthWatch};
+use overload::Overload;
 pub use queries::{Page, Queries};
 pub use queue::{Ledger, Replies};
 use spin::AdaptiveSpin;
@@ -96,10 +98,10 @@ impl Engine {
     /// works.
     pub fn new(store: Store, clock: impl Clock, options: EngineOptions) -> (Self, impl Future<Output = ()> + Send) {
         let Store { writer, reader, currency } = store;
-        let spin = AdaptiveSpin::new(options.spin);
-        let (ledger, submissions) = queue::queue(&options, spin.clone());
+        let (spin, overload) = (AdaptiveSpin::new(options.spin), Overload::default());
+        let (ledger, submissions) = queue::queue(&options, spin.clone(), overload.clone());
         let (reporter, health) = health::watch(options.stall_timeout);
-        let worker = Worker::new(writer, submissions, reporter, clock, options, spin);
+        let worker = Worker::new(writer, submissions, reporter, clock, options, spin, overload);
         let engine = Self { ledger, queries: Queries::new(reader), health, currency };
         (engine, worker.run())
     }
@@ -115,6 +117,7 @@ impl Engine {
         let (ended_sender, ended) = oneshot::channel();
         let runtime = Handle::current();
         runtime.spawn(engine.health.clone().log_stalls());
+        runtime.spawn(engine.ledger.overload().log());
         let work = move || {
             runtime.block_on(work);
             drop(ended_sender);

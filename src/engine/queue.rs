@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::overload::Overload;
 use super::spin::AdaptiveSpin;
 use super::{EngineError, EngineOptions};
 use crate::ledger::{Command, Effect, Opened, Outcome, Receipt, UserId, WalletId};
@@ -34,6 +35,7 @@ pub struct Ledger {
     /// The number of permits when nothing waits.
     capacity: usize,
     spin: AdaptiveSpin,
+    overload: Overload,
 }
 
 /// The replies to commands that were queued together. Dropping it changes nothing about the commands.
@@ -50,7 +52,11 @@ impl Replies {
 }
 
 /// The queue's two ends.
-pub(super) fn queue(options: &EngineOptions, spin: AdaptiveSpin) -> (Ledger, mpsc::UnboundedReceiver<Submission>) {
+pub(super) fn queue(
+    options: &EngineOptions,
+    spin: AdaptiveSpin,
+    overload: Overload,
+) -> (Ledger, mpsc::UnboundedReceiver<Submission>) {
     let (queue, submissions) = mpsc::unbounded_channel();
     let capacity = options.queue_capacity;
     let stream_capacity = (capacity / 2).max(1);
@@ -61,6 +67,7 @@ pub(super) fn queue(options: &EngineOptions, spin: AdaptiveSpin) -> (Ledger, mps
         group_size_max: GROUP_SIZE_MAX.min(stream_capacity).min(options.batch_size_max),
         capacity,
         spin,
+        overload,
     };
     (ledger, submissions)
 }
@@ -72,7 +79,10 @@ impl Ledger {
     /// [`EngineError`]; [`EngineError::Busy`] at once when the queue is full.
     pub async fn submit(&self, command: Command, deadline: Option<Instant>) -> Result<Outcome, EngineError> {
         self.record_arrival();
-        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| EngineError::Busy)?;
+        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
+            self.overload.record_busy();
+            EngineError::Busy
+        })?;
         let (submission, mut reply) = Submission::one(command, deadline, permit);
         self.queue.send(submission).map_err(|_| EngineError::Stopped)?;
         let arrived = || match reply.try_recv() {
@@ -137,6 +147,11 @@ impl Ledger {
     #[must_use]
     pub const fn group_size_max(&self) -> usize {
         self.group_size_max
+    }
+
+    /// The counts of what is refused.
+    pub(super) fn overload(&self) -> Overload {
+        self.overload.clone()
     }
 
     /// Records that a command comes, and whether others wait.

@@ -11,6 +11,7 @@ use tokio::time::{self, Instant, Sleep};
 use super::cache::Cache;
 use super::clock::StepDetector;
 use super::health::HealthReporter;
+use super::overload::Overload;
 use super::queue::{Reply, Submission, Work};
 use super::spin::AdaptiveSpin;
 use super::transact::transact;
@@ -46,6 +47,7 @@ pub(super) struct Worker<C> {
     quiet: Pin<Box<Sleep>>,
     options: EngineOptions,
     runtime: Handle,
+    overload: Overload,
 }
 
 /// Why a batch was not committed.
@@ -63,6 +65,7 @@ impl<C: Clock> Worker<C> {
         clock: C,
         options: EngineOptions,
         spin: AdaptiveSpin,
+        overload: Overload,
     ) -> Self {
         let (cache, runtime) = (Cache::default(), Handle::current());
         Self {
@@ -81,6 +84,7 @@ impl<C: Clock> Worker<C> {
             quiet: Box::pin(time::sleep(QUIET_INTERVAL)),
             options,
             runtime,
+            overload,
         }
     }
 
@@ -154,7 +158,9 @@ impl<C: Clock> Worker<C> {
     fn process_batch(&mut self, mut batch: Vec<Submission>) {
         loop {
             batch = fail_if(batch, |submission| {
-                submission.deadline.is_some_and(|deadline| deadline <= Instant::now()).then_some(EngineError::Deadline)
+                submission.deadline.filter(|deadline| *deadline <= Instant::now())?;
+                self.overload.record_expired(submission.commands().len());
+                Some(EngineError::Deadline)
             });
             if batch.is_empty() {
                 return;

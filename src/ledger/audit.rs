@@ -34,16 +34,19 @@ pub struct AuditReport {
     pub head: Commit,
     /// The number of wallets.
     pub wallets: u64,
+    /// The currency of every wallet.
+    pub currency: Currency,
 }
 
 impl fmt::Display for AuditReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { head, wallets } = self;
+        let Self { head, wallets, currency } = self;
         let Commit { commit_id, last_entry_id, .. } = head;
         writeln!(
             f,
             "ok: {wallets} wallets, {last_entry_id} entries, {commit_id} commits; every balance and hash is right"
         )?;
+        writeln!(f, "currency: {currency}")?;
         write!(f, "checkpoint: {}", Checkpoint::from(*head))
     }
 }
@@ -175,7 +178,7 @@ impl Audit {
             Some(checkpoint) if checkpoint.commit_id == 0 => checkpoint.check(CommitHash::genesis(self.currency))?,
             _ => (),
         }
-        Ok(AuditReport { head: self.head, wallets: self.wallets_right })
+        Ok(AuditReport { head: self.head, wallets: self.wallets_right, currency: self.currency })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where a ledger is kept, and what can be done with it as a whole.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -30,7 +31,24 @@ impl FromStr for Location {
     }
 }
 
+/// The URL.
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
+        }
+    }
+}
+
 impl Location {
+    /// The file next to the database whose name has this suffix.
+    #[must_use]
+    pub fn sibling(&self, suffix: &str) -> PathBuf {
+        match self {
+            Self::Sqlite(path) => sqlite::sibling(path, suffix),
+        }
+    }
+
     /// Opens the ledger there, which is made if it is missing.
     ///
     /// # Errors

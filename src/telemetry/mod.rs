@@ -7,19 +7,22 @@ use std::sync::Mutex;
 
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{LevelFilter, ParseError};
 
 pub use throttle::Throttle;
+
+/// The levels, for a person to read.
+const LEVELS: &str = "error, warn, info, debug, trace, off";
 
 /// Sends this process's logs to standard error from now on, until the guard is dropped. Panics are logged as well.
 ///
 /// A thread of its own writes them: no caller waits for a slow terminal or a full pipe. If far more is logged than can
 /// be written, lines are lost rather than commands delayed.
 ///
-/// # Errors
-/// If `filter` is not one.
-pub fn init(filter: &str, json: bool) -> Result<WorkerGuard, ParseError> {
-    let filter = EnvFilter::builder().parse(filter)?;
+/// # Panics
+/// If `filter` did not pass [`check_filter`], or if this process sends its logs somewhere already.
+pub fn init(filter: &str, json: bool) -> WorkerGuard {
+    let filter = parse_filter(filter).expect("the filter was checked");
     let (writer, guard) = NonBlocking::new(std::io::stderr());
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     if json {
@@ -28,7 +31,29 @@ pub fn init(filter: &str, json: bool) -> Result<WorkerGuard, ParseError> {
         subscriber.with_target(false).init();
     }
     log_panics();
-    Ok(guard)
+    guard
+}
+
+/// Returns the filter if it is one: a level, or `TARGET=LEVEL` for a part, separated by commas.
+///
+/// `tracing-subscriber` takes a misspelt level for the name of a part, and would then log nothing else. So each part
+/// must come with its level here.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_filter(text: &str) -> Result<String, String> {
+    for directive in text.split(',') {
+        let level = directive.rsplit('=').next().map(str::trim).filter(|level| !level.is_empty());
+        if level.is_none_or(|level| level.parse::<LevelFilter>().is_err()) {
+            return Err(format!("'{directive}' is no level, and no TARGET=LEVEL; levels are {LEVELS}"));
+        }
+    }
+    parse_filter(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Errors of parts that the filter does not name are logged as well, unless it says `off`.
+fn parse_filter(text: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::builder().parse(format!("error,{text}"))
 }
 
 /// Logs each panic where it happens, and counts those that repeat.
@@ -44,4 +69,27 @@ fn log_panics() {
             "a bug: panicked"
         );
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_names_a_level_for_each_part() {
+        for filter in ["info", "OFF", "warn,wallet=debug", "wallet::engine=trace", "[a{b}]=debug"] {
+            assert_eq!(check_filter(filter).as_deref(), Ok(filter));
+        }
+        for filter in ["", "loud", "wallet", "info,loud", "info,", "wallet=loud", "wallet=", "=nonsense=", "[a"] {
+            assert!(check_filter(filter).is_err(), "{filter}");
+        }
+    }
+
+    #[test]
+    fn what_the_filter_does_not_name_still_logs_its_errors() {
+        for (filter, shown) in [("wallt=debug", "error"), ("info", "info"), ("off", "off")] {
+            let parsed = parse_filter(filter).unwrap().to_string();
+            assert_eq!(parsed.split(',').next_back(), Some(shown), "{parsed}");
+        }
+    }
 }

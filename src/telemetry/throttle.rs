@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-/// Lets eight events be logged in each interval of five seconds, and counts the others.
-#[derive(Debug, Default)]
+/// Lets a few events be logged in each interval of five seconds, and counts the others.
+#[derive(Debug)]
 pub struct Throttle {
+    /// How many.
+    events_max: u32,
     /// When the five seconds began.
     since: Option<Instant>,
     logged: u32,
@@ -12,11 +14,17 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// How long a limit of [`EVENTS_MAX`](Self::EVENTS_MAX) holds.
+    /// How long a limit holds.
     pub const INTERVAL: Duration = Duration::from_secs(5);
 
-    /// Events that are logged in one interval.
+    /// Events that are logged in one interval, unless another limit is given.
     pub const EVENTS_MAX: u32 = 8;
+
+    /// A throttle that lets so many events be logged in one interval.
+    #[must_use]
+    pub const fn new(events_max: u32) -> Self {
+        Self { events_max, since: None, logged: 0, suppressed: 0 }
+    }
 
     /// Whether the event that happens now is to be logged. If so: how many since the last one that was logged were not.
     pub fn pass(&mut self) -> Option<u64> {
@@ -27,12 +35,18 @@ impl Throttle {
         if self.since.is_none_or(|since| now.duration_since(since) >= Self::INTERVAL) {
             (self.since, self.logged) = (Some(now), 0);
         }
-        if self.logged == Self::EVENTS_MAX {
+        if self.logged == self.events_max {
             self.suppressed += 1;
             return None;
         }
         self.logged += 1;
         Some(std::mem::take(&mut self.suppressed))
+    }
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self::new(Self::EVENTS_MAX)
     }
 }
 

@@ -84,7 +84,7 @@ async fn a_ledger_is_backed_up_while_it_is_charged_and_serves_again_elsewhere() 
     let (stdout, stderr, code) = restore(&file, &database);
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stdout.contains("restored from") && stdout.contains("\ncheckpoint: "), "{stdout}");
-    let restored = App::spawn_with(|settings| settings.database_url = database_url(&database).parse().unwrap()).await;
+    let restored = App::spawn_with(|settings| settings.database.url = database_url(&database).parse().unwrap()).await;
     for (event, first) in (0..).zip(&first_answers) {
         let again = charge(&restored, event).await;
         assert_eq!((again.text(), again.header("idempotent-replayed")), (first.as_str(), "true"), "event {event}");
@@ -151,16 +151,16 @@ async fn what_is_not_a_correct_ledger_is_neither_backed_up_nor_restored() {
     rusqlite::Connection::open(&foreign).unwrap().execute_batch("create table precious (x)").unwrap();
     let before = names(&dir);
     let new = dir.path().join("new");
-    for (what, (_, stderr, code), named) in [
-        ("an altered ledger", backup(&database, &new), "user 1: stored balance"),
-        ("an altered backup", restore(&file, &new), "user 1: stored balance"),
-        ("no database", restore(&notes, &new), "notes.txt"),
-        ("another program's", restore(&foreign, &new), "is not a wallet's database"),
-        ("nothing", restore(&dir.path().join("missing"), &new), "missing"),
-        ("a folder", restore(dir.path(), &new), "is a folder, not a database file"),
-        ("to where nothing can be", backup(&database, &dir.path().join("no/such/folder")), "no/such/folder"),
+    for (what, (_, stderr, code), exit_code, named) in [
+        ("an altered ledger", backup(&database, &new), 2, "user 1: stored balance"),
+        ("an altered backup", restore(&file, &new), 2, "user 1: stored balance"),
+        ("no database", restore(&notes, &new), 1, "notes.txt"),
+        ("another program's", restore(&foreign, &new), 1, "is not a wallet's database"),
+        ("nothing", restore(&dir.path().join("missing"), &new), 1, "missing"),
+        ("a folder", restore(dir.path(), &new), 1, "is a folder, not a database file"),
+        ("to where nothing can be", backup(&database, &dir.path().join("no/such/folder")), 1, "no/such/folder"),
     ] {
-        assert_eq!(code, Some(1), "{what}: {stderr}");
+        assert_eq!(code, Some(exit_code), "{what}: {stderr}");
         assert!(stderr.lines().last().unwrap_or_default().contains(named), "{what}: {stderr}");
     }
     let after: Vec<_> = names(&dir).into_iter().filter(|name| !name.starts_with("wallet.db-")).collect();

@@ -1,48 +1,14 @@
-//! The command line: help, bad settings, what refuses to start, and how it stops.
+//! The command line: what each command does, what refuses to start, and how it stops.
 
-use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::fs::{self, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 use std::time::Duration;
 
-use crate::support::process::{Process, database_url, run};
-
-#[test]
-fn help_explains_every_setting() {
-    let (help, _, code) = run(&["--help"]);
-    assert_eq!(code, Some(0));
-    for setting in ["HTTP_ADDR", "GRPC_ADDR", "DATABASE_URL", "CURRENCY", "LOCK_TIMEOUT_MS", "QUEUE_CAPACITY", "LOG"] {
-        assert!(help.contains(&format!("WALLET_{setting}")), "{setting} in {help}");
-    }
-    for command in ["serve", "healthcheck", "verify", "backup", "restore", "openapi"] {
-        assert!(help.contains(command), "{command} in {help}");
-    }
-}
-
-#[test]
-fn bad_settings_are_one_clear_line_and_code_64() {
-    for (args, named) in [
-        (&["--http-addr", "nowhere"][..], "--http-addr"),
-        (&["--currency", "XAU"], "ISO 4217"),
-        (&["--queue-capacity", "0"], "--queue-capacity"),
-        (&["--log", "=nonsense="], "--log"),
-        (&["sing"], "sing"),
-        (&["backup"], "<FILE>"),
-    ] {
-        let (_, stderr, code) = run(args);
-        assert_eq!(code, Some(64), "{args:?}: {stderr}");
-        assert!(stderr.lines().next().unwrap_or_default().contains(named), "{args:?}: {stderr}");
-    }
-}
-
-#[test]
-fn a_database_url_that_cannot_hold_money_is_refused() {
-    for url in ["mysql://x", "sqlite::memory:", "sqlite://", "postgres://localhost/wallet"] {
-        let (_, stderr, code) = run(&["verify", "--database-url", url]);
-        assert_eq!(code, Some(64), "{url}: {stderr}");
-        assert_eq!(stderr.trim().lines().count(), 1, "{stderr}");
-    }
-}
+use crate::support::http::HttpClient;
+use crate::support::optional;
+use crate::support::process::{Process, database_url, run, wallet, without_settings};
 
 #[test]
 fn an_address_that_is_taken_is_named() {
@@ -128,8 +94,12 @@ fn verify_tells_a_correct_ledger_from_an_altered_one() {
         .unwrap();
     drop(connection);
     let (_, stderr, code) = run(&["verify", "--database-url", &url]);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(stderr.contains("user 1: the wallet has no entries"), "{stderr}");
+    let (report, _, code) = run(&["verify", "--json", "--database-url", &url]);
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((code, &report["success"]), (Some(2), &false.into()));
+    assert!(report["error"].as_str().unwrap().contains("user 1: the wallet has no entries"), "{report}");
 }
 
 #[test]
@@ -143,52 +113,17 @@ fn sigterm_ends_it_in_order_even_with_idle_connections() {
     assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
-#[test]
-fn after_sigterm_everything_is_in_the_one_file() {
+#[tokio::test]
+async fn after_sigterm_everything_is_in_the_one_file() {
     let dir = tempfile::tempdir().unwrap();
     let database = dir.path().join("wallet.db");
     let process = Process::start(&database);
     // One that reads, so that both kinds of connection have been at the database.
-    assert!(exchange(process.http, "GET /api/v1/users/1", "").starts_with("HTTP/1.1 404 "));
+    assert_eq!(HttpClient::new(process.http).get("/api/v1/users/1").await.status, 404);
     assert!(process.terminate().0.success());
     assert!(database.exists());
     for name in ["wallet.db-wal", "wallet.db-shm"] {
         assert!(!dir.path().join(name).exists(), "{name}");
-    }
-}
-
-/// What a service answers to a request.
-fn exchange(addr: SocketAddr, request: &str, body: &str) -> String {
-    let mut stream = TcpStream::connect(addr).unwrap();
-    let head = "host: a\r\nconnection: close\r\nx-request-id: round-7\r\ncontent-type: application/json";
-    write!(stream, "{request} HTTP/1.1\r\n{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
-
-#[test]
-fn the_log_has_each_request_by_its_id_and_no_money() {
-    let dir = tempfile::tempdir().unwrap();
-    let process = Process::start(&dir.path().join("wallet.db"));
-    for (path, body, status) in [
-        ("users", r#"{"UserId":1,"AccountBalance":77.31}"#, 201),
-        ("charge", r#"{"UserId":1,"EventId":1,"Amount":88.42}"#, 400),
-        ("charge", r#"{"UserId":1,"EventId":1,"Amount":66.53}"#, 200),
-    ] {
-        let answer = exchange(process.http, &format!("POST /api/v1/{path}"), body);
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
-    }
-    let log = process.terminate_and_log();
-    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
-    let of_requests = lines.iter().filter(|line| line["span"]["request_id"] == "round-7");
-    let statuses: Vec<_> = of_requests.map(|line| line["status"].as_u64().unwrap_or_default()).collect();
-    assert_eq!(statuses, [201, 400, 200]);
-    for line in &lines {
-        assert_eq!(line["level"], "INFO", "what is refused is no error: {line}");
-    }
-    for amount in ["77.31", "7731", "88.42", "8842", "66.53", "6653", "10.78", "1078"] {
-        assert!(!log.contains(amount), "{amount} in {log}");
     }
 }
 
@@ -217,17 +152,99 @@ fn a_kept_checkpoint_is_compared() {
     let url = database_url(&database);
     let verify = |checkpoint: &str| run(&["verify", "--database-url", &url, "--checkpoint", checkpoint]);
     let (report, ..) = run(&["verify", "--database-url", &url]);
-    let printed = report.trim_end().rsplit_once("checkpoint: ").expect("a checkpoint").1;
+    assert!(report.contains("\ncurrency: EUR\n"), "{report}");
+    let line = report.trim_end().lines().next_back().expect("a checkpoint");
+    let printed = line.strip_prefix("checkpoint: ").expect("a checkpoint");
     assert!(printed.starts_with("0:"), "{report}");
-    assert_eq!(verify(printed).2, Some(0), "what verify prints is what it takes");
+    let (json, ..) = run(&["verify", "--json", "--database-url", &url]);
+    let fields: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let expected = serde_json::json!({
+        "success": true, "Wallets": 0, "Entries": 0, "Commits": 0, "Currency": "EUR", "Checkpoint": printed
+    });
+    assert_eq!(fields, expected);
+    for taken in [printed, line, &json] {
+        let (_, stderr, code) = verify(taken);
+        assert_eq!(code, Some(0), "what verify prints is what it takes: {taken}: {stderr}");
+    }
     let zeros = "0".repeat(64);
     let (_, stderr, code) = verify(&format!("0:{zeros}"));
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(stderr.contains("the checkpoint has 0000"), "{stderr}");
     let (_, stderr, code) = verify(&format!("7:{zeros}"));
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(2));
     assert!(stderr.contains("the ledger ends at commit 0; the checkpoint is of commit 7"), "{stderr}");
     assert_eq!(verify("7").2, Some(64));
+}
+
+#[test]
+fn healthcheck_finds_the_service_of_its_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = dir.path().join("wallet.db");
+    let url = database_url(&database);
+    // Where nobody listens: what the file beside the database says must come first, as in the image.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let healthcheck = || {
+        let mut program = wallet();
+        program.args(["healthcheck", "--database-url", &url]).env("WALLET_HTTP_ADDR", &free);
+        let output = program.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let not_found = |(code, stderr): (Option<i32>, String)| code == Some(1) && stderr.contains(&free);
+    assert!(not_found(healthcheck()));
+    let process = Process::start_with(wallet(), &database, &["--http-addr", "0.0.0.0:0"]);
+    assert_eq!(healthcheck(), (Some(0), String::new()));
+    let other_addr = run(&["healthcheck", "--database-url", &url, "--http-addr", &free]);
+    assert_eq!(other_addr.2, Some(1), "an address that is given is the one that is asked");
+    process.kill();
+    assert!(dir.path().join("wallet.db-addr").exists());
+    assert!(not_found(healthcheck()), "what a killed service left is not believed");
+    let process = Process::start(&database);
+    assert_eq!(healthcheck().0, Some(0));
+    assert!(process.terminate().0.success());
+    assert!(!dir.path().join("wallet.db-addr").exists());
+}
+
+/// The program as a user of this number and of group 0, as container platforms choose them at random.
+///
+/// `None`, after saying so, where this is not allowed.
+fn wallet_as(user: &str) -> Option<Command> {
+    let test = "the service as another user";
+    let [setpriv] = optional::programs(test, ["setpriv"])?;
+    let command = || {
+        let mut command = without_settings(&setpriv);
+        command.args(["--reuid", user, "--regid", "0", "--clear-groups", env!("CARGO_BIN_EXE_wallet")]);
+        command
+    };
+    let tried = command().arg("--version").output().unwrap();
+    if !tried.status.success() {
+        optional::skip(test, &format!("needs to run it: {}", String::from_utf8_lossy(&tried.stderr)));
+        return None;
+    }
+    Some(command())
+}
+
+#[test]
+fn any_user_of_group_0_can_serve_a_folder_of_the_group() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let Some(program) = wallet_as("1000670000") else { return };
+    // As the image has it.
+    std::os::unix::fs::chown(&data, Some(10_001), Some(0)).unwrap();
+    fs::set_permissions(&data, Permissions::from_mode(0o770)).unwrap();
+    let process = Process::start_with(program, &data.join("wallet.db"), &[]);
+    assert!(process.terminate().0.success());
+
+    fs::set_permissions(&data, Permissions::from_mode(0o700)).unwrap();
+    let url = database_url(&data.join("wallet.db"));
+    let mut program = wallet_as("1000670000").expect("as before");
+    program.args(["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--database-url", &url]);
+    let output = program.output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
+    let named = format!("user 1000670000 cannot write to the folder {}: Permission denied", data.display());
+    assert!(stderr.contains(&named), "{stderr}");
 }
 
 #[test]

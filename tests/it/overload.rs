@@ -1,7 +1,6 @@
 //! Far more than it can do, and thousands who do nothing: the excess is refused, memory is bounded, money is right.
 
 use std::net::TcpStream;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use wallet::api::reason::Reason;
 use crate::support::client::{Client, Protocol, Reply};
 use crate::support::command::PlainCommand;
 use crate::support::optional;
-use crate::support::process::{Process, wallet};
+use crate::support::process::{Process, wallet, without_settings};
 
 const USERS: usize = 64;
 /// Commands that may wait, and so the most that can be asked at once with nothing refused.
@@ -113,6 +112,14 @@ async fn ten_times_too_much_is_refused_and_what_is_accepted_is_right() {
         let balance = client.balance(i64::try_from(user).unwrap()).await;
         assert_eq!(balance, tally.accepted[user].load(Ordering::Relaxed), "user {user}");
     }
+    drop(client);
+    let log = process.terminate_and_log();
+    let lines = log.lines().filter(|line| line.contains("the ledger cannot keep up"));
+    let counts = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["busy"].as_u64().unwrap());
+    let counts: Vec<u64> = counts.collect();
+    println!("the log has them in {} lines", counts.len());
+    assert_eq!(counts.iter().sum::<u64>(), busy, "every refusal is in the log: {log}");
+    assert!(counts.len() <= 3, "now and then, not for each: {log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +132,7 @@ async fn ten_thousand_idle_connections_do_not_keep_others_out() {
     }
     let dir = tempfile::tempdir().unwrap();
     // As most systems start a service: with a limit that it must raise.
-    let mut program = Command::new("sh");
+    let mut program = without_settings("sh");
     program.args(["-c", r#"ulimit -S -n 1024; exec "$0" "$@""#, env!("CARGO_BIN_EXE_wallet")]);
     let process = Process::start_with(program, &dir.path().join("wallet.db"), &[]);
     let memory_before = process.memory_mib();

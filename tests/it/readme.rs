@@ -1,9 +1,9 @@
 //! The README's tour: each step that a reader pastes prints what the README says.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::support::optional;
-use crate::support::process::{Process, database_url};
+use crate::support::process::{Process, database_url, without_settings};
 
 const README: &str = include_str!("../../README.md");
 /// Stands in the README for what is different each time.
@@ -40,12 +40,13 @@ fn run(steps: &[Step], process: &Process, database: &str) -> Vec<String> {
         .replace("localhost:50051", &process.grpc.to_string())
         .replace("localhost:5000", &process.http.to_string())
         .replace("target/release/wallet", env!("CARGO_BIN_EXE_wallet"));
-    let shell = Command::new("bash")
+    // Not bash: what this shell of Debian's understands, every reader's does.
+    let shell = without_settings("dash")
         .args(["-c", &script])
         .env("WALLET_DATABASE_URL", database)
         .stdin(Stdio::null())
         .output()
-        .expect("bash runs");
+        .expect("dash runs");
     let printed = String::from_utf8(shell.stdout).expect("text");
     let printed: Vec<String> = printed.split(NEXT).map(ToOwned::to_owned).collect();
     assert_eq!(printed.len(), steps.len(), "{printed:?}\n{}", String::from_utf8_lossy(&shell.stderr));
@@ -61,7 +62,7 @@ fn matches(line: &str, expected: &str) -> bool {
 
 #[test]
 fn the_tour_prints_what_the_readme_says() {
-    if optional::programs("the README's tour", ["bash", "curl"]).is_none() {
+    if optional::programs("the README's tour", ["dash", "curl"]).is_none() {
         return;
     }
     let mut steps = tour();

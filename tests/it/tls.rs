@@ -1,5 +1,7 @@
 //! TLS in front, as `deploy/nginx/` has it: nginx before the program, called by `curl` and `grpcurl`.
 
+mod log;
+
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener};
@@ -85,6 +87,7 @@ fn adapted(addr: SocketAddr, wallet: &Process, dir: &Path) -> String {
         ("server wallet:5000 ", format!("server {} ", wallet.http)),
         ("server wallet:50051 ", format!("server {} ", wallet.grpc)),
         (" /tmp/", format!(" {}/", dir.display())),
+        (" /dev/stdout ", format!(" {}/access.log ", dir.display())),
     ] {
         assert!(config.contains(deployed), "the configuration has no `{deployed}`");
         config = config.replace(deployed, &here);
@@ -314,26 +317,6 @@ fn only_tls_1_2_and_later_is_spoken() {
         client.args(["s_client", "-connect", &proxy.addr.to_string(), flag, "-cipher", "DEFAULT@SECLEVEL=0"]);
         let printed = proxy.run(&mut client, b"");
         assert!(printed.err.contains("alert protocol version"), "{flag}: {}", printed.err);
-    }
-}
-
-#[test]
-fn a_requests_id_is_passed_on_or_made() {
-    let Some(Deployment { proxy, wallet: _wallet }) = Deployment::start("request ids through TLS") else { return };
-    // An answer of the wallet's, one of the proxy's, and one of the gRPC API's.
-    let grpc = format!("/{CHARGE}");
-    for (path, args) in [
-        ("/api/v1/healthcheck", &[][..]),
-        ("/.refused", &[]),
-        (&grpc, &["--request", "POST", "--header", "Content-Type: application/grpc"]),
-    ] {
-        let given = proxy.rest(&[args, &["--header", "X-Request-Id: round-7"]].concat(), path, b"");
-        assert_eq!(given.header("x-request-id"), "round-7", "{path}");
-        // The wallet's are UUIDs with hyphens, the proxy's have none.
-        for args in [args.to_vec(), [args, &["--header", "X-Request-Id: two words"]].concat()] {
-            let made = proxy.rest(&args, path, b"").header("x-request-id");
-            assert!(made.len() == 32 && made.bytes().all(|byte| byte.is_ascii_hexdigit()), "{path}: {made}");
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The files of a served ledger: held by one process, and checked to be still where they were opened.
 
 use std::fs::{self, File, Metadata, TryLockError};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
 
-use super::open::{refuse_folder, sibling};
+use super::open::{cannot_open, refuse_folder, sibling};
 use crate::store::StoreError;
 
 /// The right to serve a database, held until dropped. It must outlive every connection of this process to the database:
@@ -31,12 +31,13 @@ impl FileLock {
         if path.metadata().is_ok_and(|file| file.nlink() > 1) {
             return Err(StoreError::Incompatible(format!("the database {shown} has more than one name (hard links)")));
         }
+        let lock_path = sibling(path, "-lock");
         let lock = File::options()
             .create(true)
             .truncate(false)
             .write(true)
-            .open(sibling(path, "-lock"))
-            .map_err(|error| StoreError::Incompatible(format!("cannot open the database {shown}: {error}")))?;
+            .open(&lock_path)
+            .map_err(|error| not_writable(path, &lock_path, &error))?;
         lock_exclusively(&lock, path)?;
         let mut taken = Self { lock, database: None };
         if path.exists() {
@@ -51,9 +52,7 @@ impl FileLock {
     /// As [`take`](Self::take).
     pub(super) fn hold_database(&mut self, path: &Path) -> Result<(), StoreError> {
         if self.database.is_none() {
-            let database = File::open(path).map_err(|error| {
-                StoreError::Incompatible(format!("cannot open the database {}: {error}", path.display()))
-            })?;
+            let database = File::open(path).map_err(|error| cannot_open(path, &error))?;
             // Elsewhere this lock would exclude SQLite's own, which are of another kind on Linux alone.
             if cfg!(target_os = "linux") {
                 lock_exclusively(&database, path)?;
@@ -62,6 +61,20 @@ impl FileLock {
         }
         Ok(())
     }
+}
+
+/// Why the lock file cannot be written: names the user, and the folder unless it is that file alone.
+fn not_writable(path: &Path, lock_path: &Path, error: &io::Error) -> StoreError {
+    let what = match (error.kind(), lock_path.parent()) {
+        (ErrorKind::PermissionDenied, _) if lock_path.exists() => format!("the file {}", lock_path.display()),
+        (ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem, Some(folder)) => {
+            format!("the folder {}", folder.display())
+        }
+        _ => return cannot_open(path, error),
+    };
+    let user = rustix::process::geteuid().as_raw();
+    let shown = path.display();
+    StoreError::Incompatible(format!("cannot open the database {shown}: user {user} cannot write to {what}: {error}"))
 }
 
 fn lock_exclusively(file: &File, database: &Path) -> Result<(), StoreError> {
@@ -170,7 +183,7 @@ impl OpenFile {
     fn check(&self) -> Result<Metadata, Displaced> {
         let path = || self.path.clone();
         let found = fs::metadata(&self.path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Displaced::Missing(path()),
+            ErrorKind::NotFound | ErrorKind::NotADirectory => Displaced::Missing(path()),
             _ => Displaced::Unknown { path: path(), source },
         })?;
         if (found.dev(), found.ino()) == (self.device, self.inode) {

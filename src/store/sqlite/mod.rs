@@ -19,7 +19,7 @@ mod wal;
 mod write;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Store, StoreError, StoreOptions};
@@ -46,4 +46,9 @@ pub async fn open(path: &Path, options: StoreOptions) -> Result<Store, StoreErro
     let writer = SqliteWriter::open(path, options, lock)?;
     let reader = SqliteReader::open(path, currency, writer.files())?;
     Ok(Store { writer: Box::new(writer), reader: Arc::new(reader), currency })
+}
+
+/// The file next to the database at `path`, wherever links lead, whose name has this suffix.
+pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
+    open::sibling(&open::canonical_path(path), suffix)
 }

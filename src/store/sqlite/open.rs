@@ -50,7 +50,7 @@ pub(super) async fn prepare(path: &Path, currency: Currency) -> Result<(), Store
         options = options.pragma("application_id", APPLICATION_ID.to_string());
     }
     let mut connection =
-        options.disable_statement_logging().connect().await.map_err(|error| refused_by_sqlite(path, &error))?;
+        options.disable_statement_logging().connect().await.map_err(|error| cannot_open(path, &error))?;
     let prepared = prepare_tables(&mut connection, path, currency).await;
     let closed = connection.close().await.map_err(StoreError::unavailable);
     prepared.and(closed)
@@ -63,7 +63,7 @@ async fn prepare_tables(
     path: &Path,
     currency: Currency,
 ) -> Result<(), StoreError> {
-    let stored = stored_currency(connection).await.map_err(|error| refused_by_sqlite(path, &error))?;
+    let stored = stored_currency(connection).await.map_err(|error| cannot_open(path, &error))?;
     if let Some(stored) = stored.filter(|stored| stored != currency.code()) {
         let shown = path.display();
         return Err(StoreError::Incompatible(format!("the database {shown} is in {stored}, not in {currency}")));
@@ -75,11 +75,11 @@ async fn prepare_tables(
                 path.display()
             ))
         }
-        error => refused_by_sqlite(path, &error),
+        error => cannot_open(path, &error),
     })?;
     let insert = "insert into setting (name, value) values ('currency', ?1) on conflict (name) do nothing";
     let inserted = sqlx::query(insert).bind(currency.code()).execute(connection).await;
-    inserted.map(|_| ()).map_err(|error| refused_by_sqlite(path, &error))
+    inserted.map(|_| ()).map_err(|error| cannot_open(path, &error))
 }
 
 /// The currency of the ledger; `None` if it has none yet.
@@ -112,7 +112,7 @@ fn is_new(path: &Path) -> Result<bool, StoreError> {
         let page_size = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
         Ok((tables, is_wallets(&connection)?, page_size))
     };
-    match look().map_err(|error| refused_by_sqlite(path, &error))? {
+    match look().map_err(|error| cannot_open(path, &error))? {
         // SQLite detects missing pages, but fills up a partial last page with zeros. With a WAL that is no
         // loss: a checkpoint was cut short, and is done again.
         (_, true, page_size) if wal_length == 0 && !length.is_multiple_of(page_size.into()) => {
@@ -154,6 +154,6 @@ pub(super) fn sibling(database: &Path, suffix: &str) -> PathBuf {
     path.into()
 }
 
-fn refused_by_sqlite(path: &Path, error: &dyn std::error::Error) -> StoreError {
+pub(super) fn cannot_open(path: &Path, error: &dyn std::error::Error) -> StoreError {
     StoreError::Incompatible(format!("cannot open the database {}: {error}", path.display()))
 }

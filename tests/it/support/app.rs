@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
-use wallet::config::Settings;
+use wallet::config::{Address, Settings};
 use wallet::server::{Server, Timeouts};
 use wallet::store::Location;
 
@@ -29,9 +29,10 @@ pub struct App {
 
 /// Settings for a test: any free ports, and a database in `dir`.
 pub fn settings(dir: &TempDir) -> Settings {
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let database_url = Location::Sqlite(dir.path().join("wallet.db"));
-    Settings { http_addr: any, grpc_addr: any, database_url, ..Settings::defaults() }
+    let any = Address::from(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let mut settings = Settings { http_addr: any.clone(), grpc_addr: any, ..Settings::defaults() };
+    settings.database.url = Location::Sqlite(dir.path().join("wallet.db"));
+    settings
 }
 
 impl App {

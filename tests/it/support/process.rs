@@ -1,5 +1,6 @@
 //! The program, as a process of its own: to be killed, stopped, traced and measured.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,6 +10,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::client::Client;
+
+/// Where it listens, unless a test says otherwise.
+const ANY_PORTS: [(&str, &str); 2] = [("--http-addr", "127.0.0.1:0"), ("--grpc-addr", "127.0.0.1:0")];
 
 /// A running `wallet serve`, killed when dropped.
 pub struct Process {
@@ -22,7 +26,12 @@ pub struct Process {
 
 /// The program with no settings of this environment.
 pub fn wallet() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wallet"));
+    without_settings(env!("CARGO_BIN_EXE_wallet"))
+}
+
+/// A program that starts the wallet, with no settings of this environment: it would refuse those of the tests.
+pub fn without_settings(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WALLET_")) {
         command.env_remove(name);
     }
@@ -63,7 +72,8 @@ impl Process {
         let url = database_url(database);
         let begun = Instant::now();
         let mut child = program
-            .args(["serve", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--database-url", &url])
+            .args(["serve", "--database-url", &url])
+            .args(ANY_PORTS.iter().filter(|(flag, _)| !flags.contains(flag)).flat_map(|(flag, addr)| [flag, addr]))
             .args(flags)
             .stderr(Stdio::piped())
             .spawn()

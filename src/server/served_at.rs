@@ -1,0 +1,85 @@
+//! Where a service listens, in a file beside its database: so a health check on the same machine finds it.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::Location;
+
+const SUFFIX: &str = "-addr";
+
+/// Where a service listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedAt {
+    pub http: SocketAddr,
+    pub grpc: SocketAddr,
+}
+
+/// The file that says it. Removed when dropped.
+pub struct AddrFile {
+    path: PathBuf,
+    /// Locked as long as the service runs: what a killed service leaves behind is not.
+    _file: File,
+}
+
+impl ServedAt {
+    /// Writes the file of the service that serves `ledger`.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(self, ledger: &Location) -> io::Result<AddrFile> {
+        let (path, partial) = (ledger.sibling(SUFFIX), ledger.sibling("-addr.partial"));
+        let file = File::options().create(true).truncate(true).write(true).open(&partial)?;
+        file.try_lock()?;
+        serde_json::to_writer(&file, &self)?;
+        fs::rename(&partial, &path)?;
+        Ok(AddrFile { path, _file: file })
+    }
+
+    /// Where the service that serves `ledger` listens; `None` if none is found.
+    #[must_use]
+    pub fn read(ledger: &Location) -> Option<Self> {
+        let file = File::open(ledger.sibling(SUFFIX)).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => serde_json::from_reader(file).ok(),
+            Ok(()) | Err(TryLockError::Error(_)) => None,
+        }
+    }
+}
+
+impl Drop for AddrFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_as_long_as_the_service_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Location::Sqlite(dir.path().join("wallet.db"));
+        assert_eq!(ServedAt::read(&ledger), None);
+        let served_at = ServedAt { http: ([0, 0, 0, 0], 8080).into(), grpc: ([127, 0, 0, 1], 1).into() };
+        let file = served_at.write(&ledger).unwrap();
+        assert_eq!(ServedAt::read(&ledger), Some(served_at));
+        drop(file);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_killed_service_left_is_not_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Location::Sqlite(dir.path().join("wallet.db"));
+        let served_at = ServedAt { http: ([127, 0, 0, 1], 1).into(), grpc: ([127, 0, 0, 1], 2).into() };
+        fs::write(ledger.sibling(SUFFIX), serde_json::to_string(&served_at).unwrap()).unwrap();
+        assert_eq!(ServedAt::read(&ledger), None);
+        let _file = served_at.write(&ledger).unwrap();
+        assert_eq!(ServedAt::read(&ledger), Some(served_at));
+    }
+}
