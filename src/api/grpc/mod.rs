@@ -1,10 +1,10 @@
 //! The typed gRPC API: methods parse a request into a command, submit it, and render the outcome.
 
-mod body_timeout;
 mod convert;
 mod deadline;
 mod health;
 mod reflection;
+mod request_body;
 mod service;
 mod status;
 mod transact;
@@ -38,8 +38,11 @@ pub struct GrpcOptions {
     /// `Transact` streams at the same time, on all connections; one more is refused. This and the limit above bound the
     /// memory that clients can use which do not read their answers.
     pub streams_max: usize,
-    /// How long the one message of a call may take to arrive. A stream of commands may take its time.
+    /// How long the one message of a call may take to arrive, and a message of a reflection stream that has begun. A
+    /// stream of commands may take its time.
     pub message_timeout: Duration,
+    /// How long a reflection stream may be silent between its messages.
+    pub idle_timeout: Duration,
 }
 
 impl Default for GrpcOptions {
@@ -49,6 +52,7 @@ impl Default for GrpcOptions {
             stream_in_flight_max: 2 * 1024,
             streams_max: 512,
             message_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -72,6 +76,6 @@ pub async fn router(engine: Engine, options: GrpcOptions, shutdown: Cancellation
             CatchPanicLayer::custom(status::panicked),
             middleware::from_fn(status::of_grpc_only),
             MapResponseLayer::new(status::normalize_error),
-            MapRequestLayer::new(move |request| body_timeout::with_timeout(request, options.message_timeout)),
+            MapRequestLayer::new(move |request| request_body::with_limits(request, options)),
         ))
 }
