@@ -39,7 +39,12 @@ pub async fn of_grpc_only(request: Request, next: Next) -> Response {
 /// Gives an error of the framework (no such method, a message that cannot be read, …) its `ErrorInfo`.
 pub fn normalize_error(response: Response) -> Response {
     match Status::from_header_map(response.headers()) {
-        Some(status) if status.code() != Code::Ok && status.details().is_empty() => framework(&status).into_http(),
+        Some(status) if status.code() != Code::Ok && status.details().is_empty() => {
+            let mut normal = framework(&status);
+            // What else the library says stays: which compression it would take.
+            *normal.metadata_mut() = status.metadata().clone();
+            normal.into_http()
+        }
         _ => response,
     }
 }
