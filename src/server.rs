@@ -82,7 +82,7 @@ impl Server {
     pub async fn run(self, shutdown: CancellationToken) {
         let connections_max = usize::try_from(self.settings.connections_max).unwrap_or(usize::MAX);
         let rest = rest::router(self.engine.clone(), self.settings.rest());
-        let grpc = grpc::router(self.engine.clone(), self.settings.grpc(), shutdown.clone()).await;
+        let grpc = grpc::router(self.engine.clone(), self.settings.grpc(), shutdown.clone());
         let listener =
             |socket, router, version| Listener { socket, router, version, connections_max, timeouts: self.timeouts };
         let (rest, grpc) = (listener(self.http, rest, Version::Http1), listener(self.grpc, grpc, Version::Http2));

@@ -84,7 +84,7 @@ impl Service {
             let (engine, work) = Engine::new(ledger::store(settings.currency), SystemClock, options);
             tokio::spawn(work);
             let rest = rest::router(engine.clone(), RestOptions::default());
-            (rest, grpc::router(engine, GrpcOptions::default(), CancellationToken::new()).await)
+            (rest, grpc::router(engine, GrpcOptions::default(), CancellationToken::new()))
         });
         Self { runtime, rest, grpc }
     }

@@ -6,6 +6,7 @@ mod health;
 mod reflection;
 mod request_body;
 mod service;
+mod side_streams;
 mod status;
 mod transact;
 
@@ -19,6 +20,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use self::proto::wallet_service_server::WalletServiceServer;
 use self::service::Service;
+pub use self::side_streams::ConnectionStreams;
 use crate::api::trace;
 use crate::engine::Engine;
 
@@ -38,6 +40,10 @@ pub struct GrpcOptions {
     /// `Transact` streams at the same time, on all connections; one more is refused. This and the limit above bound the
     /// memory that clients can use which do not read their answers.
     pub streams_max: usize,
+    /// `Watch` streams of the health service at the same time, on all connections; one more is refused.
+    pub watches_max: usize,
+    /// Reflection streams at the same time, on all connections; one more is refused.
+    pub reflections_max: usize,
     /// How long the one message of a call may take to arrive, and a message of a reflection stream that has begun. A
     /// stream of commands may take its time.
     pub message_timeout: Duration,
@@ -51,6 +57,8 @@ impl Default for GrpcOptions {
             message_size_max: 64 * 1024,
             stream_in_flight_max: 2 * 1024,
             streams_max: 512,
+            watches_max: 1_024,
+            reflections_max: 64,
             message_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
         }
@@ -61,9 +69,9 @@ impl Default for GrpcOptions {
 ///
 /// # Panics
 /// Never: the descriptors are made with the program.
-pub async fn router(engine: Engine, options: GrpcOptions, shutdown: CancellationToken) -> Router {
-    let health = health::service(engine.health.clone(), shutdown.clone()).await;
-    let reflection = reflection::router(shutdown.clone());
+pub fn router(engine: Engine, options: GrpcOptions, shutdown: CancellationToken) -> Router {
+    let health = health::service(engine.health.clone(), options, shutdown.clone());
+    let reflection = reflection::router(options, shutdown.clone());
     let wallet = WalletServiceServer::new(Service::new(engine, options, shutdown))
         .max_decoding_message_size(options.message_size_max);
     Routes::new(wallet)
