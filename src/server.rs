@@ -1,6 +1,11 @@
 //! Both APIs and the ledger behind them, started and stopped together.
 
+mod activity;
+mod connection;
+mod limits;
 mod listener;
+mod resets;
+mod socket;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,8 +22,10 @@ use crate::api::{grpc, rest};
 use crate::config::Settings;
 use crate::engine::{Engine, SystemClock};
 use crate::store::{Reader, StoreError};
-use listener::{Listener, Version};
-pub use listener::{Timeouts, raise_file_limit};
+pub use limits::Timeouts;
+use limits::Version;
+use listener::Listener;
+pub use listener::raise_file_limit;
 
 /// How long the ledger may take to end when nobody is served any more.
 const LEDGER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -56,7 +63,8 @@ impl Server {
         let store = settings.database_url.open(settings.currency).await?;
         let reader = Arc::clone(&store.reader);
         let (engine, ledger_ended) = Engine::start(store, SystemClock, settings.engine());
-        let timeouts = Timeouts::default();
+        let idle_timeout = Duration::from_millis(settings.idle_timeout_ms);
+        let timeouts = Timeouts { idle_timeout, ..Timeouts::default() };
         Ok(Self { http, grpc, http_addr, grpc_addr, settings, timeouts, engine, reader, ledger_ended })
     }
 

@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("api", &["engine", "ledger"]),
     ("config.rs", &["api", "engine", "store", "ledger"]),
     ("server.rs", &["config", "api", "engine", "store", "ledger"]),
-    ("server", &["config", "api", "engine", "store", "ledger"]),
+    ("server", &["config", "telemetry", "api", "engine", "store", "ledger"]),
     ("cli", &["config", "server", "api", "store", "ledger"]),
 ];
 

@@ -45,7 +45,7 @@ impl Faulty {
         let shutdown = CancellationToken::new();
         let timeout = Duration::from_millis(100);
         let rest = rest::router(engine.clone(), RestOptions { body_timeout: timeout, ..RestOptions::default() });
-        let options = GrpcOptions { message_timeout: timeout, idle_timeout: 5 * timeout, ..GrpcOptions::default() };
+        let options = GrpcOptions { message_timeout: timeout, idle_timeout: 10 * timeout, ..GrpcOptions::default() };
         let grpc = grpc::router(engine, options, shutdown.clone());
         let (http, grpc) = (serve(rest).await, serve(grpc).await);
         Self { http, grpc, health, shutdown: shutdown.drop_guard(), _dir: dir }
