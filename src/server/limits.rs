@@ -13,7 +13,6 @@ pub const RESETS_BURST_MAX: u32 = 2 * STREAMS_MAX;
 const RESETS_PENDING_MAX: u32 = RESETS_BURST_MAX;
 /// Calls that may have been reset here for the client's errors: one more ends the connection (CVE-2025-8671).
 const RESETS_LOCAL_MAX: usize = 1_024;
-const HEADERS_MAX: usize = 100;
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// How much one HTTP/2 stream may send ahead of what is read, in bytes: thousands of commands.
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -74,7 +73,7 @@ pub fn builder<E: Clone>(executor: E, version: Version, timeouts: Timeouts) -> B
         .http1()
         // The library's timeout runs between requests too. The socket has one that runs only once a head has begun.
         .header_read_timeout(None)
-        .max_headers(HEADERS_MAX)
+        // No more than 100 headers: the library's own limit, for which it need not allocate.
         .max_buf_size(HEADER_BYTES_MAX)
         // A client that has closed its side may still read the answer.
         .half_close(true);

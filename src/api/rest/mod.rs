@@ -3,6 +3,7 @@
 mod body;
 mod commands;
 mod error;
+mod host;
 mod openapi;
 mod reads;
 mod request;
@@ -80,6 +81,7 @@ pub fn router(engine: Engine, options: RestOptions) -> Router {
         .layer((
             middleware::from_fn(trace::trace),
             CatchPanicLayer::custom(error::panicked),
+            host::HostLayer,
             MapResponseLayer::new(error::normalize_error),
         ))
 }
