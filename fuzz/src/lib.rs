@@ -129,7 +129,7 @@ impl Service {
     }
 
     fn rest(&self, mut request: http::Request<Body>) {
-        request.headers_mut().insert("host", HeaderValue::from_static("fuzz"));
+        request.headers_mut().insert("host", http::HeaderValue::from_static("fuzz"));
         let (parts, body) = self.answer(&self.rest, request);
         let shown = String::from_utf8_lossy(&body);
         let json: Value = serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{error}: {shown}"));

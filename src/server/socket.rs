@@ -13,6 +13,7 @@ use tokio::time::{self, Sleep};
 use super::activity::Activity;
 use super::limits::{Timeouts, Version};
 use super::resets::Resets;
+use crate::api::rest;
 
 /// A socket that fails when its client takes too long over a request's head, does not take what is sent, or cancels
 /// too many calls.
@@ -32,14 +33,24 @@ enum Protocol {
         head: Option<u32>,
         /// Made when the head comes in pieces.
         wait: Option<Pin<Box<Sleep>>>,
+        /// What is written instead of the HTTP library's own answer to what it cannot parse.
+        instead: Option<Instead>,
     },
     Http2(Resets),
+}
+
+struct Instead {
+    bytes: Vec<u8>,
+    /// How much of it is written.
+    written: usize,
+    /// How long what it stands for was.
+    length: usize,
 }
 
 impl<S> LimitedSocket<S> {
     pub fn new(socket: S, version: Version, activity: Arc<Activity>, timeouts: Timeouts) -> Self {
         let protocol = match version {
-            Version::Http1 => Protocol::Http1 { head: None, wait: None },
+            Version::Http1 => Protocol::Http1 { head: None, wait: None, instead: None },
             Version::Http2 => Protocol::Http2(Resets::default()),
         };
         Self { socket, activity, timeouts, protocol, write_wait: None }
@@ -48,7 +59,7 @@ impl<S> LimitedSocket<S> {
     /// Looks at what has come: nothing yet, or `bytes`.
     fn look(&mut self, cx: &mut Context<'_>, bytes: Poll<&[u8]>) -> io::Result<()> {
         match (&mut self.protocol, bytes) {
-            (Protocol::Http1 { head, wait }, bytes) => {
+            (Protocol::Http1 { head, wait, .. }, bytes) => {
                 let begun = self.activity.begun();
                 if head.is_some_and(|before| before != begun) {
                     // It came whole, and its call has begun.
@@ -107,9 +118,33 @@ impl<S: AsyncRead + Unpin> AsyncRead for LimitedSocket<S> {
     }
 }
 
+impl<S: AsyncWrite + Unpin> LimitedSocket<S> {
+    /// Writes the documented answer instead of `bytes`, if they are the HTTP library's own; `None` if they are not.
+    fn write_instead(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Option<Poll<io::Result<usize>>> {
+        let Protocol::Http1 { instead, .. } = &mut self.protocol else { return None };
+        if instead.is_none() {
+            let length = bytes.len();
+            *instead = rest::documented(bytes).map(|bytes| Instead { bytes, written: 0, length });
+        }
+        let Instead { bytes, written, length } = instead.as_mut()?;
+        while *written < bytes.len() {
+            match Pin::new(&mut self.socket).poll_write(cx, &bytes[*written..]) {
+                Poll::Ready(Ok(count)) if count > 0 => *written += count,
+                other => return Some(other),
+            }
+        }
+        let length = *length;
+        *instead = None;
+        Some(Poll::Ready(Ok(length)))
+    }
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for LimitedSocket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        let written = match self.write_instead(cx, bytes) {
+            Some(written) => written,
+            None => Pin::new(&mut self.socket).poll_write(cx, bytes),
+        };
         self.limit(cx, written)
     }
 
@@ -118,7 +153,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for LimitedSocket<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
+        // The library's own answer comes last. What is before it is written first, as if there was no more space.
+        let written = match slices {
+            [only] => return self.poll_write(cx, only),
+            [before @ .., last] if rest::documented(last).is_some() => {
+                Pin::new(&mut self.socket).poll_write_vectored(cx, before)
+            }
+            all => Pin::new(&mut self.socket).poll_write_vectored(cx, all),
+        };
         self.limit(cx, written)
     }
 

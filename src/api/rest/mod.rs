@@ -8,6 +8,7 @@ mod openapi;
 mod reads;
 mod request;
 mod response;
+mod unparsed;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::{self as swagger, SwaggerUi};
 
+pub use self::unparsed::documented;
 use crate::api::trace;
 use crate::engine::Engine;
 
