@@ -20,6 +20,7 @@ use crate::support::app::App;
 use crate::support::client::{Protocol, Reply};
 use crate::support::command::PlainCommand;
 use crate::support::faulty::Faulty;
+use crate::support::process::Process;
 use crate::support::seed::rounds;
 
 /// By when a hostile client must have been dropped. The time-outs are shorter; the rest is for a busy machine.
@@ -331,6 +332,37 @@ async fn a_call_that_is_cancelled_before_all_was_sent_is_not_done() {
     let entries = app.get("/api/v1/users/1/entries").await;
     let entries = entries.json()["Entries"].as_array().unwrap().clone();
     assert_eq!(entries.len(), 2, "the opening balance, and the second charge: {entries:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_messages_to_reflection_and_health_are_refused_unread() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(&dir.path().join("wallet.db"));
+    let http = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<tonic::body::Body>();
+    let before = process.memory_mib();
+    let count = rounds(64, 1_000);
+    let paths = ["grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "grpc.health.v1.Health/Watch"];
+    let mut refused = 0;
+    for number in 0..count {
+        // A quarter of a message of 4 MiB, and that is all that ever comes.
+        let quarter = [&[0, 0, 64, 0, 0][..], &[10; 1 << 20]].concat();
+        let frames = futures::stream::iter([Ok::<_, tonic::Status>(Frame::data(Bytes::from(quarter)))]);
+        let body = tonic::body::Body::new(StreamBody::new(frames.chain(futures::stream::pending())));
+        let path = paths[usize::try_from(number).unwrap() % 2];
+        let request = axum::http::Request::post(format!("http://{}/{path}", process.grpc))
+            .header("content-type", "application/grpc")
+            .body(body)
+            .unwrap();
+        let response = http.request(request).await.unwrap();
+        let head = tonic::Status::from_header_map(response.headers());
+        let trailers = response.into_body().collect().await.ok().and_then(|body| body.trailers().cloned());
+        let status = head.or_else(|| tonic::Status::from_header_map(&trailers?)).expect("a status");
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+        refused += 1;
+    }
+    let after = process.memory_mib();
+    println!("{refused} quarters of a message of 4 MiB refused; memory {before} to {after} MiB");
+    assert!(after < before + 32, "{before} to {after} MiB");
 }
 
 #[tokio::test(flavor = "multi_thread")]
