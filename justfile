@@ -9,8 +9,8 @@ check:
 # The faults at length: fifty kills, twenty stops, many times the seeds and histories that CI has; the counts are printed.
 torture:
     WALLET_TEST_ALL=1 WALLET_CRASH_ROUNDS=50 WALLET_STOP_ROUNDS=20 WALLET_TORTURE=1 \
-        cargo test --test it -- --nocapture crash:: disk:: faults:: hostile_clients:: overload:: stop:: bad_database:: \
-        simulation:: linearizability:: schemathesis::
+        cargo test --test it -- --nocapture crash:: disk:: faults:: hostile_clients:: unread:: idle:: overload:: \
+        stop:: bad_database:: simulation:: linearizability:: schemathesis::
 
 # Search the parsers with libFuzzer, a minute each; `just fuzz -max_total_time=3600` for an hour.
 fuzz *options:

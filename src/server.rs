@@ -1,7 +1,12 @@
 //! Both APIs and the ledger behind them, started and stopped together.
 
+mod activity;
+mod connection;
+mod limits;
 mod listener;
+mod resets;
 mod served_at;
+mod socket;
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,8 +23,10 @@ use crate::api::{grpc, rest};
 use crate::config::{Address, Settings};
 use crate::engine::{ClockBehind, Engine, SystemClock, check_clock};
 use crate::store::{Reader, StoreError};
-use listener::{Listener, Version};
-pub use listener::{Timeouts, raise_file_limit};
+pub use limits::Timeouts;
+use limits::Version;
+use listener::Listener;
+pub use listener::raise_file_limit;
 pub use served_at::{AddrFile, ServedAt};
 
 /// How long the ledger may take to end when nobody is served any more.
@@ -71,7 +78,8 @@ impl Server {
         }
         let ((http, http_addr), (grpc, grpc_addr)) = (http.listen()?, grpc.listen()?);
         let (engine, ledger_ended) = Engine::start(store, SystemClock, settings.engine());
-        let timeouts = Timeouts::default();
+        let idle_timeout = Duration::from_millis(settings.idle_timeout_ms);
+        let timeouts = Timeouts { idle_timeout, ..Timeouts::default() };
         Ok(Self { http, grpc, http_addr, grpc_addr, settings, timeouts, engine, reader, ledger_ended })
     }
 
@@ -97,7 +105,7 @@ impl Server {
     pub async fn run(self, shutdown: CancellationToken) {
         let connections_max = usize::try_from(self.settings.connections_max).unwrap_or(usize::MAX);
         let rest = rest::router(self.engine.clone(), self.settings.rest());
-        let grpc = grpc::router(self.engine.clone(), self.settings.grpc(), shutdown.clone()).await;
+        let grpc = grpc::router(self.engine.clone(), self.settings.grpc(), shutdown.clone());
         let listener =
             |socket, router, version| Listener { socket, router, version, connections_max, timeouts: self.timeouts };
         let (rest, grpc) = (listener(self.http, rest, Version::Http1), listener(self.grpc, grpc, Version::Http2));

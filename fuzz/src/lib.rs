@@ -104,7 +104,7 @@ impl Service {
             let (engine, work) = Engine::new(ledger::store(settings.currency), SystemClock, options);
             tokio::spawn(work);
             let rest = rest::router(engine.clone(), RestOptions::default());
-            (rest, grpc::router(engine, GrpcOptions::default(), CancellationToken::new()).await)
+            (rest, grpc::router(engine, GrpcOptions::default(), CancellationToken::new()))
         });
         Self { runtime, rest, grpc }
     }
@@ -148,7 +148,8 @@ impl Service {
         self.rest(request);
     }
 
-    fn rest(&self, request: http::Request<Body>) {
+    fn rest(&self, mut request: http::Request<Body>) {
+        request.headers_mut().insert("host", http::HeaderValue::from_static("fuzz"));
         let (parts, body) = self.answer(&self.rest, request);
         let shown = String::from_utf8_lossy(&body);
         let json: Value = serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{error}: {shown}"));

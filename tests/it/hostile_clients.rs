@@ -20,6 +20,8 @@ use crate::support::app::App;
 use crate::support::client::{Protocol, Reply};
 use crate::support::command::PlainCommand;
 use crate::support::faulty::Faulty;
+use crate::support::process::Process;
+use crate::support::seed::rounds;
 
 /// By when a hostile client must have been dropped. The time-outs are shorter; the rest is for a busy machine.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -83,6 +85,49 @@ fn until_dropped(Hostile { addr, first, more, pause, .. }: &Hostile) -> Option<D
     Some(begun.elapsed())
 }
 
+/// A call that is opened and has no message yet.
+fn opened(stream: u32) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS, stream, &call_headers())
+}
+
+/// What cancels a call, as its client's deadline does.
+fn cancelled(stream: u32) -> Vec<u8> {
+    frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])
+}
+
+fn opened_and_cancelled(stream: u32) -> Vec<u8> {
+    [opened(stream), cancelled(stream)].concat()
+}
+
+/// A message of a charge of 1.00, which may be the call's last frame.
+fn charge(stream: u32, event: u8, flags: u8) -> Vec<u8> {
+    frame(DATA, flags, stream, &[0, 0, 0, 0, 6, 0x08, 1, 0x10, event, 0x18, 100])
+}
+
+const END_STREAM: u8 = 1;
+
+/// Reads until an answer to this call begins; false if the service hangs up before.
+fn is_answered(socket: &mut TcpStream, stream: u32) -> bool {
+    let mut head = [0; 9];
+    while socket.read_exact(&mut head).is_ok() {
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        if socket.read_exact(&mut vec![0; usize::try_from(length).unwrap()]).is_err() {
+            return false;
+        }
+        if head[3] == HEADERS && head[5..] == stream.to_be_bytes() {
+            return true;
+        }
+    }
+    false
+}
+
+fn connect(addr: SocketAddr) -> TcpStream {
+    let mut socket = TcpStream::connect(addr).unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    socket.write_all(&greeting()).unwrap();
+    socket
+}
+
 /// One way to be hostile.
 struct Hostile {
     /// What such a client does.
@@ -114,7 +159,7 @@ impl Hostile {
 
 /// What the slow ones do: a time-out ends each of them.
 fn slow(rest: SocketAddr, grpc: SocketAddr) -> Vec<Hostile> {
-    let open_call = frame(HEADERS, END_HEADERS, 1, &call_headers());
+    let open_call = opened(1);
     vec![
         Hostile::new("sends nothing to REST", rest, ""),
         Hostile::new("sends nothing to gRPC", grpc, ""),
@@ -133,9 +178,7 @@ fn slow(rest: SocketAddr, grpc: SocketAddr) -> Vec<Hostile> {
 
 /// What the flooding ones do. No time-out is short enough to drop them: only the limits of the protocol do.
 fn flooding(rest: SocketAddr, grpc: SocketAddr) -> Vec<Hostile> {
-    let reset =
-        |id| [frame(HEADERS, END_HEADERS, id, &call_headers()), frame(RST_STREAM, 0, id, &[0, 0, 0, 8])].concat();
-    let resets: Vec<u8> = (0..50_000).flat_map(|number| reset(2 * number + 1)).collect();
+    let resets: Vec<u8> = (0..50_000).flat_map(|number| opened_and_cancelled(2 * number + 1)).collect();
     let unended = after_greeting(&frame(HEADERS, 0, 1, &call_headers()));
     let continuation = frame(CONTINUATION, 0, 1, &[0x40; 8_192]);
     let empty = frame(CONTINUATION, 0, 1, &[]).repeat(500);
@@ -203,6 +246,7 @@ async fn withstand(timeouts: Timeouts, kinds: fn(SocketAddr, SocketAddr) -> Vec<
 async fn slow_clients_are_dropped_and_honest_ones_served() {
     let timeouts = Timeouts {
         head_timeout: Duration::from_millis(500),
+        idle_timeout: Duration::from_millis(800),
         keep_alive_interval: Duration::from_millis(300),
         keep_alive_timeout: Duration::from_millis(300),
         ..Timeouts::default()
@@ -218,22 +262,107 @@ async fn flooding_clients_are_dropped_and_honest_ones_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_of_the_hostile_clients_is_answered() {
     let app = App::spawn().await;
-    let end_stream = 1;
-    let call = after_greeting(&frame(HEADERS, END_HEADERS | end_stream, 1, &call_headers()));
-    let answer = tokio::task::block_in_place(|| {
-        let mut stream = TcpStream::connect(app.grpc).unwrap();
-        stream.set_read_timeout(Some(LIMIT)).unwrap();
-        stream.write_all(&call).unwrap();
-        let (mut head, mut kinds) = ([0; 9], Vec::new());
-        while kinds.last() != Some(&HEADERS) {
-            stream.read_exact(&mut head).expect("a frame");
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            stream.read_exact(&mut vec![0; usize::try_from(length).unwrap()]).unwrap();
-            kinds.push(head[3]);
-        }
-        kinds
+    tokio::task::block_in_place(|| {
+        let mut socket = connect(app.grpc);
+        socket.write_all(&[opened(1), charge(1, 1, END_STREAM)].concat()).unwrap();
+        assert!(is_answered(&mut socket, 1));
     });
-    assert!(!answer.contains(&RST_STREAM), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_of_cancelled_calls_costs_nobody_their_connection() {
+    let app = App::spawn().await;
+    let bursts = rounds(2, 20);
+    tokio::task::block_in_place(|| {
+        let mut socket = connect(app.grpc);
+        let mut stream = 1;
+        for burst in 0..bursts {
+            // All that may be open but one, which stays.
+            let calls: Vec<u32> = (0..1_023).map(|number| stream + 2 * number).collect();
+            stream += 2 * 1_023;
+            let opened: Vec<u8> = calls.iter().copied().flat_map(opened).collect();
+            let cancelled: Vec<u8> = calls.iter().copied().flat_map(cancelled).collect();
+            socket.write_all(&[opened, cancelled].concat()).unwrap();
+            let call = [self::opened(stream), charge(stream, 1, END_STREAM)].concat();
+            socket.write_all(&call).unwrap();
+            assert!(is_answered(&mut socket, stream), "burst {burst}");
+            stream += 2;
+            if burst > 0 {
+                std::thread::sleep(Duration::from_millis(1_100));
+            }
+        }
+    });
+    println!("{bursts} bursts of 1023 cancelled calls on one connection, and each call after them answered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_cancelled_calls_a_second_cost_their_client_its_connection() {
+    let app = App::spawn().await;
+    let begun = Instant::now();
+    let cancelled = tokio::task::block_in_place(|| {
+        let mut socket = connect(app.grpc);
+        // Never so many at once that the HTTP library takes offence: four thousand a second.
+        let mut stream = 1;
+        let mut gone = false;
+        while !gone {
+            assert!(begun.elapsed() < LIMIT, "it is not dropped");
+            let calls = (0..200).flat_map(|number| opened_and_cancelled(stream + 2 * number));
+            gone = socket.write_all(&calls.collect::<Vec<u8>>()).is_err();
+            stream += 400;
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        stream / 2
+    });
+    println!("dropped after {cancelled} cancelled calls and {:?}", begun.elapsed());
+    assert!(cancelled >= 2_048, "a burst passes");
+    assert_eq!(app.get("/api/v1/healthcheck").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_cancelled_before_all_was_sent_is_not_done() {
+    let app = App::spawn().await;
+    app.create_user(1, "10.00").await;
+    tokio::task::block_in_place(|| {
+        let mut socket = connect(app.grpc);
+        // Its message is whole, but another might have followed.
+        socket.write_all(&[opened(1), charge(1, 1, 0), cancelled(1)].concat()).unwrap();
+        socket.write_all(&[opened(3), charge(3, 2, END_STREAM)].concat()).unwrap();
+        assert!(is_answered(&mut socket, 3));
+    });
+    let entries = app.get("/api/v1/users/1/entries").await;
+    let entries = entries.json()["Entries"].as_array().unwrap().clone();
+    assert_eq!(entries.len(), 2, "the opening balance, and the second charge: {entries:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_messages_to_reflection_and_health_are_refused_unread() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(&dir.path().join("wallet.db"));
+    let http = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<tonic::body::Body>();
+    let before = process.memory_mib();
+    let count = rounds(64, 1_000);
+    let paths = ["grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "grpc.health.v1.Health/Watch"];
+    let mut refused = 0;
+    for number in 0..count {
+        // A quarter of a message of 4 MiB, and that is all that ever comes.
+        let quarter = [&[0, 0, 64, 0, 0][..], &[10; 1 << 20]].concat();
+        let frames = futures::stream::iter([Ok::<_, tonic::Status>(Frame::data(Bytes::from(quarter)))]);
+        let body = tonic::body::Body::new(StreamBody::new(frames.chain(futures::stream::pending())));
+        let path = paths[usize::try_from(number).unwrap() % 2];
+        let request = axum::http::Request::post(format!("http://{}/{path}", process.grpc))
+            .header("content-type", "application/grpc")
+            .body(body)
+            .unwrap();
+        let response = http.request(request).await.unwrap();
+        let head = tonic::Status::from_header_map(response.headers());
+        let trailers = response.into_body().collect().await.ok().and_then(|body| body.trailers().cloned());
+        let status = head.or_else(|| tonic::Status::from_header_map(&trailers?)).expect("a status");
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+        refused += 1;
+    }
+    let after = process.memory_mib();
+    println!("{refused} quarters of a message of 4 MiB refused; memory {before} to {after} MiB");
+    assert!(after < before + 32, "{before} to {after} MiB");
 }
 
 #[tokio::test(flavor = "multi_thread")]

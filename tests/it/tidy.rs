@@ -17,7 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config.rs", &["api", "engine", "store", "ledger", "telemetry"]),
     ("config", &["ledger"]),
     ("server.rs", &["config", "api", "engine", "store", "ledger"]),
-    ("server", &["config", "api", "engine", "store", "ledger"]),
+    ("server", &["config", "telemetry", "api", "engine", "store", "ledger"]),
     ("cli", &["config", "server", "api", "store", "ledger"]),
 ];
 

@@ -1,11 +1,12 @@
 //! The typed gRPC API: methods parse a request into a command, submit it, and render the outcome.
 
-mod body_timeout;
 mod convert;
 mod deadline;
 mod health;
 mod reflection;
+mod request_body;
 mod service;
+mod side_streams;
 mod status;
 mod transact;
 
@@ -19,6 +20,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use self::proto::wallet_service_server::WalletServiceServer;
 use self::service::Service;
+pub use self::side_streams::ConnectionStreams;
 use crate::api::trace;
 use crate::engine::Engine;
 
@@ -38,8 +40,15 @@ pub struct GrpcOptions {
     /// `Transact` streams at the same time, on all connections; one more is refused. This and the limit above bound the
     /// memory that clients can use which do not read their answers.
     pub streams_max: usize,
-    /// How long the one message of a call may take to arrive. A stream of commands may take its time.
+    /// `Watch` streams of the health service at the same time, on all connections; one more is refused.
+    pub watches_max: usize,
+    /// Reflection streams at the same time, on all connections; one more is refused.
+    pub reflections_max: usize,
+    /// How long the one message of a call may take to arrive, and a message of a reflection stream that has begun. A
+    /// stream of commands may take its time.
     pub message_timeout: Duration,
+    /// How long a reflection stream may be silent between its messages.
+    pub idle_timeout: Duration,
 }
 
 impl Default for GrpcOptions {
@@ -48,7 +57,10 @@ impl Default for GrpcOptions {
             message_size_max: 64 * 1024,
             stream_in_flight_max: 2 * 1024,
             streams_max: 512,
+            watches_max: 1_024,
+            reflections_max: 64,
             message_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -57,9 +69,9 @@ impl Default for GrpcOptions {
 ///
 /// # Panics
 /// Never: the descriptors are made with the program.
-pub async fn router(engine: Engine, options: GrpcOptions, shutdown: CancellationToken) -> Router {
-    let health = health::service(engine.health.clone(), shutdown.clone()).await;
-    let reflection = reflection::router(shutdown.clone());
+pub fn router(engine: Engine, options: GrpcOptions, shutdown: CancellationToken) -> Router {
+    let health = health::service(engine.health.clone(), options, shutdown.clone());
+    let reflection = reflection::router(options, shutdown.clone());
     let wallet = WalletServiceServer::new(Service::new(engine, options, shutdown))
         .max_decoding_message_size(options.message_size_max);
     Routes::new(wallet)
@@ -72,6 +84,6 @@ pub async fn router(engine: Engine, options: GrpcOptions, shutdown: Cancellation
             CatchPanicLayer::custom(status::panicked),
             middleware::from_fn(status::of_grpc_only),
             MapResponseLayer::new(status::normalize_error),
-            MapRequestLayer::new(move |request| body_timeout::with_timeout(request, options.message_timeout)),
+            MapRequestLayer::new(move |request| request_body::with_limits(request, options)),
         ))
 }

@@ -39,13 +39,24 @@ pub async fn of_grpc_only(request: Request, next: Next) -> Response {
 /// Gives an error of the framework (no such method, a message that cannot be read, …) its `ErrorInfo`.
 pub fn normalize_error(response: Response) -> Response {
     match Status::from_header_map(response.headers()) {
-        Some(status) if status.code() != Code::Ok && status.details().is_empty() => framework(&status).into_http(),
+        Some(status) if status.code() != Code::Ok && status.details().is_empty() => normal(status).into_http(),
         _ => response,
     }
 }
 
+/// An error with its `ErrorInfo`, the framework's or one that has it already.
+pub fn normal(status: Status) -> Status {
+    if !status.details().is_empty() {
+        return status;
+    }
+    let mut normal = framework(&status);
+    // What else the framework says stays: which compression it would take.
+    *normal.metadata_mut() = status.metadata().clone();
+    normal
+}
+
 /// The framework's error in this API's terms. tonic reports malformed requests as internal.
-pub fn framework(status: &Status) -> Status {
+fn framework(status: &Status) -> Status {
     let code = match status.code() {
         // A message that is too large.
         Code::OutOfRange => Code::ResourceExhausted,

@@ -110,7 +110,7 @@ fn partition(chunk: Vec<Result<TransactRequest, Status>>) -> (Vec<Command>, Vec<
                 refused.push(None);
             }
             Ok(Err(problem)) => refused.push(Some(problem)),
-            Err(status) => return (commands, refused, Err(status::framework(&status))),
+            Err(status) => return (commands, refused, Err(status::normal(status))),
         }
     }
     (commands, refused, Ok(()))

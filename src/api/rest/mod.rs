@@ -4,11 +4,13 @@ mod body;
 mod commands;
 mod docs;
 mod error;
+mod host;
 mod names;
 mod openapi;
 mod reads;
 mod request;
 mod response;
+mod unparsed;
 mod uri;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use self::unparsed::documented;
 use crate::api::trace;
 use crate::engine::Engine;
 use crate::ledger::{Currency, DecimalError};
@@ -102,6 +105,7 @@ pub fn router(engine: Engine, options: RestOptions) -> Router {
         .layer((
             middleware::from_fn(trace::trace),
             CatchPanicLayer::custom(error::panicked),
+            host::HostLayer,
             MapResponseLayer::new(error::normalize_error),
         ))
 }

@@ -1,11 +1,17 @@
 //! The standard health service.
 
+use std::time::Duration;
+
 use tonic::Code;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
 use tonic_types::StatusExt as _;
 
+use wallet::engine::SystemClock;
+
 use super::{app, app_with, assert_status, balance, charge};
+use crate::support::client;
+use crate::support::faulty::Faulty;
 
 #[tokio::test]
 async fn every_service_is_healthy_and_an_unknown_one_is_not_found() {
@@ -17,6 +23,52 @@ async fn every_service_is_healthy_and_an_unknown_one_is_not_found() {
     }
     let unknown = health.check(HealthCheckRequest { service: "nobody".to_owned() }).await.unwrap_err();
     assert_status(&unknown, Code::NotFound, "NOT_FOUND", &[]);
+}
+
+#[tokio::test]
+async fn a_watch_of_an_unknown_service_says_so_and_stays_open() {
+    let (app, _) = app().await;
+    let mut health = HealthClient::new(app.channel().await);
+    let unknown = HealthCheckRequest { service: "nobody".to_owned() };
+    let mut watched = health.watch(unknown).await.unwrap().into_inner();
+    assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
+    let next = tokio::time::timeout(Duration::from_millis(300), watched.message());
+    assert!(next.await.is_err(), "it stays open");
+    app.begin_stop();
+    assert!(watched.message().await.unwrap().is_none(), "it does not hold up the shut-down");
+}
+
+#[tokio::test]
+async fn at_shut_down_every_service_is_not_serving_and_known() {
+    // Its connections go on, so that there is time to ask.
+    let faulty = Faulty::spawn(|_| (), SystemClock).await;
+    let mut health = HealthClient::new(client::channel(faulty.grpc).await);
+    let mut watched = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    faulty.begin_stop();
+    assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    assert_eq!(watched.message().await.unwrap(), None);
+    for service in ["", "wallet.v1.WalletService"] {
+        let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap();
+        assert_eq!(answer.into_inner().status(), ServingStatus::NotServing, "{service:?}");
+    }
+}
+
+#[tokio::test]
+async fn watches_are_limited_on_a_connection() {
+    let (app, _) = app().await;
+    let mut health = HealthClient::new(app.channel().await);
+    let mut open = Vec::new();
+    for _ in 0..32 {
+        open.push(health.watch(HealthCheckRequest::default()).await.unwrap());
+    }
+    let status = health.watch(HealthCheckRequest::default()).await.unwrap_err();
+    assert_status(&status, Code::ResourceExhausted, "BUSY", &[]);
+    assert!(health.check(HealthCheckRequest::default()).await.is_ok());
+    let large = HealthCheckRequest { service: "x".repeat(70_000) };
+    for status in [health.check(large.clone()).await.unwrap_err(), health.watch(large).await.unwrap_err()] {
+        assert_status(&status, Code::ResourceExhausted, "PAYLOAD_TOO_LARGE", &[]);
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod commands;
 mod deadlines;
 mod health;
+mod messages;
 mod reflection;
 mod transact;
 mod transport;

@@ -58,6 +58,25 @@ impl prost::Message for Raw {
 }
 
 #[tokio::test]
+async fn a_compression_that_is_not_known_is_refused_with_what_is() {
+    let (_app, mut client) = app().await;
+    for encoding in ["gzip", "zstd", "br"] {
+        let mut request = Request::new(charge(1, 100));
+        request.metadata_mut().insert("grpc-encoding", encoding.parse().unwrap());
+        let status = client.charge(request).await.unwrap_err();
+        assert_status(&status, Code::Unimplemented, "METHOD_NOT_ALLOWED", &[]);
+        assert_eq!(status.metadata().get("grpc-accept-encoding").unwrap(), "identity");
+        let mut request = Request::new(futures::stream::pending());
+        request.metadata_mut().insert("grpc-encoding", encoding.parse().unwrap());
+        let status = client.transact(request).await.unwrap_err();
+        assert_eq!(status.metadata().get("grpc-accept-encoding").unwrap(), "identity", "{status:?}");
+    }
+    let mut request = Request::new(charge(1, 100));
+    request.metadata_mut().insert("grpc-encoding", "identity".parse().unwrap());
+    assert!(!client.charge(request).await.unwrap().into_inner().replayed);
+}
+
+#[tokio::test]
 async fn a_request_id_is_echoed() {
     let (_app, mut client) = app().await;
     let mut request = Request::new(charge(1, 1));

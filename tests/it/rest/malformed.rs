@@ -1,6 +1,6 @@
 //! Requests that are not well formed, or only look so.
 
-use super::{CHARGE, USER, app, assert_error, balance};
+use super::{CHARGE, USER, app, assert_error, balance, exchange};
 use crate::support::app::App;
 
 #[tokio::test]
@@ -259,4 +259,36 @@ async fn no_answer_is_stored_by_a_cache() {
     let slow = App::spawn_with(|settings| settings.command_timeout_ms = 0).await;
     let late = slow.post("/api/v1/charge", CHARGE).await;
     assert_eq!((late.status, late.header("cache-control")), (503, "no-store"));
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_refused_in_the_documented_shape() {
+    let app = App::spawn().await;
+    let get = "GET /api/v1/healthcheck HTTP/1.1\r\nhost: a\r\n";
+    for (bytes, status) in [
+        ("hello\r\n\r\n".to_owned(), 400),
+        ("GET / HTTP/9.9\r\n\r\n".to_owned(), 400),
+        (format!("{get}no colon\r\n\r\n"), 400),
+        (format!("{get}a b: c\r\n\r\n"), 400),
+        (format!("{get}content-length: x\r\n\r\n"), 400),
+        (format!("{get}content-length: 1\r\ncontent-length: 2\r\n\r\n"), 400),
+        (format!("{get}{}\r\n", "x: y\r\n".repeat(200)), 431),
+        (format!("{get}x: {}\r\n\r\n", "y".repeat(20_000)), 431),
+        (format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "x".repeat(70_000)), 431),
+        // After a request that is answered, in one go.
+        (format!("{get}\r\nhello\r\n\r\n"), 400),
+    ] {
+        let answer = exchange(app.http, &bytes).await;
+        let shown = &bytes[..bytes.len().min(80)];
+        let own = &answer[answer.rfind("HTTP/1.1 ").expect("an answer")..];
+        assert!(own.starts_with(&format!("HTTP/1.1 {status} ")), "{shown:?}: {answer:?}");
+        let (head, body) = own.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body, r#"{"success":false,"error":"Request is not valid"}"#, "{shown}");
+        for header in
+            ["wallet-reason: INVALID_REQUEST", "connection: close", "content-type: application/json", "date: "]
+        {
+            assert!(head.contains(header), "{header} in {head}");
+        }
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+    }
 }

@@ -79,6 +79,53 @@ async fn a_connection_past_the_limit_waits_for_its_turn() {
 }
 
 #[tokio::test]
+async fn a_request_has_exactly_one_host() {
+    let app = app().await;
+    let get = "GET /api/v1/healthcheck HTTP/1.1\r\n";
+    for (hosts, message) in [
+        ("", "Host is missing from the request"),
+        ("host: a\r\nhost: a\r\n", "Host is given more than once"),
+        ("host: a\r\nHost: b\r\n", "Host is given more than once"),
+        ("host: a b\r\n", "Host is not valid"),
+        ("host: user@a\r\n", "Host is not valid"),
+    ] {
+        let charge = format!("content-type: application/json\r\ncontent-length: {}\r\n\r\n{CHARGE}", CHARGE.len());
+        let post = "POST /api/v1/charge HTTP/1.1\r\n";
+        for request in [format!("{get}{hosts}\r\n"), format!("{post}{hosts}{charge}")] {
+            let answer = exchange(app.http, &request).await;
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+            assert!(answer.ends_with(&format!(r#"{{"success":false,"error":"{message}"}}"#)), "{answer}");
+            let head = answer.to_ascii_lowercase();
+            for header in ["wallet-reason: invalid_request", "connection: close", "x-request-id: "] {
+                assert!(head.contains(header), "{header} in {answer}");
+            }
+        }
+    }
+    assert_eq!(balance(&app).await, "10.00");
+    for request in [
+        "GET /api/v1/healthcheck HTTP/1.0\r\n\r\n",
+        "GET /api/v1/healthcheck HTTP/1.0\r\nhost: a\r\n\r\n",
+        "GET /api/v1/healthcheck HTTP/1.1\r\nhost: [::1]:5000\r\nconnection: close\r\n\r\n",
+        "GET /api/v1/healthcheck HTTP/1.1\r\nhost:\r\nconnection: close\r\n\r\n",
+        "GET http://a:1/api/v1/healthcheck HTTP/1.1\r\nhost: b\r\nconnection: close\r\n\r\n",
+    ] {
+        let answer = exchange(app.http, request).await;
+        assert!(answer.lines().next().unwrap().ends_with(" 200 OK"), "{request}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_may_have_a_hundred_headers() {
+    let app = App::spawn().await;
+    let request = |count: usize| {
+        let headers = (2..count).map(|number| format!("x-{number}: y\r\n")).collect::<String>();
+        format!("GET /api/v1/healthcheck HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{headers}\r\n")
+    };
+    assert!(exchange(app.http, &request(100)).await.starts_with("HTTP/1.1 200 "));
+    assert!(exchange(app.http, &request(101)).await.starts_with("HTTP/1.1 431 "));
+}
+
+#[tokio::test]
 async fn what_says_that_it_is_too_large_is_refused_unread() {
     let app = App::spawn().await;
     let answer = exchange(app.http, &post_head(1_000_000_000, "{")).await;

@@ -26,7 +26,7 @@ pub struct Faulty {
     pub http: SocketAddr,
     pub grpc: SocketAddr,
     pub health: HealthWatch,
-    _shutdown: tokio_util::sync::DropGuard,
+    shutdown: tokio_util::sync::DropGuard,
     _dir: TempDir,
 }
 
@@ -45,14 +45,19 @@ impl Faulty {
         let shutdown = CancellationToken::new();
         let timeout = Duration::from_millis(100);
         let rest = rest::router(engine.clone(), RestOptions { body_timeout: timeout, ..RestOptions::default() });
-        let options = GrpcOptions { message_timeout: timeout, ..GrpcOptions::default() };
-        let grpc = grpc::router(engine, options, shutdown.clone()).await;
+        let options = GrpcOptions { message_timeout: timeout, idle_timeout: 10 * timeout, ..GrpcOptions::default() };
+        let grpc = grpc::router(engine, options, shutdown.clone());
         let (http, grpc) = (serve(rest).await, serve(grpc).await);
-        Self { http, grpc, health, _shutdown: shutdown.drop_guard(), _dir: dir }
+        Self { http, grpc, health, shutdown: shutdown.drop_guard(), _dir: dir }
     }
 }
 
 impl Faulty {
+    /// Tells the APIs that the service stops. Their connections go on.
+    pub fn begin_stop(&self) {
+        self.shutdown.token().cancel();
+    }
+
     pub async fn client(&self) -> Client {
         Client::connect(self.http, self.grpc).await
     }
