@@ -1,6 +1,6 @@
--- A sparse index of each wallet's history: every 64th entry of a wallet, by its time. It is derived from the entries, and
--- makes a read of the past as short in a wallet of a million entries as in one of a hundred. A whole index would cost
--- every commit a page for each of its wallets.
+-- A sparse index of each wallet's history: every 64th entry of a wallet, by its time. It is derived from the entries,
+-- and makes a read of the past as short in a wallet of a million entries as in one of a hundred. A whole index would
+-- cost every commit a page for each of its wallets.
 create table history_index (
     user_id    integer not null,
     created_at integer not null,

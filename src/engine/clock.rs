@@ -53,11 +53,11 @@ pub(super) struct StepDetector {
 }
 
 impl StepDetector {
-    /// Takes note of the time of day `wall` at the instant `monotonic`. Returns by how much the time of day was set
+    /// Takes note of the time of day `wall` at an instant. Returns by how much the time of day was set
     /// since the last call, in microseconds, if that is more than a minute either way.
-    pub(super) fn observe(&mut self, wall: Timestamp, monotonic: Instant) -> Option<i64> {
-        let (last_wall, last_monotonic) = self.last.replace((wall, monotonic))?;
-        let passed = monotonic.saturating_duration_since(last_monotonic);
+    pub(super) fn observe(&mut self, wall: Timestamp, instant: Instant) -> Option<i64> {
+        let (last_wall, last_instant) = self.last.replace((wall, instant))?;
+        let passed = instant.saturating_duration_since(last_instant);
         let passed_us = i64::try_from(passed.as_micros()).unwrap_or(i64::MAX);
         let wall_us = wall.microseconds().saturating_sub(last_wall.microseconds());
         let step_us = wall_us.saturating_sub(passed_us);

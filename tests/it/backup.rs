@@ -1,6 +1,7 @@
 //! Backups of a ledger in use, restored; what is never overwritten, and what a failure leaves behind.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use wallet::ledger::Command;
 use wallet::store::sqlite;
 
 use crate::support::app::App;
-use crate::support::process::{Process, database_url, run, wallet};
+use crate::support::process::{self, Process, database_url, run, wallet};
 use crate::support::store::{at, charge, close, open, open_sqlite, transact};
 
 fn backup(database: &Path, file: &Path) -> (String, String, Option<i32>) {
@@ -202,4 +203,42 @@ async fn an_interrupted_backup_leaves_nothing_that_looks_like_one() {
     }
     assert!(interrupted > 0, "each was too fast to be interrupted");
     println!("{interrupted} of 10 backups interrupted");
+}
+
+/// What a command says of the database of a user who may write nothing, and its exit code.
+fn as_a_reader(args: &[&str], database: &Path) -> Option<(String, Option<i32>)> {
+    let mut program = process::wallet_as("1000670000")?;
+    let output = program.args(args).args(["--database-url", &database_url(database)]).output().unwrap();
+    Some((String::from_utf8([output.stdout, output.stderr].concat()).unwrap(), output.status.code()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_can_only_be_read_is_verified_and_backed_up() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+    let (snapshot, copies) = (dir.path().join("100% #1"), dir.path().join("copies"));
+    fs::create_dir(&snapshot).unwrap();
+    fs::create_dir(&copies).unwrap();
+    fs::set_permissions(&copies, Permissions::from_mode(0o777)).unwrap();
+    let live = ledger(&dir, 100).await;
+    let database = snapshot.join("wallet.db");
+    fs::copy(&live, &database).unwrap();
+    fs::set_permissions(&snapshot, Permissions::from_mode(0o555)).unwrap();
+    let backup = copies.join("backup.db");
+    for args in [&["verify"][..], &["backup", backup.to_str().unwrap()]] {
+        let Some((output, code)) = as_a_reader(args, &database) else { return };
+        assert_eq!(code, Some(0), "{output}");
+        assert!(output.contains("every balance and hash is right"), "{output}");
+    }
+
+    // A snapshot of a database in use: what was committed last is in its WAL.
+    fs::set_permissions(&snapshot, Permissions::from_mode(0o755)).unwrap();
+    let process = Process::start(&live);
+    process.client().await.create_wallet(1_000_000, 1).await;
+    fs::copy(live.with_extension("db-wal"), snapshot.join("wallet.db-wal")).unwrap();
+    fs::set_permissions(&snapshot, Permissions::from_mode(0o555)).unwrap();
+    let (output, code) = as_a_reader(&["verify"], &database).expect("as before");
+    assert_eq!((code, output.lines().count()), (Some(1), 1), "{output}");
+    assert!(output.contains("where nothing can be written, because it has a WAL: copy it and"), "{output}");
+    process.kill();
 }

@@ -3,12 +3,10 @@
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 use std::time::Duration;
 
 use crate::support::http::HttpClient;
-use crate::support::optional;
-use crate::support::process::{Process, database_url, run, wallet, without_settings};
+use crate::support::process::{self, Process, database_url, run, wallet};
 
 #[test]
 fn an_address_that_is_taken_is_named() {
@@ -204,32 +202,13 @@ fn healthcheck_finds_the_service_of_its_database() {
     assert!(!dir.path().join("wallet.db-addr").exists());
 }
 
-/// The program as a user of this number and of group 0, as container platforms choose them at random.
-///
-/// `None`, after saying so, where this is not allowed.
-fn wallet_as(user: &str) -> Option<Command> {
-    let test = "the service as another user";
-    let [setpriv] = optional::programs(test, ["setpriv"])?;
-    let command = || {
-        let mut command = without_settings(&setpriv);
-        command.args(["--reuid", user, "--regid", "0", "--clear-groups", env!("CARGO_BIN_EXE_wallet")]);
-        command
-    };
-    let tried = command().arg("--version").output().unwrap();
-    if !tried.status.success() {
-        optional::skip(test, &format!("needs to run it: {}", String::from_utf8_lossy(&tried.stderr)));
-        return None;
-    }
-    Some(command())
-}
-
 #[test]
 fn any_user_of_group_0_can_serve_a_folder_of_the_group() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     fs::create_dir(&data).unwrap();
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
-    let Some(program) = wallet_as("1000670000") else { return };
+    let Some(program) = process::wallet_as("1000670000") else { return };
     // As the image has it.
     std::os::unix::fs::chown(&data, Some(10_001), Some(0)).unwrap();
     fs::set_permissions(&data, Permissions::from_mode(0o770)).unwrap();
@@ -238,7 +217,7 @@ fn any_user_of_group_0_can_serve_a_folder_of_the_group() {
 
     fs::set_permissions(&data, Permissions::from_mode(0o700)).unwrap();
     let url = database_url(&data.join("wallet.db"));
-    let mut program = wallet_as("1000670000").expect("as before");
+    let mut program = process::wallet_as("1000670000").expect("as before");
     program.args(["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--database-url", &url]);
     let output = program.output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
 use super::error::failed;
 use super::history;
-use super::open::{MIGRATIONS, refuse_folder};
+use super::open::{MIGRATIONS, open_to_read, unreadable};
 use super::query::query;
 use super::row::{self, select_commit, select_entry};
 use crate::ledger::{Audit, AuditReport, Checkpoint, Commit, Currency, Entry, Finding, Timestamp};
@@ -25,9 +25,7 @@ const SELECT_UNDONE: &str = select_entry!("entry", "where event_id = ?1 and entr
 /// # Errors
 /// [`StoreError`] if the ledger cannot be read; else the first [`Finding`], if any.
 pub fn audit(path: &Path, checkpoint: Option<Checkpoint>) -> Result<Result<AuditReport, Finding>, StoreError> {
-    refuse_folder(path)?;
-    let mut connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(unreadable(path))?;
+    let mut connection = open_to_read(path)?;
     let tx = connection.transaction().map_err(StoreError::unavailable)?;
     check_file(&tx, path)?;
     match walk(&tx, checkpoint) {
@@ -215,8 +213,4 @@ fn schema(connection: &Connection) -> rusqlite::Result<Vec<Part>> {
 
 fn next_commit(found: Option<&Row<'_>>) -> Result<Option<Commit>, Stop> {
     Ok(found.map(row::commit).transpose()?)
-}
-
-fn unreadable(path: &Path) -> impl Fn(rusqlite::Error) -> StoreError {
-    move |error| StoreError::Incompatible(format!("cannot read the database {}: {error}", path.display()))
 }

@@ -4,12 +4,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags};
 
 use super::audit::audit;
 use super::files::FileLock;
-use super::open::{canonical_path, is_wallets, refuse_folder, sibling};
+use super::open::{canonical_path, is_wallets, open_to_read, sibling, unreadable};
 use crate::ledger::{AuditReport, Finding};
 use crate::store::{CopyStep, StoreError};
 
@@ -28,7 +28,6 @@ pub fn backup(
     target: &Path,
     progress: &mut dyn FnMut(CopyStep),
 ) -> Result<Result<AuditReport, Finding>, StoreError> {
-    refuse_folder(source)?;
     refuse_existing(target)?;
     copy_verified(source, target, progress)
 }
@@ -42,7 +41,6 @@ pub fn restore(
     target: &Path,
     progress: &mut dyn FnMut(CopyStep),
 ) -> Result<Result<AuditReport, Finding>, StoreError> {
-    refuse_folder(source)?;
     // As the service does: SQLite keeps its WAL next to the file that a link leads to.
     let target = &canonical_path(target);
     let _lock = FileLock::take(target)?;
@@ -96,14 +94,13 @@ impl Drop for Partial {
 }
 
 fn copy(source: &Path, target: &Path, progress: &mut dyn FnMut(CopyStep)) -> Result<(), StoreError> {
-    let unreadable =
-        |error: rusqlite::Error| StoreError::Incompatible(format!("cannot read {}: {error}", source.display()));
+    let unreadable = unreadable(source);
     let unwritable =
         |error: rusqlite::Error| StoreError::Incompatible(format!("cannot write {}: {error}", target.display()));
-    let mut from = Connection::open_with_flags(source, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(unreadable)?;
+    let mut from = open_to_read(source)?;
     // In a transaction the copy sees one moment of the ledger. Without one, it would start again at each commit.
-    let moment = from.transaction().map_err(unreadable)?;
-    if !is_wallets(&moment).map_err(unreadable)? {
+    let moment = from.transaction().map_err(&unreadable)?;
+    if !is_wallets(&moment).map_err(&unreadable)? {
         return Err(StoreError::Incompatible(format!("{} is not a wallet's database", source.display())));
     }
     let mut to = Connection::open(target).map_err(unwritable)?;

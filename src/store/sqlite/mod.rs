@@ -1,7 +1,7 @@
 //! The ledger in one SQLite file: one connection writes, a few others read, each on a thread of its own.
 //!
-//! One process serves one file. As long as it does, it holds advisory locks on a file with the suffix `-lock` and on the
-//! database itself. It acknowledges nothing once a path leads to another file than the one that it has open. While
+//! One process serves one file. As long as it does, it holds advisory locks on a file with the suffix `-lock` and on
+//! the database itself. It acknowledges nothing once a path leads to another file than the one that it has open. While
 //! SQLite has the database open, nothing else in this process may open and close it: that would drop SQLite's locks
 //! (POSIX).
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection as RawConnection, OpenFlags};
+use rusqlite::{Connection as RawConnection, ErrorCode, OpenFlags};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
@@ -89,6 +89,45 @@ async fn stored_currency(connection: &mut sqlx::SqliteConnection) -> Result<Opti
         return Ok(None);
     }
     sqlx::query_scalar("select value from setting where name = 'currency'").fetch_optional(connection).await
+}
+
+/// Opens the database at `path` to read it, also where nothing can be written.
+///
+/// # Errors
+/// [`StoreError::Incompatible`] if it cannot be read, [`StoreError::Corrupt`] if it is damaged.
+pub(super) fn open_to_read(path: &Path) -> Result<RawConnection, StoreError> {
+    refuse_folder(path)?;
+    let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let connection = RawConnection::open_with_flags(path, read_only).map_err(unreadable(path))?;
+    let first = connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(()));
+    match first.map_err(|error| (error.sqlite_error_code(), error)) {
+        Ok(()) => return Ok(connection),
+        // SQLite makes an index of the WAL beside the database, even to read it.
+        Err((Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen), _)) if path.exists() => (),
+        Err((_, error)) => return Err(unreadable(path)(error)),
+    }
+    let (shown, wal) = (path.display(), sibling(path, "-wal"));
+    if size(&wal) > 0 {
+        return Err(StoreError::Incompatible(format!(
+            "cannot read the database {shown} where nothing can be written, because it has a WAL: copy it and {} to a \
+             folder that can be written, and read the copy",
+            wal.display()
+        )));
+    }
+    // Nobody can write to it meanwhile: then SQLite needs no index, and takes no lock.
+    let name = shown.to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let flags = read_only | OpenFlags::SQLITE_OPEN_URI;
+    RawConnection::open_with_flags(format!("file:{name}?immutable=1"), flags).map_err(unreadable(path))
+}
+
+/// Why a database cannot be read.
+pub(super) fn unreadable(path: &Path) -> impl Fn(rusqlite::Error) -> StoreError {
+    move |error| match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt) => {
+            StoreError::Corrupt { table: "sqlite_schema", column: "*", row: 0, found: error.to_string() }
+        }
+        _ => StoreError::Incompatible(format!("cannot read the database {}: {error}", path.display())),
+    }
 }
 
 /// Whether there is nothing in the file yet. Does not change it.

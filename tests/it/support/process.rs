@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::client::Client;
+use super::optional;
 
 /// Where it listens, unless a test says otherwise.
 const ANY_PORTS: [(&str, &str); 2] = [("--http-addr", "127.0.0.1:0"), ("--grpc-addr", "127.0.0.1:0")];
@@ -36,6 +37,25 @@ pub fn without_settings(program: impl AsRef<OsStr>) -> Command {
         command.env_remove(name);
     }
     command
+}
+
+/// The program as a user of this number and of group 0, as container platforms choose them at random.
+///
+/// `None`, after saying so, where this is not allowed.
+pub fn wallet_as(user: &str) -> Option<Command> {
+    let test = "the service as another user";
+    let [setpriv] = optional::programs(test, ["setpriv"])?;
+    let command = || {
+        let mut command = without_settings(&setpriv);
+        command.args(["--reuid", user, "--regid", "0", "--clear-groups", env!("CARGO_BIN_EXE_wallet")]);
+        command
+    };
+    let tried = command().arg("--version").output().unwrap();
+    if !tried.status.success() {
+        optional::skip(test, &format!("needs to run it: {}", String::from_utf8_lossy(&tried.stderr)));
+        return None;
+    }
+    Some(command())
 }
 
 /// The program's output, its standard error as text, and its exit code. Killed if it runs for far too long.
