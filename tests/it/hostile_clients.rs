@@ -345,7 +345,7 @@ async fn large_messages_to_reflection_and_health_are_refused_unread() {
     let mut refused = 0;
     for number in 0..count {
         // A quarter of a message of 4 MiB, and that is all that ever comes.
-        let quarter = [&[0, 0, 64, 0, 0][..], &[10; 1 << 20]].concat();
+        let quarter = [&[0, 0, 64, 0, 0][..], &vec![10; 1 << 20]].concat();
         let frames = futures::stream::iter([Ok::<_, tonic::Status>(Frame::data(Bytes::from(quarter)))]);
         let body = tonic::body::Body::new(StreamBody::new(frames.chain(futures::stream::pending())));
         let path = paths[usize::try_from(number).unwrap() % 2];

@@ -70,15 +70,12 @@ fn check(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
 fn is_valid(host: &[u8]) -> bool {
     let is_address = |byte: &u8| byte.is_ascii_alphanumeric() || b":.-_~!$&'()*+,;=".contains(byte);
     let is_name = |byte: &u8| *byte == b'%' || *byte != b':' && is_address(byte);
-    let (is_host, port) = match host.strip_prefix(b"[") {
-        Some(rest) => {
-            let end = rest.iter().position(|byte| *byte == b']').unwrap_or(0);
-            (end > 0 && rest[..end].iter().all(is_address), rest.get(end + 1..).unwrap_or_default())
-        }
-        None => {
-            let end = host.iter().position(|byte| *byte == b':').unwrap_or(host.len());
-            (host[..end].iter().all(is_name), &host[end..])
-        }
+    let (is_host, port) = if let Some(rest) = host.strip_prefix(b"[") {
+        let end = rest.iter().position(|byte| *byte == b']').unwrap_or(0);
+        (end > 0 && rest[..end].iter().all(is_address), rest.get(end + 1..).unwrap_or_default())
+    } else {
+        let end = host.iter().position(|byte| *byte == b':').unwrap_or(host.len());
+        (host[..end].iter().all(is_name), &host[end..])
     };
     is_host && (port.is_empty() || port[0] == b':' && port[1..].iter().all(u8::is_ascii_digit))
 }

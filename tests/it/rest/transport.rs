@@ -118,7 +118,7 @@ async fn a_request_has_exactly_one_host() {
 async fn a_request_may_have_a_hundred_headers() {
     let app = App::spawn().await;
     let request = |count: usize| {
-        let headers = (2..count).map(|number| format!("x-{number}: y\r\n")).collect::<String>();
+        let headers = "x: y\r\n".repeat(count - 2);
         format!("GET /api/v1/healthcheck HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{headers}\r\n")
     };
     assert!(exchange(app.http, &request(100)).await.starts_with("HTTP/1.1 200 "));
