@@ -10,7 +10,7 @@ check:
 torture:
     WALLET_TEST_ALL=1 WALLET_CRASH_ROUNDS=50 WALLET_STOP_ROUNDS=20 WALLET_TORTURE=1 \
         cargo test --test it -- --nocapture crash:: disk:: faults:: hostile_clients:: unread:: idle:: overload:: \
-        stop:: bad_database:: simulation:: linearizability:: schemathesis::
+        stop:: bad_database:: displaced:: simulation:: start:: store:: wal:: linearizability:: schemathesis::
 
 # Search the parsers with libFuzzer, a minute each; `just fuzz -max_total_time=3600` for an hour.
 fuzz *options:
