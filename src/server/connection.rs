@@ -19,6 +19,7 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{self, Sleep};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tower::Service as _;
 
 use super::activity::{Activity, Call, Piece, Verdict};
@@ -43,21 +44,26 @@ impl Server {
         let io = TokioIo::new(LimitedSocket::new(socket, version, Arc::clone(&activity), timeouts));
         let api = Api { router, activity: Arc::clone(&activity), streams: ConnectionStreams::default() };
         let mut connection = pin!(builder.serve_connection(io, api));
+        let mut watch = AbortOnDropHandle::new(tokio::spawn(watch(Arc::clone(&activity), timeouts, shutdown.clone())));
         let result = tokio::select! {
+            biased;
             result = connection.as_mut() => result,
-            () = shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-            verdict = activity.watch(timeouts) => {
-                tracing::debug!(?verdict, "a connection is closed");
-                match verdict {
-                    Verdict::Unread => return,
-                    Verdict::Idle => connection.as_mut().graceful_shutdown(),
+            verdict = &mut watch => {
+                // A runtime that ends is a shut-down.
+                let verdict = verdict.unwrap_or(None);
+                if verdict == Some(Verdict::Unread) {
+                    tracing::debug!("a connection is closed: its client does not read");
+                    return;
                 }
-                tokio::select! {
-                    result = connection => result,
-                    () = until_idle(&activity, timeouts.write_timeout) => return,
+                connection.as_mut().graceful_shutdown();
+                if verdict.is_none() {
+                    connection.await
+                } else {
+                    tracing::debug!("a connection is closed: it is idle");
+                    tokio::select! {
+                        result = connection => result,
+                        () = until_idle(&activity, timeouts.write_timeout) => return,
+                    }
                 }
             }
         };
@@ -65,6 +71,14 @@ impl Server {
             tracing::debug!(error, "a connection ended with an error");
         }
     }
+}
+
+/// Waits until the connection has to end; `None` for the shut-down.
+///
+/// A task of its own, because a connection wakes for each request: it would look at a timer, and at a token that all
+/// connections share behind one lock, each time.
+async fn watch(activity: Arc<Activity>, timeouts: Timeouts, shutdown: CancellationToken) -> Option<Verdict> {
+    shutdown.run_until_cancelled(activity.watch(timeouts)).await
 }
 
 /// Waits so long, and until no call is open: one that came in the same moment is served.
