@@ -30,7 +30,7 @@ pub struct Timeouts {
     pub head_timeout: Duration,
     /// How long a connection may be idle: before its first request, and between requests.
     pub idle_timeout: Duration,
-    /// How long a client may take nothing of what it is sent. One that takes little by little has up to three times as
+    /// How long a client may take nothing of what it is sent. One that takes little by little has two to four times as
     /// long for each piece of an answer.
     pub write_timeout: Duration,
     /// How often an HTTP/2 client is asked whether it is still there, and how long it may take to say so.
