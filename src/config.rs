@@ -169,7 +169,7 @@ pub struct Settings {
           value_parser = milliseconds)]
     pub stall_timeout_ms: u64,
 
-    /// How long a REST command may queue before 503 DEADLINE
+    /// How long a REST command may wait for its decision, or a read for its answer, before 503 DEADLINE
     #[arg(long, env = "WALLET_COMMAND_TIMEOUT_MS", default_value_t = 10_000, value_name = "DURATION",
           value_parser = milliseconds)]
     pub command_timeout_ms: u64,
