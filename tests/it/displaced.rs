@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use wallet::store::sqlite;
@@ -121,6 +122,40 @@ async fn a_wal_that_is_removed_takes_nothing_with_it() {
         process.kill();
         sqlite::audit(&database, None).unwrap().unwrap();
         println!("{suffix} removed and the service killed: {acknowledged} commands acknowledged, none lost");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wal_that_is_removed_while_it_is_quiet_takes_nothing_with_it() {
+    for suffix in ["-wal", "-shm"] {
+        for signal in ["KILL", "TERM"] {
+            let mut served = Served::start().await;
+            served.client.create_wallet(1, 1_000).await;
+            let deposit = PlainCommand::deposit(1, 1, 5);
+            assert_eq!(served.client.send(Protocol::Rest, deposit).await, Reply::done(1_005));
+            // Another process that reads keeps the WAL from being copied, until it ends.
+            let database = served.database();
+            let reader = rusqlite::Connection::open(&database).unwrap();
+            reader.execute_batch("begin; select count(*) from wallet").unwrap();
+            let late = PlainCommand::deposit(1, 2, 5);
+            assert_eq!(served.client.send(Protocol::Rest, late).await, Reply::done(1_010));
+            fs::remove_file(served.file(suffix)).unwrap();
+            served.health.becomes(false).await;
+            reader.execute_batch("rollback").unwrap();
+            let mut process = served.process;
+            if signal == "KILL" {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            process.signal(signal);
+            process.wait();
+            drop(reader);
+            let process = Process::start(&database);
+            let client = process.client().await;
+            assert_eq!(client.balance(1).await, 1_010, "{suffix}, {signal}");
+            assert_eq!(client.send(Protocol::Grpc, late).await, Reply::replayed(1_010));
+            process.kill();
+            sqlite::audit(&database, None).unwrap().unwrap();
+        }
     }
 }
 

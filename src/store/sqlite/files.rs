@@ -36,6 +36,9 @@ impl FileLock {
         if path.metadata().is_ok_and(|file| file.nlink() > 1) {
             return Err(StoreError::Incompatible(format!("the database {shown} has more than one name (hard links)")));
         }
+        // The database first: who is refused because of that leaves no lock file, which the other would take for its own
+        // that was replaced.
+        let database = if path.exists() { Some(lock_database(path)?) } else { None };
         let lock_path = sibling(path, "-lock");
         let lock = File::options()
             .create(true)
@@ -44,11 +47,7 @@ impl FileLock {
             .open(&lock_path)
             .map_err(|error| not_writable(path, &lock_path, &error))?;
         lock_exclusively(&lock, path)?;
-        let mut taken = Self { lock, database: None };
-        if path.exists() {
-            taken.hold_database(path)?;
-        }
-        Ok(taken)
+        Ok(Self { lock, database })
     }
 
     /// Locks the database itself as well, now that there is one: somebody may remove the lock file.
@@ -57,12 +56,7 @@ impl FileLock {
     /// As [`take`](Self::take).
     pub(super) fn hold_database(&mut self, path: &Path) -> Result<(), StoreError> {
         if self.database.is_none() {
-            let database = File::open(path).map_err(|error| cannot_open(path, &error))?;
-            // Elsewhere this lock would exclude SQLite's own, which are of another kind on Linux alone.
-            if cfg!(target_os = "linux") {
-                lock_exclusively(&database, path)?;
-            }
-            self.database = Some(database);
+            self.database = Some(lock_database(path)?);
         }
         Ok(())
     }
@@ -80,6 +74,16 @@ fn not_writable(path: &Path, lock_path: &Path, error: &io::Error) -> StoreError 
     let user = rustix::process::geteuid().as_raw();
     let shown = path.display();
     StoreError::Incompatible(format!("cannot open the database {shown}: user {user} cannot write to {what}: {error}"))
+}
+
+/// Opens and locks the database itself.
+fn lock_database(path: &Path) -> Result<File, StoreError> {
+    let database = File::open(path).map_err(|error| cannot_open(path, &error))?;
+    // Elsewhere this lock would exclude SQLite's own, which are of another kind on Linux alone.
+    if cfg!(target_os = "linux") {
+        lock_exclusively(&database, path)?;
+    }
+    Ok(database)
 }
 
 fn lock_exclusively(file: &File, database: &Path) -> Result<(), StoreError> {
@@ -110,9 +114,9 @@ struct Inner {
 /// Why nothing must be acknowledged any more: it could be in a file that no path leads to.
 #[derive(Debug, Error)]
 pub(super) enum Displaced {
-    #[error("{} was removed or renamed while it is served; put the same file back", .0.display())]
+    #[error("{} was removed or renamed while it is served; nothing is acknowledged until the same file is back", .0.display())]
     Missing(PathBuf),
-    #[error("{} was replaced by another file while it is served; put the same file back", .0.display())]
+    #[error("{} was replaced by another file while it is served; nothing is acknowledged until the same file is back", .0.display())]
     Replaced(PathBuf),
     #[error("{} was overwritten or cut short while it is served", .0.display())]
     Shortened(PathBuf),

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 use super::open::sibling;
 
@@ -73,17 +73,27 @@ impl Checkpoints {
     }
 }
 
-/// Copies what is in the WAL into the database, as far as that is possible. What became of it is logged.
-pub(super) fn salvage(writer: &Connection) {
-    let pragma = "pragma wal_checkpoint(full)";
-    match writer.query_row(pragma, [], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
-    {
-        Ok((false, ..)) => tracing::warn!("everything acknowledged was copied from the WAL into the database file"),
-        Ok((true, pages, copied)) => {
-            tracing::error!(pages, copied, "the WAL could not be copied into the database file");
+/// Copies what is in the WAL into the database. Returns whether everything was copied. That is logged, and if `log` is
+/// set, so is a failure.
+pub(super) fn salvage(writer: &Connection, log: bool) -> bool {
+    let checkpoint = "pragma wal_checkpoint(full)";
+    let read = |row: &Row<'_>| Ok((row.get::<_, bool>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+    match writer.query_row(checkpoint, [], read) {
+        Ok((false, pages, copied)) if pages == copied => {
+            tracing::warn!(pages, "everything acknowledged was copied from the WAL into the database file");
+            return true;
         }
-        Err(error) => tracing::error!(%error, "the WAL could not be copied into the database file"),
+        Ok((_, pages, copied)) if log => {
+            tracing::error!(
+                pages,
+                copied,
+                "the WAL could not all be copied into the database file: a process reads it"
+            );
+        }
+        Err(error) if log => tracing::error!(%error, "the WAL could not be copied into the database file"),
+        Ok(_) | Err(_) => (),
     }
+    false
 }
 
 /// Makes the WAL durable, before anything is answered from it. The caller holds the write lock.

@@ -45,8 +45,31 @@ pub(super) struct SqliteWriter {
     /// How many sessions there were.
     sessions: u64,
     checkpoints: Checkpoints,
+    /// What is to be done since a file was found not to be where it was opened.
+    displaced: Option<Salvage>,
     // Dropped last, after the connection.
     files: OpenFiles,
+}
+
+/// Whether what was acknowledged is in the database that is open, and no longer in a WAL that no path may lead to.
+#[derive(Clone, Copy)]
+enum Salvage {
+    /// It is still in the WAL. Whether that was logged.
+    Pending {
+        logged: bool,
+    },
+    Done,
+}
+
+impl Salvage {
+    /// Copies what is in the WAL, if that is still to be done and no transaction is open.
+    fn attempt(&mut self, connection: &Connection) {
+        if let Self::Pending { logged } = *self
+            && connection.is_autocommit()
+        {
+            *self = if wal::salvage(connection, !logged) { Self::Done } else { Self::Pending { logged: true } };
+        }
+    }
 }
 
 struct Session {
@@ -59,7 +82,7 @@ impl SqliteWriter {
         let session = Some(Session { connection: open_connection(path, options)?, number: 0 });
         let checkpoints = Checkpoints::new(options.wal_size_max);
         let files = OpenFiles::new(path, lock)?;
-        Ok(Self { path: path.to_owned(), options, session, sessions: 1, checkpoints, files })
+        Ok(Self { path: path.to_owned(), options, session, sessions: 1, checkpoints, displaced: None, files })
     }
 
     /// The files that this writer has open.
@@ -67,7 +90,21 @@ impl SqliteWriter {
         &self.files
     }
 
+    /// Copies what is in the WAL into the database, once a file was found not to be where it was opened. To be called
+    /// until it is done: another process that reads may stand in the way.
+    fn salvage(&mut self) {
+        if let (Some(salvage), Some(session)) = (&mut self.displaced, &self.session) {
+            salvage.attempt(&session.connection);
+        }
+    }
+
     fn begin_immediate(&mut self) -> Result<SqliteTransaction<'_>, StoreError> {
+        if self.displaced.is_some() {
+            self.salvage();
+            self.files.check().map_err(StoreError::unavailable)?;
+            // They are back. What the connection remembers may not be what is in them now.
+            (self.displaced, self.session) = (None, None);
+        }
         if self.session.is_none() {
             self.files.check().map_err(StoreError::unavailable)?;
             disk_space::check(&self.path, disk_space::BATCH).map_err(StoreError::unavailable)?;
@@ -84,12 +121,20 @@ impl SqliteWriter {
             broken: false,
             files: &self.files,
             checkpoints: &mut self.checkpoints,
+            displaced: &mut self.displaced,
         };
         tx.number = tx.run(|connection| {
             connection.prepare_cached("begin immediate")?.execute([])?;
             connection.prepare_cached("pragma data_version")?.query_row([], |row| row.get(0))
         })?;
         Ok(tx)
+    }
+}
+
+impl Drop for SqliteWriter {
+    /// Tries once more: the readers of this process have ended.
+    fn drop(&mut self) {
+        self.salvage();
     }
 }
 
@@ -108,8 +153,10 @@ impl Writer for SqliteWriter {
     fn check(&mut self) -> Result<(), StoreError> {
         let mut tx = self.begin_immediate()?;
         tx.check_head()?;
-        tx.check_files()?;
+        let checked = tx.check_files();
         drop(tx);
+        self.salvage();
+        checked?;
         disk_space::check(&self.path, disk_space::CHUNK).map_err(StoreError::unavailable)
     }
 
@@ -156,6 +203,7 @@ struct SqliteTransaction<'w> {
     broken: bool,
     files: &'w OpenFiles,
     checkpoints: &'w mut Checkpoints,
+    displaced: &'w mut Option<Salvage>,
 }
 
 impl SqliteTransaction<'_> {
@@ -183,7 +231,7 @@ impl SqliteTransaction<'_> {
     }
 
     /// Checks that the files are where they were opened. If not, what was acknowledged earlier may be in a WAL that no
-    /// path leads to: it is copied into the database, wherever that is now, while this process can still read it.
+    /// path leads to: the connection is kept, because it can still copy that into the database, wherever that is now.
     fn check_files(&mut self) -> Result<(), StoreError> {
         match self.files.check() {
             Ok(wal_size) => {
@@ -191,10 +239,10 @@ impl SqliteTransaction<'_> {
                 Ok(())
             }
             Err(displaced) => {
-                self.broken = true;
-                if displaced.leaves_database_whole() {
-                    wal::salvage(&self.session().connection);
-                }
+                let whole = displaced.leaves_database_whole();
+                let mut salvage = if whole { Salvage::Pending { logged: false } } else { Salvage::Done };
+                salvage.attempt(&self.session().connection);
+                *self.displaced = Some(salvage);
                 Err(StoreError::unavailable(displaced))
             }
         }
