@@ -36,8 +36,8 @@ impl FileLock {
         if path.metadata().is_ok_and(|file| file.nlink() > 1) {
             return Err(StoreError::Incompatible(format!("the database {shown} has more than one name (hard links)")));
         }
-        // The database first: who is refused because of that leaves no lock file, which the other would take for its own
-        // that was replaced.
+        // The database first: who is refused because of that leaves no lock file, which the other would take for its
+        // own that was replaced.
         let database = if path.exists() { Some(lock_database(path)?) } else { None };
         let lock_path = sibling(path, "-lock");
         let lock = File::options()
