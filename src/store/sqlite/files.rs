@@ -114,9 +114,9 @@ struct Inner {
 /// Why nothing must be acknowledged any more: it could be in a file that no path leads to.
 #[derive(Debug, Error)]
 pub(super) enum Displaced {
-    #[error("{} was removed or renamed while it is served; nothing is acknowledged until the same file is back", .0.display())]
+    #[error("{} was removed or renamed while it is served; nothing is acknowledged until it is back", .0.display())]
     Missing(PathBuf),
-    #[error("{} was replaced by another file while it is served; nothing is acknowledged until the same file is back", .0.display())]
+    #[error("{} was replaced while it is served; nothing is acknowledged until the same file is back", .0.display())]
     Replaced(PathBuf),
     #[error("{} was overwritten or cut short while it is served", .0.display())]
     Shortened(PathBuf),
