@@ -77,10 +77,14 @@ reasons! {
         "Amount value is negative"
     UnknownUser          "UNKNOWN_USER"           400 404 NotFound           NO  NO
         "Unknown user"
+    UnknownEvent         "UNKNOWN_EVENT"          404 404 NotFound           NO  NO
+        "Unknown event"
     RolledBack           "ROLLED_BACK"            409 409 FailedPrecondition NO  NO
         "Event has been rolled back"
     EventConflict        "EVENT_CONFLICT"         409 409 AlreadyExists      NO  NO
         "Request has a conflict with existing data."
+    Frozen               "FROZEN"                 403 403 FailedPrecondition NO  NO
+        "Account is frozen"
     BalanceTooLow        "BALANCE_TOO_LOW"        400 400 FailedPrecondition NO  NO
         "Account balance is too low"
     BalanceLimit         "BALANCE_LIMIT"          400 400 OutOfRange         NO  NO
@@ -97,6 +101,8 @@ reasons! {
         "Content-Type must be application/json"
     Busy                 "BUSY"                   503 503 ResourceExhausted  YES NO
         "Wallet is busy and nothing was done, try again"
+    SlowReader           "SLOW_READER"            503 503 ResourceExhausted  YES NO
+        "Reader is too slow, go on from the cursor"
     Deadline             "DEADLINE"               503 503 DeadlineExceeded   YES NO
         "Time ran out and nothing was done, try again"
     Unavailable          "UNAVAILABLE"            503 503 Unavailable        YES NO
@@ -311,8 +317,8 @@ mod tests {
         let unlisted = Reason::ALL.into_iter().filter(|reason| !listed.contains(reason));
         assert_eq!(unlisted.collect::<Vec<_>>(), [Reason::UnsupportedMediaType], "only REST has media types");
         let retried = Reason::ALL.into_iter().filter(|reason| reason.retry_after().is_some());
-        assert_eq!(retried.map(Reason::name).collect::<Vec<_>>(), ["BUSY", "DEADLINE", "UNAVAILABLE"]);
-        assert!(proto.contains("// BUSY, DEADLINE and UNAVAILABLE carry a `google.rpc.RetryInfo`"));
+        assert_eq!(retried.map(Reason::name).collect::<Vec<_>>(), ["BUSY", "SLOW_READER", "DEADLINE", "UNAVAILABLE"]);
+        assert!(proto.contains("// BUSY, SLOW_READER, DEADLINE and UNAVAILABLE carry a `google.rpc.RetryInfo`"));
     }
 
     #[test]

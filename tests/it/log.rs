@@ -93,7 +93,7 @@ async fn a_grpc_call_is_logged_with_its_code_and_reason_when_it_has_ended() {
     let charge = ChargeRequest { user_id: Some(1), event_id: Some(1), amount_minor: Some(6), round_id: None };
     client.charge(named("too-low", charge)).await.unwrap_err();
     let command = TransactRequest { command: Some(Command::Charge(charge)) };
-    let mut answers = client.transact(named("stream", iter([command]))).await.unwrap().into_inner();
+    let mut answers = client.transact(named("stream", iter([command.clone()]))).await.unwrap().into_inner();
     while answers.message().await.unwrap().is_some() {}
     // It ends with an error, after it has begun: the code comes behind the answers.
     let mut late = named("late", iter([command]).chain(tokio_stream::pending()));

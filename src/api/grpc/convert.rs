@@ -36,7 +36,7 @@ impl TryFrom<DepositRequest> for Command {
     type Error = Problem;
 
     fn try_from(request: DepositRequest) -> Result<Self, Problem> {
-        let DepositRequest { user_id, transaction_id, amount_minor } = request;
+        let DepositRequest { user_id, transaction_id, amount_minor, .. } = request;
         movement(user_id, ("transaction_id", transaction_id), amount_minor, None, Self::deposit)
     }
 }
@@ -45,7 +45,7 @@ impl TryFrom<WithdrawRequest> for Command {
     type Error = Problem;
 
     fn try_from(request: WithdrawRequest) -> Result<Self, Problem> {
-        let WithdrawRequest { user_id, transaction_id, amount_minor } = request;
+        let WithdrawRequest { user_id, transaction_id, amount_minor, .. } = request;
         movement(user_id, ("transaction_id", transaction_id), amount_minor, None, Self::withdraw)
     }
 }
@@ -75,7 +75,7 @@ impl TryFrom<TransactRequest> for Command {
             Some(Command::Rollback(request)) => request.try_into(),
             Some(Command::Deposit(request)) => request.try_into(),
             Some(Command::Withdraw(request)) => request.try_into(),
-            None => Err(Problem::missing("command")),
+            Some(Command::Play(_)) | None => Err(Problem::missing("command")),
         }
     }
 }
@@ -159,6 +159,7 @@ pub fn opened(outcome: &Outcome<Opened>) -> Result<Wallet, Problem> {
         balance_minor: entry.balance_after.minor(),
         sequence: entry.sequence,
         create_time: Some(moment(entry.created_at)),
+        frozen: false,
     })
 }
 
@@ -207,6 +208,7 @@ impl From<ledger::Wallet> for Wallet {
             balance_minor: balance.minor(),
             sequence,
             create_time: Some(moment(created_at)),
+            frozen: false,
         }
     }
 }

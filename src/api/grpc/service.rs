@@ -11,8 +11,10 @@ use tonic::{Request, Response, Status, Streaming};
 use super::proto::wallet_service_server::WalletService;
 use super::proto::{
     Applied, ChargeRequest, ChargeResponse, Checkpoint, CreateWalletRequest, DepositRequest, DepositResponse, Entry,
-    GetCheckpointRequest, GetWalletRequest, ListEntriesRequest, ListEntriesResponse, RollbackRequest, RollbackResponse,
-    TransactRequest, TransactResponse, Wallet, WinRequest, WinResponse, WithdrawRequest, WithdrawResponse,
+    Event, FreezeWalletRequest, GetCheckpointRequest, GetEventRequest, GetWalletRequest, ListEntriesRequest,
+    ListEntriesResponse, PlayRequest, PlayResponse, RollbackRequest, RollbackResponse, TransactRequest,
+    TransactResponse, UnfreezeWalletRequest, Wallet, WatchEntriesRequest, WatchEntriesResponse, WinRequest,
+    WinResponse, WithdrawRequest, WithdrawResponse,
 };
 use super::{GrpcOptions, convert, deadline, transact};
 use crate::api::reason::{Problem, Reason};
@@ -64,6 +66,10 @@ impl WalletService for Service {
         self.submit(request).await
     }
 
+    async fn play(&self, _: Request<PlayRequest>) -> Result<Response<PlayResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn deposit(&self, request: Request<DepositRequest>) -> Result<Response<DepositResponse>, Status> {
         self.submit(request).await
     }
@@ -78,6 +84,18 @@ impl WalletService for Service {
         let opened = self.engine.ledger.open_wallet(user_id, opening_minor, deadline);
         let outcome = opened.await.map_err(Problem::from)?;
         Ok(Response::new(convert::opened(&outcome)?))
+    }
+
+    async fn freeze_wallet(&self, _: Request<FreezeWalletRequest>) -> Result<Response<Wallet>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn unfreeze_wallet(&self, _: Request<UnfreezeWalletRequest>) -> Result<Response<Wallet>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn get_event(&self, _: Request<GetEventRequest>) -> Result<Response<Event>, Status> {
+        Err(Status::unimplemented(""))
     }
 
     async fn get_wallet(&self, request: Request<GetWalletRequest>) -> Result<Response<Wallet>, Status> {
@@ -116,6 +134,15 @@ impl WalletService for Service {
         // The stream keeps its permit for as long as its client may read answers.
         let answers = answers.inspect(move |_| _ = &permit);
         Ok(Response::new(Box::pin(answers)))
+    }
+
+    type WatchEntriesStream = Pin<Box<dyn Stream<Item = Result<WatchEntriesResponse, Status>> + Send>>;
+
+    async fn watch_entries(
+        &self,
+        _: Request<WatchEntriesRequest>,
+    ) -> Result<Response<Self::WatchEntriesStream>, Status> {
+        Err(Status::unimplemented(""))
     }
 
     async fn get_checkpoint(&self, request: Request<GetCheckpointRequest>) -> Result<Response<Checkpoint>, Status> {

@@ -75,11 +75,11 @@ async fn a_call_without_exactly_one_message_is_refused_and_nothing_moves() {
         ("/wallet.v1.WalletService/Rollback", framed(&RollbackRequest { user_id, event })),
         (
             "/wallet.v1.WalletService/Deposit",
-            framed(&DepositRequest { user_id, transaction_id: Some(1), amount_minor }),
+            framed(&DepositRequest { user_id, transaction_id: Some(1), amount_minor, note: None }),
         ),
         (
             "/wallet.v1.WalletService/Withdraw",
-            framed(&WithdrawRequest { user_id, transaction_id: Some(1), amount_minor }),
+            framed(&WithdrawRequest { user_id, transaction_id: Some(1), amount_minor, note: None }),
         ),
         ("/wallet.v1.WalletService/CreateWallet", framed(&create)),
         ("/wallet.v1.WalletService/GetWallet", framed(&GetWalletRequest { user_id, at: None })),

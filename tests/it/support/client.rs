@@ -108,7 +108,7 @@ impl Client {
 
     pub async fn send(&self, protocol: Protocol, command: impl Into<PlainCommand>) -> Reply {
         let encoded = command.into().encode();
-        match (protocol, encoded.message) {
+        match (protocol, encoded.message.clone()) {
             (Protocol::Rest, _) => self.post(&encoded).await,
             (Protocol::Grpc, message) => self.call(message).await,
             (Protocol::Stream, Message::Command(command)) => {
@@ -180,6 +180,7 @@ impl Client {
                 let RollbackResponse { balance_minor: balance, replayed, applied, .. } = response.into_inner();
                 Reply::Done { balance, replayed, applied }
             }),
+            Message::Command(ProtoCommand::Play(request)) => done!(grpc.play(request)),
             Message::Command(ProtoCommand::Deposit(request)) => done!(grpc.deposit(request)),
             Message::Command(ProtoCommand::Withdraw(request)) => done!(grpc.withdraw(request)),
         };

@@ -27,7 +27,7 @@ pub struct Encoded {
 }
 
 /// A gRPC request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Message {
     /// Has an rpc of its own alone.
     CreateWallet(CreateWalletRequest),
@@ -96,12 +96,12 @@ impl PlainCommand {
                 ("rollback", fields, rollback(rollback_request::Event::WinningEventId(event_id)))
             }
             Kind::Deposit => {
-                let request = DepositRequest { user_id: user, transaction_id: event, amount_minor: minor };
+                let request = DepositRequest { user_id: user, transaction_id: event, amount_minor: minor, note: None };
                 let fields = vec![("TransactionId", event_id.to_string()), amount];
                 ("deposit", fields, Message::Command(ProtoCommand::Deposit(request)))
             }
             Kind::Withdrawal => {
-                let request = WithdrawRequest { user_id: user, transaction_id: event, amount_minor: minor };
+                let request = WithdrawRequest { user_id: user, transaction_id: event, amount_minor: minor, note: None };
                 let fields = vec![("TransactionId", event_id.to_string()), amount];
                 ("withdraw", fields, Message::Command(ProtoCommand::Withdraw(request)))
             }
