@@ -20,12 +20,17 @@ const BALANCE: i64 = 100_000;
 
 fn state(user_id: UserId) -> Option<WalletState> {
     let balance = Balance::from_minor(BALANCE)?;
-    (user_id.get() % 2 == 0).then_some(WalletState { balance, sequence: 1, last_entry_id: EntryId::ZERO.next() })
+    (user_id.get() % 2 == 0).then_some(WalletState {
+        balance,
+        sequence: 1,
+        last_entry_id: EntryId::ZERO.next(),
+        frozen: false,
+    })
 }
 
 /// How the wallet came to be.
 fn opening(user_id: UserId) -> Option<Entry> {
-    let WalletState { balance, sequence, last_entry_id } = state(user_id)?;
+    let WalletState { balance, sequence, last_entry_id, .. } = state(user_id)?;
     Some(Entry {
         entry_id: last_entry_id,
         user_id,
@@ -99,12 +104,13 @@ impl Transaction for Discarding {
 impl Reader for Unchanging {
     async fn wallet(&self, user_id: UserId, at: Option<Timestamp>) -> Result<Option<Wallet>, StoreError> {
         let created_at = Timestamp::default();
-        let wallet = state(user_id).map(|WalletState { balance, sequence, .. }| Wallet {
+        let wallet = state(user_id).map(|WalletState { balance, sequence, frozen, .. }| Wallet {
             user_id,
             wallet_id: wallet_id(),
             balance,
             sequence,
             created_at,
+            frozen,
         });
         Ok(wallet.filter(|_| at.is_none_or(|at| at >= created_at)))
     }
@@ -118,6 +124,11 @@ impl Reader for Unchanging {
         let Some(entry) = opening(user_id) else { return Ok(None) };
         let is_asked = limit > 0 && before.is_none_or(|before| entry.entry_id < before);
         Ok(Some(if is_asked { vec![entry] } else { Vec::new() }))
+    }
+
+    async fn event(&self, event: EventKey) -> Result<Option<Vec<Entry>>, StoreError> {
+        let opening = opening(event.user_id);
+        Ok(opening.map(|opening| if event == opening.key().event() { vec![opening] } else { Vec::new() }))
     }
 
     async fn head(&self) -> Result<Commit, StoreError> {

@@ -236,6 +236,7 @@ impl From<Refusal> for Problem {
             }
             Refusal::UnknownUser => Self::from(Reason::UnknownUser),
             Refusal::RolledBack => Self::from(Reason::RolledBack),
+            Refusal::Frozen => Self::from(Reason::Frozen),
             Refusal::EventConflict { recorded } => {
                 Self { detail: Some(Detail::RecordedAmount(recorded)), ..Self::from(Reason::EventConflict) }
             }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio::time::{self, Instant};
 
 use super::EngineError;
-use crate::ledger::{Commit, Entry, EntryId, Timestamp, UserId, Wallet};
+use crate::ledger::{Commit, Entry, EntryId, Event, EventKey, Timestamp, UserId, Wallet};
 use crate::store::{Reader, StoreError};
 use crate::telemetry::Throttle;
 
@@ -77,6 +77,15 @@ impl Queries {
         entries.truncate(size);
         let next_before = if more { entries.last().map(|entry| entry.entry_id) } else { None };
         Ok(Some(Page { entries, next_before }))
+    }
+
+    /// What became of the user's event; `None` if there is no such user.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`], [`EngineError::Corrupt`], [`EngineError::Deadline`].
+    pub async fn event(&self, event: EventKey, deadline: Option<Instant>) -> Result<Option<Event>, EngineError> {
+        let entries = self.read(self.reader.event(event), deadline).await?;
+        Ok(entries.map(|entries| Event::new(event, entries)))
     }
 
     /// The head of the commit chain; [`Commit::genesis`] if nothing was committed yet.

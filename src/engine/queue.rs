@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::overload::Overload;
 use super::spin::AdaptiveSpin;
 use super::{EngineError, EngineOptions};
-use crate::ledger::{Command, Effect, Opened, Outcome, Receipt, UserId, WalletId};
+use crate::ledger::{Command, Outcome, UserId, Wallet, WalletId};
 
 /// The most commands that can be queued together. Enough for one wake-up to serve many, few enough that a batch holds
 /// the groups of several callers.
@@ -39,15 +39,17 @@ pub struct Ledger {
 }
 
 /// The replies to commands that were queued together. Dropping it changes nothing about the commands.
-pub struct Replies(oneshot::Receiver<Vec<Reply>>);
+pub struct Replies {
+    /// How many commands there are.
+    size: usize,
+    replies: oneshot::Receiver<Vec<Reply>>,
+}
 
 impl Replies {
-    /// Waits until the commands are decided and on disk, or failed: what became of each, in their order.
-    ///
-    /// # Errors
-    /// [`EngineError::Stopped`] if the engine ended before it answered.
-    pub async fn outcomes(self) -> Result<Vec<Result<Outcome, EngineError>>, EngineError> {
-        self.0.await.map_err(|_| EngineError::Stopped)
+    /// Waits until the commands are decided and on disk, or failed: what became of each, in their order. If the engine
+    /// ended before it answered, each is [`EngineError::Stopped`].
+    pub async fn outcomes(self) -> Vec<Result<Outcome, EngineError>> {
+        self.replies.await.unwrap_or_else(|_| vec![Err(EngineError::Stopped); self.size])
     }
 }
 
@@ -100,24 +102,34 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`submit`](Self::submit).
-    ///
-    /// # Panics
-    /// Never: an opening is answered by the wallet's id.
     pub async fn open_wallet(
         &self,
         user_id: UserId,
         opening_minor: i64,
         deadline: Option<Instant>,
-    ) -> Result<Outcome<Opened>, EngineError> {
+    ) -> Result<Outcome<Wallet>, EngineError> {
         let command = match Command::open(user_id, WalletId::from(Uuid::now_v7()), opening_minor) {
             Ok(command) => command,
             Err(refusal) => return Ok(Outcome::Refused(refusal)),
         };
+        self.submit_for_wallet(command, deadline).await
+    }
+
+    /// Queues the opening, freezing or unfreezing of a wallet, and waits for the outcome as [`submit`](Self::submit)
+    /// does: the wallet as the command left it.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    ///
+    /// # Panics
+    /// If the command is another.
+    pub async fn submit_for_wallet(
+        &self,
+        command: Command,
+        deadline: Option<Instant>,
+    ) -> Result<Outcome<Wallet>, EngineError> {
         let outcome = self.submit(command, deadline).await?;
-        Ok(outcome.map(|Receipt { entry, effect }| match effect {
-            Effect::Opened(wallet_id) => Opened { entry, wallet_id },
-            Effect::Moved | Effect::RolledBack | Effect::Barred => unreachable!("an opening opens: {entry:?}"),
-        }))
+        Ok(outcome.map(|receipt| receipt.wallet().expect("its answer shows the wallet")))
     }
 
     /// Queues commands, waiting for permits if there are none, and returns their replies to come: for streams, which
@@ -132,15 +144,16 @@ impl Ledger {
     pub async fn enqueue(&self, commands: Vec<Command>, deadline: Option<Instant>) -> Result<Replies, EngineError> {
         assert!(commands.len() <= self.group_size_max, "{} commands are queued together", commands.len());
         self.record_arrival();
-        let size = u32::try_from(commands.len()).unwrap_or(u32::MAX);
-        let acquire = async |permits: &Arc<Semaphore>| {
-            Arc::clone(permits).acquire_many_owned(size).await.map_err(|_| EngineError::Stopped)
+        let size = commands.len();
+        let permits = u32::try_from(size).unwrap_or(u32::MAX);
+        let acquire = async |from: &Arc<Semaphore>| {
+            Arc::clone(from).acquire_many_owned(permits).await.map_err(|_| EngineError::Stopped)
         };
         let stream_permits = acquire(&self.stream_permits).await?;
         let permits = acquire(&self.permits).await?;
         let (submission, replies) = Submission::many(commands, deadline, [permits, stream_permits]);
         self.queue.send(submission).map_err(|_| EngineError::Stopped)?;
-        Ok(Replies(replies))
+        Ok(Replies { size, replies })
     }
 
     /// How many commands can be queued together, at the most.

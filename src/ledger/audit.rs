@@ -87,6 +87,9 @@ impl Audit {
         if entry.previous_entry_id != expected {
             return Err(Finding::Previous { entry_id, user_id, expected, found: entry.previous_entry_id });
         }
+        if state.is_some_and(|state| state.frozen) && entry.kind.is_refused_when_frozen() {
+            return Err(Finding::Frozen { entry_id, user_id });
+        }
         let before = state.map_or(Balance::ZERO, |state| state.balance);
         let Entry { kind, amount, balance_after: balance, .. } = *entry;
         if kind.apply(before, amount) != Some(balance) {
@@ -95,7 +98,7 @@ impl Audit {
         if kind.undoes().is_some() && !undoes_exactly(entry, undone) {
             return Err(Finding::Rollback { entry_id, user_id });
         }
-        let state = WalletState { balance, sequence: entry.sequence, last_entry_id: entry_id };
+        let state = WalletState::after(state, entry);
         let opened_at = known.map_or(entry.created_at, |(_, opened_at)| opened_at);
         self.wallets.insert(user_id, (state, opened_at));
         self.pending.push(entry.clone());

@@ -7,8 +7,8 @@ use foldhash::fast::RandomState;
 use super::kind::Direction;
 use super::prefetch::sort_dedup;
 use super::{
-    Action, Amount, Balance, Command, Commit, Effect, Entry, EntryKey, EventKey, Fetched, Head, Kind, Outcome, Receipt,
-    Refusal, Timestamp, UserId, WalletId, WalletState,
+    Action, Amount, Balance, Command, Commit, Effect, Entry, EntryKey, EventId, EventKey, Fetched, Head, Kind, Outcome,
+    Receipt, Refusal, Timestamp, UserId, WalletId, WalletState,
 };
 
 /// One batch, open at the head of the ledger.
@@ -94,8 +94,8 @@ impl Batch {
 
     /// Decides one command, and records its effect.
     ///
-    /// The checks come in the contract's order: user, rolled back, replay or conflict, balance and limit. (That the
-    /// command is well formed and its amount not negative is given by its type.)
+    /// The checks come in the contract's order: user, rolled back, replay or conflict, frozen, balance and limit. (That
+    /// the command is well formed and its amount not negative is given by its type.)
     ///
     /// # Panics
     /// If something that [`prefetch`](super::prefetch()) names for this command was not fetched: that is a bug, and
@@ -105,6 +105,11 @@ impl Batch {
         let outcome = match (state, command.action) {
             (None, Action::Open { wallet_id, opening }) => self.open(command, wallet_id, opening),
             (None, _) => Err(Refusal::UnknownUser),
+            (Some(state), Action::Play { stake, winning_event_id, prize }) => {
+                let charge = Command { action: Action::Charge(stake), ..command.clone() };
+                let win = Command { event_id: winning_event_id, action: Action::Win(prize), ..command.clone() };
+                self.play(&charge, &win, state)
+            }
             (Some(state), _) => self.decide_for(command, state),
         };
         outcome.unwrap_or_else(Outcome::Refused)
@@ -113,22 +118,41 @@ impl Batch {
     /// The first opening of a wallet.
     fn open(&mut self, command: &Command, wallet_id: WalletId, opening: Amount) -> Result<Outcome, Refusal> {
         let entry = self.append(command, opening, None)?;
-        Ok(Outcome::Applied(Receipt { entry, effect: Effect::Opened(wallet_id) }))
+        let created_at = entry.created_at;
+        Ok(Outcome::Applied(Receipt { entry, effect: Effect::Wallet { wallet_id, created_at } }))
     }
 
-    /// Any command for a wallet that exists.
+    /// A charge and a win, each by its own rules, or nothing of both.
+    fn play(&mut self, charge: &Command, win: &Command, state: WalletState) -> Result<Outcome, Refusal> {
+        let before = self.entries.len();
+        let charged = self.decide_for(charge, state)?;
+        let between = self.wallets[&charge.user_id].expect("it has a charge");
+        match self.decide_for(win, between) {
+            Ok(won) => Ok(played(charged, won)),
+            Err(refusal) => {
+                self.truncate(before, charge.user_id, state);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Any command but a play, for a wallet that exists.
     fn decide_for(&mut self, command: &Command, state: WalletState) -> Result<Outcome, Refusal> {
         let kind = command.action.kind();
-        if kind.undone_by().is_some_and(|undoing| self.known(command, undoing).is_some()) {
+        let key = |kind| EntryKey { user_id: command.user_id, kind, event_id: command.event_id };
+        if kind.undone_by().is_some_and(|undoing| self.known(key(undoing)).is_some()) {
             return Err(Refusal::RolledBack);
         }
         let (amount, effect) = self.amount_and_effect(command);
-        if let Some(entry) = self.known(command, kind) {
+        if let Some(entry) = self.known(key(kind)) {
             if entry.amount != amount {
                 return Err(Refusal::EventConflict { recorded: entry.amount });
             }
             let receipt = Receipt { entry: entry.clone(), effect };
             return Ok(Outcome::Replayed { receipt, current_balance: state.balance });
+        }
+        if state.frozen && kind.is_refused_when_frozen() {
+            return Err(Refusal::Frozen);
         }
         let entry = self.append(command, amount, Some(state))?;
         Ok(Outcome::Applied(Receipt { entry, effect }))
@@ -137,29 +161,37 @@ impl Batch {
     /// The money that a command for a wallet that exists moves, and what else it does.
     fn amount_and_effect(&self, command: &Command) -> (Amount, Effect) {
         match command.action {
-            Action::Open { opening, .. } => {
-                let wallet_id = self.known(command, Kind::Open).and_then(|entry| entry.wallet_id);
-                (opening, Effect::Opened(wallet_id.expect("a wallet that exists was opened by an entry with its id")))
-            }
+            Action::Open { opening, .. } => (opening, self.wallet_of(command.user_id)),
+            Action::Freeze | Action::Unfreeze => (Amount::ZERO, self.wallet_of(command.user_id)),
+            Action::Play { .. } => unreachable!("a play is decided by its halves"),
             Action::Charge(amount) | Action::Win(amount) | Action::Deposit(amount) | Action::Withdraw(amount) => {
                 (amount, Effect::Moved)
             }
             Action::Rollback | Action::WinRollback => {
-                let undone = command.action.kind().undoes().and_then(|undone| self.known(command, undone));
+                let Command { user_id, event_id, .. } = *command;
+                let undone = command.action.kind().undoes();
+                let undone = undone.and_then(|kind| self.known(EntryKey { user_id, kind, event_id }));
                 // An unknown event gets an entry of amount 0, which bars it from then on.
                 undone.map_or((Amount::ZERO, Effect::Barred), |undone| (undone.amount, Effect::RolledBack))
             }
         }
     }
 
-    /// The entry of this kind with the command's event id.
-    fn known(&self, command: &Command, kind: Kind) -> Option<&Entry> {
-        let event = command.event();
+    /// What the opening of a wallet that exists says of it.
+    fn wallet_of(&self, user_id: UserId) -> Effect {
+        let opening = self.known(EntryKey { user_id, kind: Kind::Open, event_id: EventId::OPENING });
+        let wallet = opening.and_then(|entry| entry.wallet_id.zip(Some(entry.created_at)));
+        let (wallet_id, created_at) = wallet.expect("a wallet that exists was opened by an entry with its id");
+        Effect::Wallet { wallet_id, created_at }
+    }
+
+    /// The entry that is known by this key.
+    fn known(&self, key: EntryKey) -> Option<&Entry> {
+        let event = key.event();
         assert!(
             self.head.is_new(event.event_id) || self.events.contains(&event),
             "the entries of {event:?} were fetched before they are decided on"
         );
-        let key = EntryKey { user_id: event.user_id, kind, event_id: event.event_id };
         self.index.get(&key).map(|index| &self.entries[*index])
     }
 
@@ -189,8 +221,7 @@ impl Batch {
             },
             annotations: command.annotations.clone(),
         };
-        let state = WalletState { balance: balance_after, sequence: entry.sequence, last_entry_id: entry.entry_id };
-        self.wallets.insert(command.user_id, Some(state));
+        self.wallets.insert(command.user_id, Some(WalletState::after(state, &entry)));
         self.push(entry.clone());
         Ok(entry)
     }
@@ -199,6 +230,14 @@ impl Batch {
         let known = self.index.insert(entry.key(), self.entries.len());
         assert!(known.is_none(), "an entry exists once: {entry:?}");
         self.entries.push(entry);
+    }
+
+    /// Takes back the entries from the index `from` on, all of one user, whose wallet was in `state` before.
+    fn truncate(&mut self, from: usize, user_id: UserId, state: WalletState) {
+        for entry in self.entries.drain(from..) {
+            self.index.remove(&entry.key());
+        }
+        self.wallets.insert(user_id, Some(state));
     }
 
     fn written(&self) -> &[Entry] {
@@ -227,6 +266,28 @@ impl Batch {
         }
         changes.entries = written;
         changes
+    }
+}
+
+/// The outcome of a play whose halves were done: a replay if both were.
+fn played(charged: Outcome, won: Outcome) -> Outcome {
+    let (charge, win, replayed) = match (charged, won) {
+        (Outcome::Replayed { receipt: charge, .. }, Outcome::Replayed { receipt: win, current_balance }) => {
+            (charge, win, Some(current_balance))
+        }
+        (
+            Outcome::Applied(charge) | Outcome::Replayed { receipt: charge, .. },
+            Outcome::Applied(win) | Outcome::Replayed { receipt: win, .. },
+        ) => (charge, win, None),
+        (Outcome::Refused(refusal), _) | (_, Outcome::Refused(refusal)) => return Outcome::Refused(refusal),
+    };
+    // A win that came before its charge, by a call of its own, does not have the balance after both.
+    let last = if charge.entry.entry_id > win.entry.entry_id { &charge.entry } else { &win.entry };
+    let effect = Effect::Played { charge_entry_id: charge.entry.entry_id, balance: last.balance_after };
+    let receipt = Receipt { entry: win.entry, effect };
+    match replayed {
+        Some(current_balance) => Outcome::Replayed { receipt, current_balance },
+        None => Outcome::Applied(receipt),
     }
 }
 

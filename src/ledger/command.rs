@@ -1,5 +1,7 @@
 //! What a caller can ask of the ledger.
 
+use std::iter;
+
 use super::{Amount, Annotations, EventId, EventKey, Kind, Refusal, UserId, WalletId};
 
 /// One thing to do to one wallet. Well formed by construction: no id and no amount in it is negative.
@@ -40,20 +42,28 @@ pub enum Action {
     Deposit(Amount),
     /// Debit a withdrawal, for the operator.
     Withdraw(Amount),
+    /// Debit a stake and credit a prize, for a game, together or not at all. The command's event is that of the stake.
+    Play { stake: Amount, winning_event_id: EventId, prize: Amount },
+    /// Let the wallet give nothing out, on the operator's word.
+    Freeze,
+    /// End that, on the operator's word.
+    Unfreeze,
 }
 
 impl Action {
-    /// The kind of the entry that this action writes.
+    /// The kind of the entry that this action writes, and is answered by: of a play's two, the win.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Open { .. } => Kind::Open,
             Self::Charge(_) => Kind::Charge,
-            Self::Win(_) => Kind::Win,
+            Self::Win(_) | Self::Play { .. } => Kind::Win,
             Self::Rollback => Kind::Rollback,
             Self::WinRollback => Kind::WinRollback,
             Self::Deposit(_) => Kind::Deposit,
             Self::Withdraw(_) => Kind::Withdrawal,
+            Self::Freeze => Kind::Freeze,
+            Self::Unfreeze => Kind::Unfreeze,
         }
     }
 }
@@ -90,6 +100,29 @@ impl Command {
         Ok(Self::new(user_id, event_id, Action::Withdraw(amount(amount_minor, Kind::Withdrawal)?)))
     }
 
+    /// Debits a stake and credits the prize of the same round.
+    pub fn play(
+        user_id: UserId,
+        (event_id, stake_minor): (EventId, i64),
+        (winning_event_id, prize_minor): (EventId, i64),
+    ) -> Result<Self, Refusal> {
+        let stake = amount(stake_minor, Kind::Charge)?;
+        let prize = amount(prize_minor, Kind::Win)?;
+        Ok(Self::new(user_id, event_id, Action::Play { stake, winning_event_id, prize }))
+    }
+
+    /// Freezes a wallet. It names no amount, so nothing about it can be refused here.
+    #[must_use]
+    pub const fn freeze(user_id: UserId, transaction_id: EventId) -> Self {
+        Self::new(user_id, transaction_id, Action::Freeze)
+    }
+
+    /// Unfreezes a wallet.
+    #[must_use]
+    pub const fn unfreeze(user_id: UserId, transaction_id: EventId) -> Self {
+        Self::new(user_id, transaction_id, Action::Unfreeze)
+    }
+
     /// Undoes the charge of `event_id`. It names no amount, so nothing about it can be refused here.
     #[must_use]
     pub const fn rollback(user_id: UserId, event_id: EventId) -> Self {
@@ -112,6 +145,24 @@ impl Command {
     #[must_use]
     pub const fn event(&self) -> EventKey {
         EventKey { event_id: self.event_id, user_id: self.user_id }
+    }
+
+    /// Every event of which the rules must know the entries.
+    pub(super) fn events(&self) -> impl Iterator<Item = EventKey> + use<> {
+        let second = match self.action {
+            Action::Play { winning_event_id, .. } => Some(winning_event_id),
+            // Its answer shows what the opening says of the wallet.
+            Action::Freeze | Action::Unfreeze => Some(EventId::OPENING),
+            Action::Open { .. }
+            | Action::Charge(_)
+            | Action::Win(_)
+            | Action::Rollback
+            | Action::WinRollback
+            | Action::Deposit(_)
+            | Action::Withdraw(_) => None,
+        };
+        let user_id = self.user_id;
+        iter::once(self.event_id).chain(second).map(move |event_id| EventKey { event_id, user_id })
     }
 
     const fn new(user_id: UserId, event_id: EventId, action: Action) -> Self {

@@ -33,6 +33,9 @@ pub enum Finding {
     /// A rollback undoes its charge or win, or bars an unknown one.
     #[error("entry {entry_id} of user {user_id}: the rollback does not undo exactly what it names")]
     Rollback { entry_id: EntryId, user_id: UserId },
+    /// A frozen wallet gives nothing out.
+    #[error("entry {entry_id} of user {user_id}: money was taken out of a frozen wallet")]
+    Frozen { entry_id: EntryId, user_id: UserId },
     /// Commits are numbered without gaps.
     #[error("commit {found} is where commit {expected} must be")]
     CommitOrder { expected: i64, found: i64 },
@@ -111,8 +114,11 @@ impl fmt::Display for Difference {
             write!(f, "stored balance {stored}, its {} entries give {given}", expected.sequence)
         } else if found.sequence != expected.sequence {
             write!(f, "stored sequence {}, it has {} entries", found.sequence, expected.sequence)
-        } else {
+        } else if found.last_entry_id != expected.last_entry_id {
             write!(f, "stored last entry {}, its last entry is {}", found.last_entry_id, expected.last_entry_id)
+        } else {
+            let state = |frozen| if frozen { "frozen" } else { "not frozen" };
+            write!(f, "stored as {}, its entries leave it {}", state(found.frozen), state(expected.frozen))
         }
     }
 }
@@ -136,6 +142,7 @@ mod tests {
             balance: Balance::from_minor(minor).unwrap(),
             sequence,
             last_entry_id: EntryId::new(last).unwrap(),
+            frozen: false,
         };
         let text = |found| {
             let (currency, expected) = ("EUR".parse().unwrap(), state(1_800, 7, 8));
@@ -144,5 +151,7 @@ mod tests {
         assert_eq!(text(state(101_800, 9, 9)), "user 123123: stored balance 1018.00, its 7 entries give 18.00");
         assert_eq!(text(state(1_800, 9, 9)), "user 123123: stored sequence 9, it has 7 entries");
         assert_eq!(text(state(1_800, 7, 9)), "user 123123: stored last entry 9, its last entry is 8");
+        let frozen = WalletState { frozen: true, ..state(1_800, 7, 8) };
+        assert_eq!(text(frozen), "user 123123: stored as frozen, its entries leave it not frozen");
     }
 }

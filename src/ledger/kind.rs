@@ -20,9 +20,9 @@ pub enum Kind {
     Withdrawal = 6,
     /// A win was taken back; or, with amount 0, an unknown one was barred.
     WinRollback = 7,
-    /// The operator froze the wallet. No command writes it yet.
+    /// The operator froze the wallet: it gives nothing out. Its amount is 0.
     Freeze = 8,
-    /// The operator unfroze the wallet. No command writes it yet.
+    /// The operator unfroze the wallet. Its amount is 0.
     Unfreeze = 9,
 }
 
@@ -85,6 +85,29 @@ impl Kind {
         }
     }
 
+    /// Whether a frozen wallet refuses entries of this kind: it gives nothing out, and takes what comes in, so that a
+    /// round under way can end.
+    #[must_use]
+    pub fn is_refused_when_frozen(self) -> bool {
+        self.direction() == Direction::Debit
+    }
+
+    /// Whether a wallet is frozen after an entry of this kind; `None` if it stays as it was.
+    #[must_use]
+    pub const fn freezes(self) -> Option<bool> {
+        match self {
+            Self::Freeze => Some(true),
+            Self::Unfreeze => Some(false),
+            Self::Open
+            | Self::Charge
+            | Self::Win
+            | Self::Rollback
+            | Self::Deposit
+            | Self::Withdrawal
+            | Self::WinRollback => None,
+        }
+    }
+
     /// `before` after an entry of this kind and `amount`; `None` if that is below 0 or past [`Balance::MAX`], or if
     /// money would be moved where none can be.
     #[must_use]
@@ -142,6 +165,12 @@ mod tests {
         assert_eq!(Kind::Win.undone_by(), Some(Kind::WinRollback));
         let others = Kind::ALL.into_iter().filter(|kind| !matches!(kind, Kind::Charge | Kind::Win));
         assert!(others.into_iter().all(|kind| kind.undone_by().is_none()));
+    }
+
+    #[test]
+    fn a_frozen_wallet_gives_nothing_out() {
+        let refused = Kind::ALL.into_iter().filter(|kind| kind.is_refused_when_frozen());
+        assert_eq!(refused.collect::<Vec<_>>(), [Kind::Charge, Kind::Withdrawal, Kind::WinRollback]);
     }
 
     #[test]

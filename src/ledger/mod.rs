@@ -8,7 +8,9 @@
 //! 3. Entries are numbered 1, 2, 3, … in commit order. A wallet's entries are numbered 1, 2, 3, … as its sequence,
 //!    and each points to the one before. Times never go back.
 //! 4. A rollback is final. It undoes one charge or one win, or bars it if it comes later.
-//! 5. Each commit's hash covers the one before and the canonical bytes of its entries. The first covers the currency.
+//! 5. A play's charge and win are both there or both not.
+//! 6. A frozen wallet gives nothing out.
+//! 7. Each commit's hash covers the one before and the canonical bytes of its entries. The first covers the currency.
 //!    So nothing that was committed can be altered unless every later hash is altered as well.
 //!
 //! # How a batch is decided
@@ -22,6 +24,7 @@ mod command;
 mod commit;
 mod decimal;
 mod entry;
+mod event;
 mod filter;
 mod finding;
 mod id;
@@ -39,12 +42,13 @@ pub use command::{Action, Command};
 pub use commit::{Commit, CommitHash, Form};
 pub use decimal::{DecimalError, parse_decimal};
 pub use entry::{Annotations, Entry, EntryKey, EventKey, Timestamp};
+pub use event::Event;
 pub use filter::EntryFilter;
 pub use finding::Finding;
 pub use id::{EntryId, EventId, RoundId, UserId, WalletId};
 pub use kind::Kind;
 pub use money::{Amount, Balance, Currency, UnknownCurrency};
-pub use outcome::{Effect, Opened, Outcome, Receipt, Refusal};
+pub use outcome::{Effect, Outcome, Receipt, Refusal};
 pub use prefetch::{Fetched, Head, Keys, prefetch};
 pub use text::{Caller, Note};
 pub use wallet::{Wallet, WalletState};

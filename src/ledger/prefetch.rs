@@ -79,9 +79,7 @@ pub fn prefetch(head: &Head, commands: &[Command]) -> Keys {
     keys.wallets.reserve(commands.len());
     for command in commands {
         keys.wallets.push(command.user_id);
-        if !head.is_new(command.event_id) {
-            keys.events.push(command.event());
-        }
+        keys.events.extend(command.events().filter(|event| !head.is_new(event.event_id)));
     }
     sort_dedup(&mut keys.wallets);
     sort_dedup(&mut keys.events);

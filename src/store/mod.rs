@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::ledger::{Changes, Commit, Currency, Entry, EntryId, Fetched, Head, Keys, Timestamp, UserId, Wallet};
+use crate::ledger::{
+    Changes, Commit, Currency, Entry, EntryId, EventKey, Fetched, Head, Keys, Timestamp, UserId, Wallet,
+};
 pub use error::StoreError;
 pub use location::{CopyStep, Location};
 
@@ -110,6 +112,12 @@ pub trait Reader: Send + Sync {
         before: Option<EntryId>,
         limit: usize,
     ) -> Result<Option<Vec<Entry>>, StoreError>;
+
+    /// Every entry of the user's event, of whatever kind; `None` if there is no such user.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn event(&self, event: EventKey) -> Result<Option<Vec<Entry>>, StoreError>;
 
     /// The head of the commit chain; [`Commit::genesis`] if nothing was committed yet.
     ///

@@ -87,7 +87,7 @@ fn verify_tells_a_correct_ledger_from_an_altered_one() {
     connection
         .execute_batch(
             "insert into user values (1, x'00112233445566778899aabbccddeeff', 0);
-             insert into wallet values (1, 5, 1, 1);",
+             insert into wallet values (1, 5, 1, 1, 0);",
         )
         .unwrap();
     drop(connection);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::task::JoinSet;
 use wallet::api::reason::Reason;
-use wallet::ledger::{Command, EventId, UserId, WalletId};
+use wallet::ledger::{Action, Command, EventId, UserId, WalletId};
 use wallet::store::sqlite;
 
 use crate::support::client::{Client, Protocol, Reply};
@@ -16,7 +16,7 @@ use crate::support::process::Process;
 use crate::support::seed::{Seeded, rounds};
 
 /// So few wallets for so many callers that most calls meet others.
-const WALLETS: i64 = 4;
+const WALLETS: i64 = 7;
 const CALLERS: usize = 16;
 const KILLS: u64 = 3;
 /// The answers of all callers together after which the process is killed.
@@ -31,6 +31,8 @@ struct Caller {
     again: Option<Call>,
     history: Vec<Observed>,
     moment: Arc<AtomicU64>,
+    /// Whether it freezes and unfreezes wallets as well. If many did, too many orders would have to be searched.
+    is_operator: bool,
 }
 
 impl Caller {
@@ -52,8 +54,9 @@ impl Caller {
     /// Makes calls until one gets no answer.
     async fn play(mut self, client: Client, answers: Arc<AtomicUsize>) -> Self {
         loop {
-            let protocol = if self.seeded.percent(50) { Protocol::Rest } else { Protocol::Grpc };
-            let call = self.again.take().unwrap_or_else(|| call(&mut self.seeded));
+            let call = self.again.take().unwrap_or_else(|| call(&mut self.seeded, self.is_operator));
+            let by_rest = self.seeded.percent(50) || tells_replays_by_rest_alone(&call);
+            let protocol = if by_rest { Protocol::Rest } else { Protocol::Grpc };
             if !self.call(&client, protocol, call).await {
                 return self;
             }
@@ -62,17 +65,29 @@ impl Caller {
     }
 }
 
-/// Few events and large amounts, so that replays, conflicts, roll-backs and empty wallets are all met.
-fn call(seeded: &mut Seeded) -> Call {
+/// Whether only the REST answer to a call tells that it was a replay.
+fn tells_replays_by_rest_alone(call: &Call) -> bool {
+    matches!(call, Call::Command(Command { action: Action::Freeze | Action::Unfreeze, .. }))
+}
+
+/// Few events, so that replays, conflicts, roll-backs and empty wallets are all met; and large amounts, none of them 0,
+/// so that balances tell where a call that got no answer had its place.
+fn call(seeded: &mut Seeded, is_operator: bool) -> Call {
     let user_id = UserId::new(seeded.of(0..WALLETS)).unwrap();
-    let (event, amount) = (EventId::new(seeded.of(0..200)).unwrap(), seeded.of(0..3) * 100);
-    let command = match seeded.of(0..20) {
+    let (event, amount) = (EventId::new(seeded.of(0..200)).unwrap(), seeded.of(1..4) * 100);
+    let command = match seeded.of(0..if is_operator { 28 } else { 23 }) {
         0..=4 => return Call::Wallet(user_id),
         5..=11 => Command::charge(user_id, event, amount),
         12..=14 => Command::win(user_id, event, amount),
         15 => Command::deposit(user_id, event, amount),
         16 => Command::withdraw(user_id, event, amount),
         17 | 18 => Ok(Command::rollback(user_id, event)),
+        19..=22 => {
+            let win = (EventId::new(seeded.of(0..200)).unwrap(), seeded.of(1..3) * 100);
+            Command::play(user_id, (event, amount), win)
+        }
+        23 | 24 => Ok(Command::freeze(user_id, event)),
+        25..=27 => Ok(Command::unfreeze(user_id, event)),
         _ => Ok(Command::rollback_win(user_id, event)),
     };
     Call::Command(command.unwrap())
@@ -83,8 +98,11 @@ async fn history(seed: u64) -> Vec<Observed> {
     let dir = tempfile::tempdir().unwrap();
     let database = dir.path().join("wallet.db");
     let moment = Arc::new(AtomicU64::new(0));
-    let caller = |seed| Caller { seeded: Seeded::new(seed), again: None, history: Vec::new(), moment: moment.clone() };
-    let mut first = caller(seed);
+    let caller = |seed, is_operator| {
+        let (seeded, moment) = (Seeded::new(seed), moment.clone());
+        Caller { seeded, again: None, history: Vec::new(), moment, is_operator }
+    };
+    let mut first = caller(seed, false);
     let process = Process::start(&database);
     let client = process.client().await;
     for user_id in (0..WALLETS).filter_map(UserId::new) {
@@ -92,7 +110,7 @@ async fn history(seed: u64) -> Vec<Observed> {
         assert!(first.call(&client, Protocol::Rest, Call::Command(open)).await);
     }
     process.kill();
-    let mut callers: Vec<Caller> = (0..CALLERS).map(|_| caller(first.seeded.next())).collect();
+    let mut callers: Vec<Caller> = (0..CALLERS).map(|index| caller(first.seeded.next(), index == 0)).collect();
     for _ in 0..KILLS {
         let process = Process::start(&database);
         let (client, answers) = (process.client().await, Arc::new(AtomicUsize::new(0)));
@@ -110,7 +128,9 @@ async fn history(seed: u64) -> Vec<Observed> {
     let client = process.client().await;
     for caller in &mut callers {
         let call = caller.again.take().unwrap();
-        assert!(caller.call(&client, Protocol::Grpc, call).await);
+        let by_rest = tells_replays_by_rest_alone(&call);
+        let protocol = if by_rest { Protocol::Rest } else { Protocol::Grpc };
+        assert!(caller.call(&client, protocol, call).await);
     }
     for user_id in (0..WALLETS).filter_map(UserId::new) {
         assert!(first.call(&client, Protocol::Rest, Call::Wallet(user_id)).await);

@@ -12,8 +12,10 @@ use crate::support::store::{close, open_sqlite};
 /// Few users, few events, few amounts: so that most commands meet another.
 fn command() -> impl Strategy<Value = Command> {
     let amount = prop_oneof![8 => 0..5_i64, 1 => Just(Balance::MAX.minor()), 1 => Just(i64::MAX)];
-    (0..3_i64, 0..6_i64, amount, 0..11_u8).prop_map(|(user, event, amount, action)| {
-        let (user_id, event_id) = (UserId::new(user).unwrap(), EventId::new(event).unwrap());
+    let prize = prop_oneof![8 => 0..5_i64, 1 => Just(Balance::MAX.minor())];
+    (0..3_i64, 0..6_i64, amount, (0..6_i64, prize), 0..16_u8).prop_map(|(user, event, amount, win, action)| {
+        let user_id = UserId::new(user).unwrap();
+        let [event_id, winning_event_id] = [event, win.0].map(|event| EventId::new(event).unwrap());
         match action {
             0 => Command::open(user_id, WalletId::from_bytes([u8::try_from(user).unwrap(); 16]), amount),
             1..=3 => Command::charge(user_id, event_id, amount),
@@ -21,6 +23,9 @@ fn command() -> impl Strategy<Value = Command> {
             6 => Command::deposit(user_id, event_id, amount),
             7 => Command::withdraw(user_id, event_id, amount),
             8 => Ok(Command::rollback_win(user_id, event_id)),
+            9..=11 => Command::play(user_id, (event_id, amount), (winning_event_id, win.1)),
+            12 => Ok(Command::freeze(user_id, event_id)),
+            13 => Ok(Command::unfreeze(user_id, event_id)),
             _ => Ok(Command::rollback(user_id, event_id)),
         }
         .unwrap()

@@ -35,13 +35,18 @@ impl PartialEq<Expected> for Reply {
 
 /// Each call and the reply that every protocol must give.
 fn scenario() -> Vec<(Call, Expected)> {
-    use Reason::{BalanceLimit, BalanceTooLow, EventConflict, InvalidRequest, NegativeAmount, RolledBack, UnknownUser};
+    use Reason::{
+        BalanceLimit, BalanceTooLow, EventConflict, Frozen, InvalidRequest, NegativeAmount, RolledBack, UnknownUser,
+    };
     let open = |user, minor| Call::Command(PlainCommand::open(user, minor));
     let charge = |user, event, minor| Call::Command(PlainCommand::charge(user, event, minor));
     let win = |user, event, minor| Call::Command(PlainCommand::win(user, event, minor));
     let deposit = |user, id, minor| Call::Command(PlainCommand::deposit(user, id, minor));
     let withdraw = |user, id, minor| Call::Command(PlainCommand::withdraw(user, id, minor));
     let rollback = |user, event| Call::Command(PlainCommand::rollback(user, event));
+    let play = |user, charge, win| Call::Command(PlainCommand::play(user, charge, win));
+    let freeze = |user, id| Call::Command(PlainCommand::freeze(user, id));
+    let unfreeze = |user, id| Call::Command(PlainCommand::unfreeze(user, id));
     let rollback_win = |user, event| Call::Command(PlainCommand::rollback_win(user, event));
     let done = |balance| Expected::Done { balance, replayed: false, applied: true };
     let replayed = |balance| Expected::Done { balance, replayed: true, applied: true };
@@ -94,6 +99,45 @@ fn scenario() -> Vec<(Call, Expected)> {
         (rollback_win(1, 3), done(0)),
         (charge(1, 3, 1), Expected::Refused(BalanceTooLow)),
         (Call::Wallet(1), done(0)),
+        (play(2, (1, 1), (1, 1)), Expected::Refused(UnknownUser)),
+        (play(1, (1, -1), (1, 1)), Expected::Refused(NegativeAmount)),
+        (play(1, (1, 1), (1, -1)), Expected::Refused(NegativeAmount)),
+        (play(1, (20, 1), (20, 500)), Expected::Refused(BalanceTooLow)),
+        (play(1, (20, 0), (20, 500)), done(500)),
+        (play(1, (20, 0), (20, 500)), replayed(500)),
+        (play(1, (20, 1), (20, 500)), Expected::Refused(EventConflict)),
+        (play(1, (21, 100), (21, max)), Expected::Refused(BalanceLimit)),
+        (Call::Wallet(1), done(500)),
+        (charge(1, 21, 100), done(400)),
+        (play(1, (21, 100), (21, 50)), done(450)),
+        (play(1, (21, 100), (21, 50)), replayed(450)),
+        (win(1, 21, 50), replayed(450)),
+        (win(1, 22, 5), done(455)),
+        (play(1, (22, 55), (22, 5)), done(400)),
+        (play(1, (22, 55), (22, 5)), replayed(400)),
+        (rollback_win(1, 22), done(395)),
+        (play(1, (23, 1), (22, 5)), Expected::Refused(RolledBack)),
+        (Call::Wallet(1), done(395)),
+        (charge(1, 24, 95), done(300)),
+        (freeze(2, 1), Expected::Refused(UnknownUser)),
+        (freeze(1, -1), Expected::Refused(InvalidRequest)),
+        (freeze(1, 1), done(300)),
+        (charge(1, 25, 1), Expected::Refused(Frozen)),
+        (charge(1, 24, 95), replayed(300)),
+        (charge(1, 24, 9), Expected::Refused(EventConflict)),
+        (charge(1, 22, 9999), Expected::Refused(EventConflict)),
+        (play(1, (25, 1), (25, 1)), Expected::Refused(Frozen)),
+        (play(1, (24, 95), (24, 10)), done(310)),
+        (withdraw(1, 25, 1), Expected::Refused(Frozen)),
+        (rollback_win(1, 24), Expected::Refused(Frozen)),
+        (rollback_win(1, 99), Expected::Refused(Frozen)),
+        (deposit(1, 25, 5), done(315)),
+        (win(1, 25, 5), done(320)),
+        (rollback(1, 24), done(415)),
+        (rollback(1, 99), not_applied(415)),
+        (Call::Wallet(1), done(415)),
+        (unfreeze(1, 1), done(415)),
+        (charge(1, 25, 15), done(400)),
     ]
 }
 
@@ -101,8 +145,10 @@ fn scenario() -> Vec<(Call, Expected)> {
 async fn reply(client: &Client, protocol: Protocol, call: Call) -> Reply {
     match call {
         Call::Command(command) => match (protocol, command.encode().message) {
-            (Protocol::Stream, Message::CreateWallet(_)) => client.send(Protocol::Grpc, command).await,
-            _ => client.send(protocol, command).await,
+            (Protocol::Stream, Message::Command(_)) | (Protocol::Rest | Protocol::Grpc, _) => {
+                client.send(protocol, command).await
+            }
+            (Protocol::Stream, _) => client.send(Protocol::Grpc, command).await,
         },
         Call::Wallet(user_id) => client.wallet(protocol, user_id).await,
     }

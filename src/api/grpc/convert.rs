@@ -6,12 +6,14 @@ use prost_types::Timestamp as Moment;
 
 use super::proto::{
     Applied, ChargeRequest, ChargeResponse, Checkpoint, CreateWalletRequest, DepositRequest, DepositResponse, Entry,
-    EntryKind, Refused, RollbackRequest, RollbackResponse, TransactRequest, TransactResponse, Wallet, WinRequest,
-    WinResponse, WithdrawRequest, WithdrawResponse, rollback_request, transact_request, transact_response,
+    EntryKind, Event, FreezeWalletRequest, PlayRequest, PlayResponse, Refused, RollbackRequest, RollbackResponse,
+    TransactRequest, TransactResponse, UnfreezeWalletRequest, Wallet, WinRequest, WinResponse, WithdrawRequest,
+    WithdrawResponse, rollback_request, transact_request, transact_response,
 };
+use crate::api::note::note;
 use crate::api::reason::{Detail, Problem};
 use crate::ledger::{
-    self, Annotations, Command, Commit, EventId, Kind, Opened, Outcome, Receipt, Refusal, RoundId, Timestamp, UserId,
+    self, Annotations, Command, Commit, EventId, EventKey, Kind, Outcome, Refusal, RoundId, Timestamp, UserId,
 };
 
 impl TryFrom<ChargeRequest> for Command {
@@ -19,7 +21,7 @@ impl TryFrom<ChargeRequest> for Command {
 
     fn try_from(request: ChargeRequest) -> Result<Self, Problem> {
         let ChargeRequest { user_id, event_id, amount_minor, round_id } = request;
-        movement(user_id, ("event_id", event_id), amount_minor, round_id, Self::charge)
+        movement(user_id, ("event_id", event_id), amount_minor, || of_round(round_id), Self::charge)
     }
 }
 
@@ -28,7 +30,20 @@ impl TryFrom<WinRequest> for Command {
 
     fn try_from(request: WinRequest) -> Result<Self, Problem> {
         let WinRequest { user_id, winning_event_id, amount_minor, round_id } = request;
-        movement(user_id, ("winning_event_id", winning_event_id), amount_minor, round_id, Self::win)
+        movement(user_id, ("winning_event_id", winning_event_id), amount_minor, || of_round(round_id), Self::win)
+    }
+}
+
+impl TryFrom<PlayRequest> for Command {
+    type Error = Problem;
+
+    fn try_from(request: PlayRequest) -> Result<Self, Problem> {
+        let user_id = user(request.user_id)?;
+        let charge = (event("event_id", request.event_id)?, given("amount_minor", request.amount_minor)?);
+        let winning_event_id = event("winning_event_id", request.winning_event_id)?;
+        let win = (winning_event_id, given("winning_amount_minor", request.winning_amount_minor)?);
+        let annotations = of_round(request.round_id)?;
+        Ok(Self::play(user_id, charge, win)?.with_annotations(annotations))
     }
 }
 
@@ -36,8 +51,9 @@ impl TryFrom<DepositRequest> for Command {
     type Error = Problem;
 
     fn try_from(request: DepositRequest) -> Result<Self, Problem> {
-        let DepositRequest { user_id, transaction_id, amount_minor, .. } = request;
-        movement(user_id, ("transaction_id", transaction_id), amount_minor, None, Self::deposit)
+        let DepositRequest { user_id, transaction_id, amount_minor, note } = request;
+        let transaction = ("transaction_id", transaction_id);
+        movement(user_id, transaction, amount_minor, || with_note(note.as_deref()), Self::deposit)
     }
 }
 
@@ -45,8 +61,29 @@ impl TryFrom<WithdrawRequest> for Command {
     type Error = Problem;
 
     fn try_from(request: WithdrawRequest) -> Result<Self, Problem> {
-        let WithdrawRequest { user_id, transaction_id, amount_minor, .. } = request;
-        movement(user_id, ("transaction_id", transaction_id), amount_minor, None, Self::withdraw)
+        let WithdrawRequest { user_id, transaction_id, amount_minor, note } = request;
+        let transaction = ("transaction_id", transaction_id);
+        movement(user_id, transaction, amount_minor, || with_note(note.as_deref()), Self::withdraw)
+    }
+}
+
+impl TryFrom<FreezeWalletRequest> for Command {
+    type Error = Problem;
+
+    fn try_from(request: FreezeWalletRequest) -> Result<Self, Problem> {
+        let FreezeWalletRequest { user_id, transaction_id, note } = request;
+        let (user_id, transaction_id) = (user(user_id)?, event("transaction_id", transaction_id)?);
+        Ok(Self::freeze(user_id, transaction_id).with_annotations(with_note(note.as_deref())?))
+    }
+}
+
+impl TryFrom<UnfreezeWalletRequest> for Command {
+    type Error = Problem;
+
+    fn try_from(request: UnfreezeWalletRequest) -> Result<Self, Problem> {
+        let UnfreezeWalletRequest { user_id, transaction_id, note } = request;
+        let (user_id, transaction_id) = (user(user_id)?, event("transaction_id", transaction_id)?);
+        Ok(Self::unfreeze(user_id, transaction_id).with_annotations(with_note(note.as_deref())?))
     }
 }
 
@@ -75,7 +112,8 @@ impl TryFrom<TransactRequest> for Command {
             Some(Command::Rollback(request)) => request.try_into(),
             Some(Command::Deposit(request)) => request.try_into(),
             Some(Command::Withdraw(request)) => request.try_into(),
-            Some(Command::Play(_)) | None => Err(Problem::missing("command")),
+            Some(Command::Play(request)) => request.try_into(),
+            None => Err(Problem::missing("command")),
         }
     }
 }
@@ -89,13 +127,23 @@ fn movement(
     user_id: Option<i64>,
     (event_name, event_id): (&str, Option<i64>),
     amount_minor: Option<i64>,
-    round_id: Option<i64>,
+    annotations: impl FnOnce() -> Result<Annotations, Problem>,
     make: fn(UserId, EventId, i64) -> Result<Command, Refusal>,
 ) -> Result<Command, Problem> {
     let (user_id, event_id) = (user(user_id)?, event(event_name, event_id)?);
     let amount_minor = given("amount_minor", amount_minor)?;
+    let annotations = annotations()?;
+    Ok(make(user_id, event_id, amount_minor)?.with_annotations(annotations))
+}
+
+fn with_note(text: Option<&str>) -> Result<Annotations, Problem> {
+    let note = text.map_or(Ok(None), |text| note("note", text))?;
+    Ok(Annotations { note, ..Annotations::NONE })
+}
+
+fn of_round(round_id: Option<i64>) -> Result<Annotations, Problem> {
     let round_id = round_id.map(|id| RoundId::new(id).ok_or_else(|| Problem::invalid_id("round_id"))).transpose()?;
-    Ok(make(user_id, event_id, amount_minor)?.with_annotations(Annotations { round_id, ..Annotations::NONE }))
+    Ok(Annotations { round_id, ..Annotations::NONE })
 }
 
 /// The user with this id.
@@ -105,6 +153,11 @@ pub fn user(user_id: Option<i64>) -> Result<UserId, Problem> {
 
 fn event(name: &str, event_id: Option<i64>) -> Result<EventId, Problem> {
     EventId::new(given(name, event_id)?).ok_or_else(|| Problem::invalid_id(name))
+}
+
+/// The event that a request names.
+pub fn event_key(user_id: Option<i64>, event_id: Option<i64>) -> Result<EventKey, Problem> {
+    Ok(EventKey { user_id: user(user_id)?, event_id: event("event_id", event_id)? })
 }
 
 /// A field that must be given: one that an engine forgot must not be taken for 0.
@@ -131,36 +184,44 @@ fn moment(timestamp: Timestamp) -> Moment {
 
 /// What a command did, or why it was not done.
 pub fn applied(outcome: &Outcome) -> Result<Applied, Problem> {
-    let (Receipt { entry, effect }, replayed, current_balance) = match outcome {
-        Outcome::Applied(receipt) => (receipt, false, receipt.entry.balance_after),
+    let (receipt, replayed, current_balance) = match outcome {
+        Outcome::Applied(receipt) => (receipt, false, receipt.balance()),
         Outcome::Replayed { receipt, current_balance } => (receipt, true, *current_balance),
         Outcome::Refused(refusal) => return Err((*refusal).into()),
     };
     Ok(Applied {
-        user_id: entry.user_id.get(),
-        balance_minor: entry.balance_after.minor(),
+        user_id: receipt.entry.user_id.get(),
+        balance_minor: receipt.balance().minor(),
         replayed,
         current_balance_minor: current_balance.minor(),
-        entry_id: entry.entry_id.get(),
-        sequence: entry.sequence,
-        applied: effect.is_applied(),
+        entry_id: receipt.entry.entry_id.get(),
+        sequence: receipt.entry.sequence,
+        applied: receipt.effect.is_applied(),
     })
 }
 
-/// The wallet as it was opened, or why it was not.
-pub fn opened(outcome: &Outcome<Opened>) -> Result<Wallet, Problem> {
-    let Opened { entry, wallet_id } = match outcome {
-        Outcome::Applied(opened) | Outcome::Replayed { receipt: opened, .. } => opened,
-        Outcome::Refused(refusal) => return Err((*refusal).into()),
+/// What a command did, in the message of its own call, or why it was not done.
+pub fn response<A: From<Applied>>(outcome: &Outcome) -> Result<A, Problem> {
+    applied(outcome).map(A::from)
+}
+
+/// What a play did, or why it was not done.
+pub fn played(outcome: &Outcome) -> Result<PlayResponse, Problem> {
+    let Applied { user_id, balance_minor, replayed, current_balance_minor, entry_id, sequence, .. } = applied(outcome)?;
+    let charge_entry_id = match outcome {
+        Outcome::Applied(receipt) | Outcome::Replayed { receipt, .. } => receipt.charge_entry_id(),
+        Outcome::Refused(_) => None,
     };
-    Ok(Wallet {
-        user_id: entry.user_id.get(),
-        wallet_id: wallet_id.to_string(),
-        balance_minor: entry.balance_after.minor(),
-        sequence: entry.sequence,
-        create_time: Some(moment(entry.created_at)),
-        frozen: false,
-    })
+    let charge_entry_id = charge_entry_id.expect("a play has a charge").get();
+    Ok(PlayResponse { user_id, balance_minor, replayed, current_balance_minor, entry_id, sequence, charge_entry_id })
+}
+
+/// The wallet as its command left it, or why that was not done.
+pub fn wallet(outcome: &Outcome<ledger::Wallet>) -> Result<Wallet, Problem> {
+    match outcome {
+        Outcome::Applied(wallet) | Outcome::Replayed { receipt: wallet, .. } => Ok((*wallet).into()),
+        Outcome::Refused(refusal) => Err((*refusal).into()),
+    }
 }
 
 /// The responses that say what [`Applied`] says, each in a message of its own.
@@ -201,14 +262,30 @@ impl From<Result<Applied, Problem>> for TransactResponse {
 
 impl From<ledger::Wallet> for Wallet {
     fn from(wallet: ledger::Wallet) -> Self {
-        let ledger::Wallet { user_id, wallet_id, balance, sequence, created_at } = wallet;
+        let ledger::Wallet { user_id, wallet_id, balance, sequence, created_at, frozen } = wallet;
         Self {
             user_id: user_id.get(),
             wallet_id: wallet_id.to_string(),
             balance_minor: balance.minor(),
             sequence,
             create_time: Some(moment(created_at)),
-            frozen: false,
+            frozen,
+        }
+    }
+}
+
+impl From<&ledger::Event> for Event {
+    fn from(event: &ledger::Event) -> Self {
+        let entry = |kind| event.entry(kind).map(Entry::from);
+        Self {
+            user_id: event.user_id.get(),
+            event_id: event.event_id.get(),
+            charge: entry(Kind::Charge),
+            win: entry(Kind::Win),
+            deposit: entry(Kind::Deposit),
+            withdrawal: entry(Kind::Withdrawal),
+            rollback: entry(Kind::Rollback),
+            win_rollback: entry(Kind::WinRollback),
         }
     }
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::proto::wallet_service_server::WalletService;
 use super::proto::{
-    Applied, ChargeRequest, ChargeResponse, Checkpoint, CreateWalletRequest, DepositRequest, DepositResponse, Entry,
-    Event, FreezeWalletRequest, GetCheckpointRequest, GetEventRequest, GetWalletRequest, ListEntriesRequest,
+    ChargeRequest, ChargeResponse, Checkpoint, CreateWalletRequest, DepositRequest, DepositResponse, Entry, Event,
+    FreezeWalletRequest, GetCheckpointRequest, GetEventRequest, GetWalletRequest, ListEntriesRequest,
     ListEntriesResponse, PlayRequest, PlayResponse, RollbackRequest, RollbackResponse, TransactRequest,
     TransactResponse, UnfreezeWalletRequest, Wallet, WatchEntriesRequest, WatchEntriesResponse, WinRequest,
     WinResponse, WithdrawRequest, WithdrawResponse,
@@ -19,7 +20,7 @@ use super::proto::{
 use super::{GrpcOptions, convert, deadline, transact};
 use crate::api::reason::{Problem, Reason};
 use crate::engine::{Engine, Page};
-use crate::ledger::{Command, EntryId};
+use crate::ledger::{Command, EntryId, Outcome};
 
 /// The service of the contract.
 pub struct Service {
@@ -35,17 +36,37 @@ impl Service {
         Self { engine, options, shutdown, stream_permits: Arc::new(Semaphore::new(options.streams_max)) }
     }
 
-    /// Submits a request's command.
-    async fn submit<R, A>(&self, request: Request<R>) -> Result<Response<A>, Status>
+    /// Submits a request's command, and answers with its outcome as `answer` shows it.
+    async fn submit<R, A>(&self, request: Request<R>, answer: fn(&Outcome) -> Result<A, Problem>) -> Answered<A>
     where
         Command: TryFrom<R, Error = Problem>,
-        A: From<Applied>,
     {
-        let deadline = deadline::of(request.metadata())?;
-        let command = Command::try_from(request.into_inner())?;
+        let (command, deadline) = command(request)?;
         let outcome = self.engine.ledger.submit(command, deadline).await.map_err(Problem::from)?;
-        Ok(Response::new(convert::applied(&outcome)?.into()))
+        Ok(Response::new(answer(&outcome)?))
     }
+
+    /// Submits a request's command that is answered by the wallet.
+    async fn submit_for_wallet<R>(&self, request: Request<R>) -> Answered<Wallet>
+    where
+        Command: TryFrom<R, Error = Problem>,
+    {
+        let (command, deadline) = command(request)?;
+        let outcome = self.engine.ledger.submit_for_wallet(command, deadline).await.map_err(Problem::from)?;
+        Ok(Response::new(convert::wallet(&outcome)?))
+    }
+}
+
+/// The answer to a call.
+type Answered<A> = Result<Response<A>, Status>;
+
+/// The command that a request asks for, and when it must be decided.
+fn command<R>(request: Request<R>) -> Result<(Command, Option<Instant>), Status>
+where
+    Command: TryFrom<R, Error = Problem>,
+{
+    let deadline = deadline::of(request.metadata())?;
+    Ok((Command::try_from(request.into_inner())?, deadline))
 }
 
 fn unknown_user() -> Problem {
@@ -54,51 +75,59 @@ fn unknown_user() -> Problem {
 
 #[tonic::async_trait]
 impl WalletService for Service {
-    async fn charge(&self, request: Request<ChargeRequest>) -> Result<Response<ChargeResponse>, Status> {
-        self.submit(request).await
+    async fn charge(&self, request: Request<ChargeRequest>) -> Answered<ChargeResponse> {
+        self.submit(request, convert::response).await
     }
 
-    async fn win(&self, request: Request<WinRequest>) -> Result<Response<WinResponse>, Status> {
-        self.submit(request).await
+    async fn win(&self, request: Request<WinRequest>) -> Answered<WinResponse> {
+        self.submit(request, convert::response).await
     }
 
-    async fn rollback(&self, request: Request<RollbackRequest>) -> Result<Response<RollbackResponse>, Status> {
-        self.submit(request).await
+    async fn rollback(&self, request: Request<RollbackRequest>) -> Answered<RollbackResponse> {
+        self.submit(request, convert::response).await
     }
 
-    async fn play(&self, _: Request<PlayRequest>) -> Result<Response<PlayResponse>, Status> {
-        Err(Status::unimplemented(""))
+    async fn play(&self, request: Request<PlayRequest>) -> Answered<PlayResponse> {
+        self.submit(request, convert::played).await
     }
 
-    async fn deposit(&self, request: Request<DepositRequest>) -> Result<Response<DepositResponse>, Status> {
-        self.submit(request).await
+    async fn deposit(&self, request: Request<DepositRequest>) -> Answered<DepositResponse> {
+        self.submit(request, convert::response).await
     }
 
-    async fn withdraw(&self, request: Request<WithdrawRequest>) -> Result<Response<WithdrawResponse>, Status> {
-        self.submit(request).await
+    async fn withdraw(&self, request: Request<WithdrawRequest>) -> Answered<WithdrawResponse> {
+        self.submit(request, convert::response).await
     }
 
-    async fn create_wallet(&self, request: Request<CreateWalletRequest>) -> Result<Response<Wallet>, Status> {
+    async fn create_wallet(&self, request: Request<CreateWalletRequest>) -> Answered<Wallet> {
         let deadline = deadline::of(request.metadata())?;
         let (user_id, opening_minor) = convert::opening(request.get_ref())?;
         let opened = self.engine.ledger.open_wallet(user_id, opening_minor, deadline);
         let outcome = opened.await.map_err(Problem::from)?;
-        Ok(Response::new(convert::opened(&outcome)?))
+        Ok(Response::new(convert::wallet(&outcome)?))
     }
 
-    async fn freeze_wallet(&self, _: Request<FreezeWalletRequest>) -> Result<Response<Wallet>, Status> {
-        Err(Status::unimplemented(""))
+    async fn freeze_wallet(&self, request: Request<FreezeWalletRequest>) -> Answered<Wallet> {
+        self.submit_for_wallet(request).await
     }
 
-    async fn unfreeze_wallet(&self, _: Request<UnfreezeWalletRequest>) -> Result<Response<Wallet>, Status> {
-        Err(Status::unimplemented(""))
+    async fn unfreeze_wallet(&self, request: Request<UnfreezeWalletRequest>) -> Answered<Wallet> {
+        self.submit_for_wallet(request).await
     }
 
-    async fn get_event(&self, _: Request<GetEventRequest>) -> Result<Response<Event>, Status> {
-        Err(Status::unimplemented(""))
+    async fn get_event(&self, request: Request<GetEventRequest>) -> Answered<Event> {
+        let GetEventRequest { user_id, event_id } = *request.get_ref();
+        let event = convert::event_key(user_id, event_id)?;
+        let found = self.engine.queries.event(event, deadline::of(request.metadata())?).await.map_err(Problem::from)?;
+        let event = found.ok_or_else(unknown_user)?;
+        if event.is_known() {
+            Ok(Response::new((&event).into()))
+        } else {
+            Err(Problem::from(Reason::UnknownEvent).into())
+        }
     }
 
-    async fn get_wallet(&self, request: Request<GetWalletRequest>) -> Result<Response<Wallet>, Status> {
+    async fn get_wallet(&self, request: Request<GetWalletRequest>) -> Answered<Wallet> {
         let GetWalletRequest { user_id, at } = *request.get_ref();
         let (user_id, at) = (convert::user(user_id)?, at.map(convert::timestamp).transpose()?);
         let deadline = deadline::of(request.metadata())?;
@@ -106,10 +135,7 @@ impl WalletService for Service {
         Ok(Response::new(wallet.ok_or_else(unknown_user)?.into()))
     }
 
-    async fn list_entries(
-        &self,
-        request: Request<ListEntriesRequest>,
-    ) -> Result<Response<ListEntriesResponse>, Status> {
+    async fn list_entries(&self, request: Request<ListEntriesRequest>) -> Answered<ListEntriesResponse> {
         let ListEntriesRequest { user_id, page_size, page_token } = request.get_ref();
         let (user_id, size, before) =
             (convert::user(*user_id)?, parse_size(*page_size)?, parse_token(page_token.as_deref())?);
@@ -122,10 +148,7 @@ impl WalletService for Service {
 
     type TransactStream = Pin<Box<dyn Stream<Item = Result<TransactResponse, Status>> + Send>>;
 
-    async fn transact(
-        &self,
-        request: Request<Streaming<TransactRequest>>,
-    ) -> Result<Response<Self::TransactStream>, Status> {
+    async fn transact(&self, request: Request<Streaming<TransactRequest>>) -> Answered<Self::TransactStream> {
         let deadline = deadline::of(request.metadata())?;
         let permit = Arc::clone(&self.stream_permits).try_acquire_owned().map_err(|_| Problem::from(Reason::Busy))?;
         let ledger = self.engine.ledger.clone();
@@ -138,14 +161,11 @@ impl WalletService for Service {
 
     type WatchEntriesStream = Pin<Box<dyn Stream<Item = Result<WatchEntriesResponse, Status>> + Send>>;
 
-    async fn watch_entries(
-        &self,
-        _: Request<WatchEntriesRequest>,
-    ) -> Result<Response<Self::WatchEntriesStream>, Status> {
+    async fn watch_entries(&self, _: Request<WatchEntriesRequest>) -> Answered<Self::WatchEntriesStream> {
         Err(Status::unimplemented(""))
     }
 
-    async fn get_checkpoint(&self, request: Request<GetCheckpointRequest>) -> Result<Response<Checkpoint>, Status> {
+    async fn get_checkpoint(&self, request: Request<GetCheckpointRequest>) -> Answered<Checkpoint> {
         let head = self.engine.queries.head(deadline::of(request.metadata())?).await.map_err(Problem::from)?;
         Ok(Response::new(head.into()))
     }

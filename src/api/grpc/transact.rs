@@ -18,6 +18,7 @@ use tracing::{Instrument, Span};
 use super::convert;
 use super::proto::{TransactRequest, TransactResponse};
 use super::status;
+use crate::api::group;
 use crate::api::reason::{Problem, Reason};
 use crate::engine::{Ledger, Replies};
 use crate::ledger::Command;
@@ -129,21 +130,6 @@ async fn answer(pending: Pending) -> Vec<Result<TransactResponse, Status>> {
         Pending::End(status) => return vec![Err(status)],
     };
     let outcomes = queued.outcomes().await;
-    let mut outcomes = match outcomes {
-        Ok(outcomes) => outcomes.into_iter(),
-        // The engine ended before it decided them: their outcome is unknown.
-        Err(error) => vec![Err(error); refused.len()].into_iter(),
-    };
-    let answer = |refused: Option<Problem>| {
-        let result = match refused {
-            Some(problem) => Err(problem),
-            None => outcomes
-                .next()
-                .expect("each command that was queued has its outcome")
-                .map_err(Problem::from)
-                .and_then(|outcome| convert::applied(&outcome)),
-        };
-        Ok(result.into())
-    };
-    refused.into_iter().map(answer).collect()
+    let answer = |outcome: Result<_, _>| Ok(outcome.and_then(|outcome| convert::applied(&outcome)).into());
+    group::answers(refused, outcomes).map(answer).collect()
 }

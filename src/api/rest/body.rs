@@ -3,10 +3,9 @@
 //! A field is kept as the text it was written with ([`RawValue`]), so that no number passes through a float and each
 //! field's own rule decides what is wrong with it.
 
-use axum::body::Body;
 use axum::extract::{FromRef, FromRequest, FromRequestParts, Request};
+use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, Deserializer};
@@ -30,9 +29,23 @@ where
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let (mut parts, body) = request.into_parts();
-        let NoQuery = NoQuery::from_request_parts(&mut parts, state).await?;
-        Ok(Self(read(&parts.headers, body, RestOptions::from_ref(state)).await?))
+        let size_max = RestOptions::from_ref(state).body_size_max;
+        read(request, state, size_max).await.map(Self)
+    }
+}
+
+/// The body of many commands, which may be larger than that of one.
+pub struct BatchBody(pub JsonBody);
+
+impl<S: Send + Sync> FromRequest<S> for BatchBody
+where
+    RestOptions: FromRef<S>,
+{
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let size_max = RestOptions::from_ref(state).batch_size_max;
+        Ok(Self(JsonBody(read(request, state, size_max).await?)))
     }
 }
 
@@ -43,23 +56,40 @@ impl JsonBody {
     /// [`Reason::InvalidRequest`] if it is no JSON, no object, names a field of `T` twice, or spells one in another
     /// case.
     pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Problem> {
-        let not_json = || Problem::invalid("Request body is not valid JSON");
-        let text = std::str::from_utf8(&self.0).map_err(|_| not_json())?;
-        if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
-            let any: Result<&RawValue, _> = serde_json::from_str(text);
-            return Err(any.map_or_else(|_| not_json(), |_| Problem::invalid("Request body must be a JSON object")));
-        }
-        let mut json = serde_json::Deserializer::from_str(text);
-        let read = names::read_object(&mut json).map_err(|error| match error {
-            ReadError::Name(problem) => problem,
-            ReadError::Input(_) => not_json(),
-        })?;
-        json.end().map_err(|_| not_json())?;
-        Ok(read)
+        object(std::str::from_utf8(&self.0).map_err(|_| not_json(BODY))?, BODY)
     }
 }
 
-async fn read(headers: &HeaderMap, body: Body, options: RestOptions) -> Result<Bytes, Failure> {
+/// What messages call a body.
+const BODY: &str = "Request body";
+
+fn not_json(what: &str) -> Problem {
+    Problem::invalid(format!("{what} is not valid JSON"))
+}
+
+/// Reads a text as an object, which messages call `what`.
+fn object<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, Problem> {
+    if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
+        let any: Result<&RawValue, _> = serde_json::from_str(text);
+        let not_object = |_| Problem::invalid(format!("{what} must be a JSON object"));
+        return Err(any.map_or_else(|_| not_json(what), not_object));
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = names::read_object(&mut json).map_err(|error| match error {
+        ReadError::Name(problem) => problem,
+        ReadError::Input(_) => not_json(what),
+    })?;
+    json.end().map_err(|_| not_json(what))?;
+    Ok(read)
+}
+
+async fn read<S: Send + Sync>(request: Request, state: &S, size_max: usize) -> Result<Bytes, Failure>
+where
+    RestOptions: FromRef<S>,
+{
+    let (mut parts, body) = request.into_parts();
+    let NoQuery = NoQuery::from_request_parts(&mut parts, state).await?;
+    let headers = parts.headers;
     if !headers.get(CONTENT_TYPE).is_some_and(is_json) {
         return Err(Problem::from(Reason::UnsupportedMediaType).into());
     }
@@ -67,11 +97,11 @@ async fn read(headers: &HeaderMap, body: Body, options: RestOptions) -> Result<B
         return Err(Failure::unsupported_coding());
     }
     // A body that declares a length over the limit is not read at all.
-    if headers.get(CONTENT_LENGTH).is_some_and(|length| exceeds(length, options.body_size_max)) {
+    if headers.get(CONTENT_LENGTH).is_some_and(|length| exceeds(length, size_max)) {
         return Err(Problem::from(Reason::PayloadTooLarge).into());
     }
-    let collected = Limited::new(body, options.body_size_max).collect();
-    match time::timeout(options.body_timeout, collected).await {
+    let collected = Limited::new(body, size_max).collect();
+    match time::timeout(RestOptions::from_ref(state).body_timeout, collected).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::from(Reason::PayloadTooLarge).into()),
         Ok(Err(_)) => Err(Problem::invalid("Request body could not be read").into()),
@@ -136,6 +166,31 @@ impl Field<'_> {
     /// [`Reason::InvalidRequest`], in a message that names the field.
     pub fn optional_id<T>(self, name: &str, new: fn(i64) -> Option<T>) -> Result<Option<T>, Problem> {
         if self.is_given() { self.id(name, new).map(Some) } else { Ok(None) }
+    }
+
+    /// The text that the field called `name` holds, if the request has it.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidRequest`], in a message that names the field.
+    pub fn optional_text(self, name: &str) -> Result<Option<String>, Problem> {
+        let not_text = |_| Problem::invalid(format!("{name} must be a text"));
+        self.0.map(|raw| serde_json::from_str(raw.get()).map_err(not_text)).transpose()
+    }
+
+    /// The elements of the array that the field called `name` must hold.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidRequest`], in a message that names the field.
+    pub fn elements(&self, name: &str) -> Result<Vec<Field<'_>>, Problem> {
+        serde_json::from_str(self.text(name)?).map_err(|_| Problem::invalid(format!("{name} must be an array")))
+    }
+
+    /// The object that the field must hold, which a message calls `what`.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidRequest`] if it is no object, names a field of `T` twice, or spells one in another case.
+    pub fn object<'a, T: Deserialize<'a>>(&'a self, what: &str) -> Result<T, Problem> {
+        object(self.text(what)?, what)
     }
 
     /// Whether the request has the field at all.

@@ -8,18 +8,24 @@ use serde::Serialize;
 use super::body::JsonBody;
 use super::error::Failure;
 use super::openapi::declare_reasons;
-use super::request::{ChargeRequest, RollbackRequest, TransactionRequest, UserRequest, WinRequest};
+use super::request::{
+    ChargeRequest, FreezeRequest, PlayRequest, RollbackRequest, TransactionRequest, UserRequest, WinRequest,
+};
 use super::response::{self, BalanceAnswer, IDEMPOTENT_REPLAYED, RollbackAnswer, WALLET_CURRENT_BALANCE, WalletAnswer};
+use super::uri::UserPath;
 use super::{RestState, SharedState};
-use crate::ledger::{Command, Currency, Outcome, Receipt};
+use crate::ledger::{Command, Currency, EventId, Outcome, Receipt, UserId};
 
 declare_reasons! {
-    ChargeReasons: Command(Charge) [NegativeAmount UnknownUser RolledBack EventConflict BalanceTooLow]
+    ChargeReasons: Command(Charge) [NegativeAmount UnknownUser RolledBack EventConflict Frozen BalanceTooLow]
     WinReasons: Command(Win) [NegativeAmount UnknownUser RolledBack EventConflict BalanceLimit]
-    RollbackReasons: Command(Rollback) [UnknownUser BalanceTooLow BalanceLimit]
+    PlayReasons: Command(Charge)
+        [NegativeAmount UnknownUser RolledBack EventConflict Frozen BalanceTooLow BalanceLimit]
+    RollbackReasons: Command(Rollback) [UnknownUser Frozen BalanceTooLow BalanceLimit]
     DepositReasons: Command(Deposit) [NegativeAmount UnknownUser EventConflict BalanceLimit]
-    WithdrawReasons: Command(Withdrawal) [NegativeAmount UnknownUser EventConflict BalanceTooLow]
+    WithdrawReasons: Command(Withdrawal) [NegativeAmount UnknownUser EventConflict Frozen BalanceTooLow]
     CreateUserReasons: Command(Open) [NegativeAmount EventConflict BalanceLimit]
+    FreezeReasons: Command(Freeze) [NotFound UnknownUser]
 }
 
 /// Charge a wallet
@@ -50,6 +56,26 @@ pub async fn charge(State(state): State<SharedState>, body: JsonBody) -> Result<
 )]
 pub async fn win(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
     let command = body.parse::<WinRequest<'_>>()?.command(state.amounts())?;
+    submit(&state, command, BalanceAnswer::new).await
+}
+
+/// Charge a wallet and pay out a win, together
+///
+/// Takes a stake and pays the prize of the same round, both or nothing. The charge is decided first, then the win, each
+/// by its own rules; the win does not pay for its own charge. A half that is known already is replayed, and the other
+/// is applied: so a play completes what single calls began. It is a replay when both were known.
+#[utoipa::path(
+    post, path = "/api/v1/play", tag = "game", operation_id = "play", request_body = PlayRequest,
+    responses(
+        (
+            status = 200, description = "The stake is taken and the prize is paid out.", body = BalanceAnswer,
+            example = json!({"success": true, "UserId": 123_123, "AccountBalance": 8.50}),
+        ),
+        PlayReasons,
+    ),
+)]
+pub async fn play(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
+    let command = body.parse::<PlayRequest<'_>>()?.command(state.amounts())?;
     submit(&state, command, BalanceAnswer::new).await
 }
 
@@ -120,7 +146,60 @@ pub async fn withdraw(State(state): State<SharedState>, body: JsonBody) -> Resul
 pub async fn create_user(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
     let (user_id, opening_minor) = body.parse::<UserRequest<'_>>()?.opening(state.amounts())?;
     let outcome = state.engine.ledger.open_wallet(user_id, opening_minor, state.deadline()).await?;
-    render(outcome, StatusCode::CREATED, WalletAnswer::opened, state.engine.currency)
+    render(outcome, StatusCode::CREATED, WalletAnswer::new, state.engine.currency)
+}
+
+/// Freeze a wallet
+///
+/// A frozen wallet gives nothing out: charges, plays, withdrawals and rollbacks of wins are refused. It takes wins,
+/// deposits and rollbacks of charges, so that a round under way can end. The same again gets the first answer.
+#[utoipa::path(
+    post, path = "/api/v1/users/{UserId}/freeze", tag = "cashier", operation_id = "freeze", params(UserPath),
+    request_body = FreezeRequest,
+    responses(
+        (
+            status = 200, description = "The wallet is frozen.", body = WalletAnswer,
+            example = json!({
+                "success": true, "UserId": 123_123, "WalletId": "019b76f1-2f00-7c6e-8d4e-2b1f0a9c3d55",
+                "AccountBalance": 10.00, "Frozen": true
+            }),
+        ),
+        FreezeReasons,
+    ),
+)]
+pub async fn freeze(
+    State(state): State<SharedState>,
+    UserPath { user_id }: UserPath,
+    body: JsonBody,
+) -> Result<Response, Failure> {
+    submit_freezing(&state, user_id, &body, Command::freeze).await
+}
+
+/// Unfreeze a wallet
+///
+/// Ends the freezing of a wallet. The same again gets the first answer.
+#[utoipa::path(
+    post, path = "/api/v1/users/{UserId}/unfreeze", tag = "cashier", operation_id = "unfreeze", params(UserPath),
+    request_body = FreezeRequest,
+    responses((status = 200, description = "The wallet is not frozen.", body = WalletAnswer), FreezeReasons),
+)]
+pub async fn unfreeze(
+    State(state): State<SharedState>,
+    UserPath { user_id }: UserPath,
+    body: JsonBody,
+) -> Result<Response, Failure> {
+    submit_freezing(&state, user_id, &body, Command::unfreeze).await
+}
+
+async fn submit_freezing(
+    state: &RestState,
+    user_id: UserId,
+    body: &JsonBody,
+    make: fn(UserId, EventId) -> Command,
+) -> Result<Response, Failure> {
+    let command = body.parse::<FreezeRequest<'_>>()?.command(user_id, make)?;
+    let outcome = state.engine.ledger.submit_for_wallet(command, state.deadline()).await?;
+    render(outcome, StatusCode::OK, WalletAnswer::new, state.engine.currency)
 }
 
 /// Submits a command and renders its outcome.

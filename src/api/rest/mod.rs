@@ -1,5 +1,6 @@
 //! The JSON REST API: handlers parse a request into a command, submit it, and render the outcome.
 
+mod batch;
 mod body;
 mod commands;
 mod docs;
@@ -34,6 +35,8 @@ use crate::ledger::{Currency, DecimalError};
 pub struct RestOptions {
     /// The largest request body, in bytes.
     pub body_size_max: usize,
+    /// The largest body of a batch of commands, in bytes.
+    pub batch_size_max: usize,
     /// How long a whole request body may take to arrive.
     pub body_timeout: Duration,
     /// How long a command may wait for its decision, and a read for its answer.
@@ -46,6 +49,7 @@ impl Default for RestOptions {
     fn default() -> Self {
         Self {
             body_size_max: 64 * 1024,
+            batch_size_max: 1024 * 1024,
             body_timeout: Duration::from_secs(10),
             command_timeout: Duration::from_secs(10),
             legacy_floats: false,
@@ -123,10 +127,15 @@ fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(reads::readyz))
         .routes(routes!(commands::charge))
         .routes(routes!(commands::win))
+        .routes(routes!(commands::play))
         .routes(routes!(commands::rollback))
+        .routes(routes!(batch::batch))
         .routes(routes!(commands::create_user))
         .routes(routes!(reads::user))
         .routes(routes!(reads::entries))
+        .routes(routes!(reads::event))
+        .routes(routes!(commands::freeze))
+        .routes(routes!(commands::unfreeze))
         .routes(routes!(commands::deposit))
         .routes(routes!(commands::withdraw))
         .routes(routes!(reads::checkpoint))

@@ -8,10 +8,11 @@ use super::SharedState;
 use super::error::Failure;
 use super::openapi::declare_reasons;
 use super::request::{EntriesQuery, WalletQuery};
-use super::response::{self, CheckpointAnswer, EntriesAnswer, HealthAnswer, WalletAnswer};
-use super::uri::{NoQuery, UserPath};
+use super::response::{self, CheckpointAnswer, EntriesAnswer, EventAnswer, HealthAnswer, WalletAnswer};
+use super::uri::{EventPath, NoQuery, UserPath};
 use crate::api::reason::Reason;
 use crate::engine::Health;
+use crate::ledger::EventKey;
 
 declare_reasons! {
     LiveReasons: Read []
@@ -19,6 +20,7 @@ declare_reasons! {
     SystemReasons: Read [InvalidRequest Unavailable]
     CheckpointReasons: Read [InvalidRequest Deadline Unavailable]
     UserReasons: Read [InvalidRequest NotFound UnknownUser Deadline Unavailable]
+    EventReasons: Read [InvalidRequest NotFound UnknownUser UnknownEvent Deadline Unavailable]
 }
 
 /// Ask whether the process answers
@@ -100,6 +102,26 @@ pub async fn entries(
     let page = state.engine.queries.entries(user_id, before, limit, state.deadline()).await?;
     let page = page.ok_or_else(|| Failure::of_read(Reason::UnknownUser))?;
     Ok(response::answer(StatusCode::OK, &EntriesAnswer::new(user_id.get(), &page, state.engine.currency)))
+}
+
+/// Look up an event
+///
+/// Gives the fate of one number of a user: the entry of each kind that has it.
+#[utoipa::path(
+    get, path = "/api/v1/users/{UserId}/events/{EventId}", tag = "users", operation_id = "getEvent", params(EventPath),
+    responses((status = 200, description = "What became of it.", body = EventAnswer), EventReasons),
+)]
+pub async fn event(
+    State(state): State<SharedState>,
+    EventPath { user_id, event_id }: EventPath,
+    _: NoQuery,
+) -> Result<Response, Failure> {
+    let event = state.engine.queries.event(EventKey { event_id, user_id }, state.deadline()).await?;
+    let event = event.ok_or_else(|| Failure::of_read(Reason::UnknownUser))?;
+    if !event.is_known() {
+        return Err(Failure::of_read(Reason::UnknownEvent));
+    }
+    Ok(response::answer(StatusCode::OK, &EventAnswer::new(&event, state.engine.currency)))
 }
 
 /// Look up the head of the commit chain

@@ -12,6 +12,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 use super::body::Field;
 use super::response::{self, Decimal, Id};
 use super::{Amounts, uri};
+use crate::api::note;
 use crate::api::reason::Problem;
 use crate::engine::Page;
 use crate::ledger::{Annotations, Command, EntryId, EventId, Refusal, RoundId, Timestamp, UserId};
@@ -65,6 +66,39 @@ pub struct WinRequest<'a> {
     round_id: Field<'a>,
 }
 
+/// The stake and the prize of a game round, together.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(example = json!({
+    "UserId": 123_123, "EventId": 321_124, "Amount": 1.00, "WinningEventId": 312_123_322, "WinningAmount": 0.50
+}))]
+pub struct PlayRequest<'a> {
+    /// Whose wallet.
+    #[serde(borrow, default)]
+    #[schema(value_type = Id, required = true)]
+    user_id: Field<'a>,
+    /// The event that the charge is known by.
+    #[serde(borrow, default)]
+    #[schema(value_type = Id, required = true)]
+    event_id: Field<'a>,
+    /// The money to take; no finer than the currency's minor unit.
+    #[serde(borrow, default)]
+    #[schema(value_type = Decimal, required = true)]
+    amount: Field<'a>,
+    /// The event that the win is known by.
+    #[serde(borrow, default)]
+    #[schema(value_type = Id, required = true)]
+    winning_event_id: Field<'a>,
+    /// The money to pay out; no finer than the currency's minor unit.
+    #[serde(borrow, default)]
+    #[schema(value_type = Decimal, required = true)]
+    winning_amount: Field<'a>,
+    /// The game's own number for what belongs together. It is kept and shown, never interpreted.
+    #[serde(borrow, default)]
+    #[schema(value_type = Id, required = false)]
+    round_id: Field<'a>,
+}
+
 /// A charge or a win that is to be undone: either `EventId` or `WinningEventId` must be given.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
@@ -102,6 +136,25 @@ pub struct TransactionRequest<'a> {
     #[serde(borrow, default)]
     #[schema(value_type = Decimal, required = true)]
     amount: Field<'a>,
+    /// What the operator wants to remember about it: at most 200 characters, no control characters.
+    #[serde(borrow, default)]
+    #[schema(value_type = String, required = false, max_length = 200)]
+    note: Field<'a>,
+}
+
+/// A wallet that is to be frozen or unfrozen, by the operator.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(example = json!({"TransactionId": 2_001, "Note": "Card reported stolen"}))]
+pub struct FreezeRequest<'a> {
+    /// The transaction that it is known by.
+    #[serde(borrow, default)]
+    #[schema(value_type = Id, required = true)]
+    transaction_id: Field<'a>,
+    /// What the operator wants to remember about it: at most 200 characters, no control characters.
+    #[serde(borrow, default)]
+    #[schema(value_type = String, required = false, max_length = 200)]
+    note: Field<'a>,
 }
 
 /// A user to be created.
@@ -123,7 +176,7 @@ impl ChargeRequest<'_> {
     /// The charge.
     pub fn command(&self, amounts: Amounts) -> Result<Command, Problem> {
         let event = ("EventId", self.event_id);
-        movement(self.user_id, event, self.amount, self.round_id, amounts, Command::charge)
+        movement(self.user_id, event, self.amount, amounts, || with_round(self.round_id), Command::charge)
     }
 }
 
@@ -131,7 +184,20 @@ impl WinRequest<'_> {
     /// The win.
     pub fn command(&self, amounts: Amounts) -> Result<Command, Problem> {
         let event = ("WinningEventId", self.winning_event_id);
-        movement(self.user_id, event, self.amount, self.round_id, amounts, Command::win)
+        movement(self.user_id, event, self.amount, amounts, || with_round(self.round_id), Command::win)
+    }
+}
+
+impl PlayRequest<'_> {
+    /// The play.
+    pub fn command(&self, amounts: Amounts) -> Result<Command, Problem> {
+        let user_id = self.user_id.id("UserId", UserId::new)?;
+        let event_id = self.event_id.id("EventId", EventId::new)?;
+        let charge = (event_id, self.amount.amount_minor("Amount", amounts)?);
+        let winning_event_id = self.winning_event_id.id("WinningEventId", EventId::new)?;
+        let win = (winning_event_id, self.winning_amount.amount_minor("WinningAmount", amounts)?);
+        let annotations = with_round(self.round_id)?;
+        Ok(Command::play(user_id, charge, win)?.with_annotations(annotations))
     }
 }
 
@@ -139,7 +205,15 @@ impl TransactionRequest<'_> {
     /// The deposit or withdrawal, as `make` makes it.
     pub fn command(&self, amounts: Amounts, make: Make) -> Result<Command, Problem> {
         let transaction = ("TransactionId", self.transaction_id);
-        movement(self.user_id, transaction, self.amount, Field::default(), amounts, make)
+        movement(self.user_id, transaction, self.amount, amounts, || with_note(self.note), make)
+    }
+}
+
+impl FreezeRequest<'_> {
+    /// The freezing or unfreezing of the user's wallet, as `make` makes it.
+    pub fn command(&self, user_id: UserId, make: fn(UserId, EventId) -> Command) -> Result<Command, Problem> {
+        let transaction_id = self.transaction_id.id("TransactionId", EventId::new)?;
+        Ok(make(user_id, transaction_id).with_annotations(with_note(self.note)?))
     }
 }
 
@@ -172,15 +246,24 @@ fn movement(
     user_id: Field<'_>,
     (event_name, event_id): (&str, Field<'_>),
     amount: Field<'_>,
-    round_id: Field<'_>,
     amounts: Amounts,
+    annotations: impl FnOnce() -> Result<Annotations, Problem>,
     make: Make,
 ) -> Result<Command, Problem> {
     let user_id = user_id.id("UserId", UserId::new)?;
     let event_id = event_id.id(event_name, EventId::new)?;
     let amount_minor = amount.amount_minor("Amount", amounts)?;
-    let round_id = round_id.optional_id("RoundId", RoundId::new)?;
-    Ok(make(user_id, event_id, amount_minor)?.with_annotations(Annotations { round_id, ..Annotations::NONE }))
+    let annotations = annotations()?;
+    Ok(make(user_id, event_id, amount_minor)?.with_annotations(annotations))
+}
+
+fn with_round(round_id: Field<'_>) -> Result<Annotations, Problem> {
+    Ok(Annotations { round_id: round_id.optional_id("RoundId", RoundId::new)?, ..Annotations::NONE })
+}
+
+fn with_note(text: Field<'_>) -> Result<Annotations, Problem> {
+    let text = text.optional_text("Note")?;
+    Ok(Annotations { note: note::note("Note", &text.unwrap_or_default())?, ..Annotations::NONE })
 }
 
 /// Which moment of a wallet is asked for.

@@ -14,9 +14,11 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::api::reason::Problem;
 use crate::engine::Page;
 use crate::ledger::{
-    Annotations, Checkpoint, Commit, Currency, Entry, EntryId, Kind, Opened, Receipt, RoundId, Timestamp, Wallet,
+    Annotations, Checkpoint, Commit, Currency, Entry, EntryId, Event, Kind, Outcome, Receipt, RoundId, Timestamp,
+    Wallet,
 };
 
 /// The header in which machines read why something was not done.
@@ -107,7 +109,7 @@ impl HealthAnswer {
     pub const LIVE: Self = Self { success: true, message: "Process is running" };
 }
 
-/// What a charge, win, deposit or withdrawal left in the wallet.
+/// What a charge, win, play, deposit or withdrawal left in the wallet.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 #[schema(example = json!({"success": true, "UserId": 123_123, "AccountBalance": 9.00}))]
@@ -121,9 +123,8 @@ pub struct BalanceAnswer {
 
 impl BalanceAnswer {
     pub fn new(receipt: &Receipt, currency: Currency) -> Self {
-        let Entry { user_id, balance_after, .. } = &receipt.entry;
-        let account_balance = Decimal::new(currency, balance_after.minor());
-        Self { success: true, user_id: user_id.get(), account_balance }
+        let account_balance = Decimal::new(currency, receipt.balance().minor());
+        Self { success: true, user_id: receipt.entry.user_id.get(), account_balance }
     }
 }
 
@@ -152,7 +153,8 @@ impl RollbackAnswer {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 #[schema(example = json!({
-    "success": true, "UserId": 123_123, "WalletId": "019b76f1-2f00-7c6e-8d4e-2b1f0a9c3d55", "AccountBalance": 10.00
+    "success": true, "UserId": 123_123, "WalletId": "019b76f1-2f00-7c6e-8d4e-2b1f0a9c3d55", "AccountBalance": 10.00,
+    "Frozen": false
 }))]
 pub struct WalletAnswer {
     #[serde(rename = "success")]
@@ -163,21 +165,15 @@ pub struct WalletAnswer {
     #[schema(format = "uuid")]
     wallet_id: String,
     account_balance: Decimal,
+    /// Whether it gives nothing out, on the operator's word.
+    frozen: bool,
 }
 
 impl WalletAnswer {
-    /// The wallet as it was opened.
-    pub fn opened(opened: &Opened, currency: Currency) -> Self {
-        let Opened { entry, wallet_id } = opened;
-        let account_balance = Decimal::new(currency, entry.balance_after.minor());
-        Self { success: true, user_id: entry.user_id.get(), wallet_id: wallet_id.to_string(), account_balance }
-    }
-
-    /// The wallet as it is.
     pub fn new(wallet: &Wallet, currency: Currency) -> Self {
         let account_balance = Decimal::new(currency, wallet.balance.minor());
         let (user_id, wallet_id) = (wallet.user_id.get(), wallet.wallet_id.to_string());
-        Self { success: true, user_id, wallet_id, account_balance }
+        Self { success: true, user_id, wallet_id, account_balance, frozen: wallet.frozen }
     }
 }
 
@@ -258,6 +254,101 @@ impl EntryAnswer {
             created_at: entry.created_at.to_string(),
         }
     }
+}
+
+/// What became of one number of one user: the entry of each kind that has it. What is null did not happen.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct EventAnswer {
+    #[serde(rename = "success")]
+    success: bool,
+    #[schema(value_type = Id)]
+    user_id: i64,
+    #[schema(value_type = Id)]
+    event_id: i64,
+    #[schema(required = true)]
+    charge: Option<EntryAnswer>,
+    #[schema(required = true)]
+    win: Option<EntryAnswer>,
+    #[schema(required = true)]
+    deposit: Option<EntryAnswer>,
+    #[schema(required = true)]
+    withdrawal: Option<EntryAnswer>,
+    /// What gave the charge back; or, with amount 0, what bars it.
+    #[schema(required = true)]
+    rollback: Option<EntryAnswer>,
+    /// What took the win back; or, with amount 0, what bars it.
+    #[schema(required = true)]
+    win_rollback: Option<EntryAnswer>,
+}
+
+impl EventAnswer {
+    pub fn new(event: &Event, currency: Currency) -> Self {
+        let entry = |kind| event.entry(kind).map(|entry| EntryAnswer::new(entry, currency));
+        Self {
+            success: true,
+            user_id: event.user_id.get(),
+            event_id: event.event_id.get(),
+            charge: entry(Kind::Charge),
+            win: entry(Kind::Win),
+            deposit: entry(Kind::Deposit),
+            withdrawal: entry(Kind::Withdrawal),
+            rollback: entry(Kind::Rollback),
+            win_rollback: entry(Kind::WinRollback),
+        }
+    }
+}
+
+/// What became of many commands, in their order.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct BatchAnswer {
+    #[serde(rename = "success")]
+    success: bool,
+    results: Vec<ResultAnswer>,
+}
+
+impl BatchAnswer {
+    pub fn new(results: impl Iterator<Item = Result<Outcome, Problem>>, currency: Currency) -> Self {
+        Self { success: true, results: results.map(|result| ResultAnswer::new(result, currency)).collect() }
+    }
+}
+
+/// What became of one command of many: what its own call would have answered.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum ResultAnswer {
+    Rollback(RollbackAnswer),
+    Balance(BalanceAnswer),
+    Refused(RefusedAnswer),
+}
+
+impl ResultAnswer {
+    fn new(result: Result<Outcome, Problem>, currency: Currency) -> Self {
+        let problem = match result {
+            Ok(Outcome::Applied(receipt) | Outcome::Replayed { receipt, .. }) => {
+                return match receipt.entry.kind.undoes() {
+                    Some(_) => Self::Rollback(RollbackAnswer::new(&receipt, currency)),
+                    None => Self::Balance(BalanceAnswer::new(&receipt, currency)),
+                };
+            }
+            Ok(Outcome::Refused(refusal)) => Problem::from(refusal),
+            Err(problem) => problem,
+        };
+        Self::Refused(RefusedAnswer { success: false, error: problem.message, reason: problem.reason.name() })
+    }
+}
+
+/// One command of many was not done.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({"success": false, "error": "Account balance is too low", "Reason": "BALANCE_TOO_LOW"}))]
+struct RefusedAnswer {
+    success: bool,
+    /// A message for a person to read.
+    error: String,
+    /// Why, for machines: what `Wallet-Reason` would have said.
+    #[serde(rename = "Reason")]
+    reason: &'static str,
 }
 
 /// The head of the commit chain. Whoever keeps it can prove later that nothing before it was altered.

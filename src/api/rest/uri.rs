@@ -11,7 +11,7 @@ use super::error::Failure;
 use super::names::Names;
 use super::response::Id;
 use crate::api::reason::Problem;
-use crate::ledger::UserId;
+use crate::ledger::{EventId, UserId};
 
 /// How much of a name that is not known is repeated, in characters.
 const NAME_LEN_MAX: usize = 64;
@@ -32,6 +32,28 @@ impl<S: Send + Sync> FromRequestParts<S> for UserPath {
         // A path that cannot be decoded holds no number either.
         let text = Path::<String>::from_request_parts(parts, state).await.map_or_else(|_| String::new(), |path| path.0);
         Ok(Self { user_id: id(&text, "UserId", UserId::new)? })
+    }
+}
+
+/// Which event of whom is asked for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path, rename_all = "PascalCase")]
+pub struct EventPath {
+    /// The user's id, in decimal digits without leading zeros.
+    #[param(value_type = Id, example = 123_123)]
+    pub user_id: UserId,
+    /// The event's number, likewise.
+    #[param(value_type = Id, example = 321_123)]
+    pub event_id: EventId,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for EventPath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let (user_id, event_id) = path.map(|path| path.0).unwrap_or_default();
+        Ok(Self { user_id: id(&user_id, "UserId", UserId::new)?, event_id: id(&event_id, "EventId", EventId::new)? })
     }
 }
 

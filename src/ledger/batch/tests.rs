@@ -67,6 +67,11 @@ fn refusal(outcome: Outcome) -> Refusal {
     }
 }
 
+/// What an opening tells of the wallet that was opened with this id.
+fn wallet_effect(id: u8) -> Effect {
+    Effect::Wallet { wallet_id: WalletId::from_bytes([id; 16]), created_at: Timestamp::from_microseconds(7) }
+}
+
 fn amount(minor: i64) -> Amount {
     Amount::from_minor(minor).unwrap()
 }
@@ -173,7 +178,7 @@ fn a_wallet_is_opened_once() {
     batch.decide(&charge(1, 100));
     let again = Command::open(user(), WalletId::from_bytes([2; 16]), 1_000).unwrap();
     let Outcome::Replayed { receipt, current_balance } = batch.decide(&again) else { panic!() };
-    assert_eq!(receipt.effect, Effect::Opened(WalletId::from_bytes([1; 16])));
+    assert_eq!(receipt.effect, wallet_effect(1));
     assert_eq!((receipt.entry.balance_after.minor(), current_balance.minor()), (1_000, 900));
     assert_eq!(refusal(batch.decide(&open(1))), Refusal::EventConflict { recorded: amount(1_000) });
 }
@@ -199,7 +204,7 @@ fn what_was_fetched_is_known() {
     let current_balance = charged.entry.balance_after;
     assert_eq!(again, Outcome::Replayed { receipt: charged, current_balance });
     let Outcome::Replayed { receipt, .. } = later.decide(&commands[1]) else { panic!() };
-    assert_eq!(receipt.effect, Effect::Opened(wallet_id));
+    assert_eq!(receipt.effect, Effect::Wallet { wallet_id, created_at: Timestamp::from_microseconds(7) });
     assert!(later.changes().commit.is_none(), "replays write nothing");
 }
 
@@ -220,7 +225,7 @@ fn a_wallet_that_was_not_fetched_is_not_guessed_at() {
 
 /// Decides on a wallet whose events were not fetched.
 fn decide_without_events(command: &Command) {
-    let state = WalletState { balance: Balance::MAX, sequence: 1, last_entry_id: EntryId::ZERO.next() };
+    let state = WalletState { balance: Balance::MAX, sequence: 1, last_entry_id: EntryId::ZERO.next(), frozen: false };
     let fetched = Fetched { wallets: vec![(user(), Some(state))], ..Fetched::default() };
     let head = Head { last_event_id: EventId::new(9), ..genesis() };
     Batch::new(head, Timestamp::default(), fetched).decide(command);
@@ -241,7 +246,7 @@ fn a_charge_that_was_not_fetched_is_not_barred() {
 #[test]
 #[should_panic(expected = "a wallet that exists was opened by an entry with its id")]
 fn a_wallet_id_that_is_missing_is_not_made_up() {
-    let state = WalletState { balance: Balance::MAX, sequence: 1, last_entry_id: EntryId::ZERO.next() };
+    let state = WalletState { balance: Balance::MAX, sequence: 1, last_entry_id: EntryId::ZERO.next(), frozen: false };
     let events = vec![(open(1).event(), Vec::new())];
     let fetched = Fetched { wallets: vec![(user(), Some(state))], events };
     Batch::new(genesis(), Timestamp::default(), fetched).decide(&open(1));
@@ -300,7 +305,8 @@ fn the_same_number_is_another_event_for_another_kind() {
 #[test]
 fn changes_hold_the_entries_in_order_and_each_wallets_state() {
     let other = UserId::new(1).unwrap();
-    let state = WalletState { balance: Balance::ZERO, sequence: 4, last_entry_id: EntryId::new(9).unwrap() };
+    let state =
+        WalletState { balance: Balance::ZERO, sequence: 4, last_entry_id: EntryId::new(9).unwrap(), frozen: false };
     let fetched = Fetched { wallets: vec![(user(), None), (other, Some(state))], ..Fetched::default() };
     let mut batch = Batch::new(genesis(), Timestamp::from_microseconds(7), fetched);
     batch.decide(&open(1_000));
@@ -326,4 +332,138 @@ fn time_never_goes_back() {
     let mut batch = Batch::new(head, Timestamp::from_microseconds(40), nobody());
     batch.decide(&open(0));
     assert_eq!(batch.changes().entries[0].created_at.microseconds(), 50);
+}
+
+fn play(event: i64, stake: i64, winning_event: i64, prize: i64) -> Command {
+    Command::play(user(), (self::event(event), stake), (self::event(winning_event), prize)).unwrap()
+}
+
+fn freeze(number: i64) -> Command {
+    Command::freeze(user(), event(number))
+}
+
+fn unfreeze(number: i64) -> Command {
+    Command::unfreeze(user(), event(number))
+}
+
+/// The balance after both halves of a play, and whether it was a replay.
+fn played_balance(outcome: Outcome) -> (i64, bool) {
+    match outcome {
+        Outcome::Applied(receipt) => (receipt.balance().minor(), false),
+        Outcome::Replayed { receipt, .. } => (receipt.balance().minor(), true),
+        Outcome::Refused(refusal) => panic!("refused: {refusal:?}"),
+    }
+}
+
+#[test]
+fn a_play_is_a_charge_and_a_win() {
+    let mut batch = batch(1_000);
+    let Outcome::Applied(receipt) = batch.decide(&play(1, 100, 2, 30)) else { panic!() };
+    assert_eq!((receipt.entry.kind, receipt.entry.sequence, receipt.balance().minor()), (Kind::Win, 3, 930));
+    let charge_entry_id = EntryId::new(2).unwrap();
+    assert_eq!(receipt.effect, Effect::Played { charge_entry_id, balance: receipt.entry.balance_after });
+    let again = batch.decide(&play(1, 100, 2, 30));
+    let current_balance = receipt.entry.balance_after;
+    assert_eq!(again, Outcome::Replayed { receipt, current_balance });
+    assert!(matches!(batch.decide(&charge(1, 100)), Outcome::Replayed { .. }));
+    assert!(matches!(batch.decide(&win(2, 30)), Outcome::Replayed { .. }));
+    assert_eq!(balance(batch.decide(&rollback(1))), 1_030, "and each half is undone by itself");
+    assert_eq!(refusal(batch.decide(&play(1, 100, 2, 30))), Refusal::RolledBack);
+}
+
+#[test]
+fn a_play_completes_what_single_calls_began() {
+    let mut after_charge = batch(1_000);
+    after_charge.decide(&charge(1, 100));
+    assert_eq!(played_balance(after_charge.decide(&play(1, 100, 1, 30))), (930, false));
+    assert_eq!(played_balance(after_charge.decide(&play(1, 100, 1, 30))), (930, true));
+    let mut after_win = batch(1_000);
+    after_win.decide(&win(1, 30));
+    let Outcome::Applied(receipt) = after_win.decide(&play(1, 100, 1, 30)) else { panic!() };
+    assert_eq!((receipt.balance().minor(), receipt.entry.balance_after.minor()), (930, 1_030));
+    assert_eq!(played_balance(after_win.decide(&play(1, 100, 1, 30))), (930, true));
+}
+
+#[test]
+fn of_a_play_that_is_refused_nothing_is_left() {
+    let max = Balance::MAX.minor();
+    for (command, expected) in [
+        (play(1, 1_001, 1, 5_000), Refusal::BalanceTooLow { balance: Balance::from_minor(1_000).unwrap() }),
+        (play(1, 100, 1, max), Refusal::BalanceLimit),
+        (play(1, 100, 7, 2), Refusal::EventConflict { recorded: amount(1) }),
+        (play(8, 2, 1, 5), Refusal::EventConflict { recorded: amount(1) }),
+        (play(1, 100, 9, 5), Refusal::RolledBack),
+    ] {
+        let mut batch = batch(1_000);
+        batch.decide(&win(7, 1));
+        batch.decide(&charge(8, 1));
+        batch.decide(&rollback_win(9));
+        let (entries, wallets) = (batch.entries.clone(), batch.wallets.clone());
+        assert_eq!(refusal(batch.decide(&command)), expected, "{command:?}");
+        assert_eq!((&batch.entries, &batch.wallets), (&entries, &wallets), "{command:?}");
+        assert_eq!(batch.index.len(), entries.len());
+        assert_eq!(played_balance(batch.decide(&play(1, 100, 1, 30))), (930, false), "its ids may be used again");
+    }
+}
+
+#[test]
+fn the_amounts_of_a_play_are_checked_in_order() {
+    let play = |stake, prize| Command::play(user(), (event(1), stake), (event(1), prize));
+    assert_eq!(play(-1, -1), Err(Refusal::NegativeAmount(Kind::Charge)));
+    assert_eq!(play(0, -1), Err(Refusal::NegativeAmount(Kind::Win)));
+    assert!(play(0, 0).is_ok());
+}
+
+#[test]
+fn a_frozen_wallet_takes_and_does_not_give() {
+    let mut batch = batch(1_000);
+    batch.decide(&charge(1, 100));
+    batch.decide(&win(1, 50));
+    assert_eq!(balance(batch.decide(&freeze(1))), 950);
+    for command in [
+        charge(2, 1),
+        charge(2, 5_000),
+        play(2, 1, 2, 1),
+        Command::withdraw(user(), event(1), 1).unwrap(),
+        rollback_win(1),
+        rollback_win(99),
+    ] {
+        assert_eq!(refusal(batch.decide(&command)), Refusal::Frozen, "{command:?}");
+    }
+    assert!(matches!(batch.decide(&charge(1, 100)), Outcome::Replayed { .. }), "a replay comes first");
+    assert_eq!(refusal(batch.decide(&charge(1, 99))), Refusal::EventConflict { recorded: amount(100) });
+    assert_eq!(played_balance(batch.decide(&play(1, 100, 2, 7))), (957, false), "a round under way can end");
+    assert_eq!(balance(batch.decide(&Command::deposit(user(), event(1), 3).unwrap())), 960);
+    assert_eq!(balance(batch.decide(&rollback(1))), 1_060);
+    assert_eq!(balance(batch.decide(&freeze(2))), 1_060, "what is frozen may be frozen once more");
+    assert_eq!(balance(batch.decide(&unfreeze(1))), 1_060);
+    assert_eq!(balance(batch.decide(&charge(2, 60))), 1_000);
+}
+
+#[test]
+fn a_freezing_is_known_by_its_transaction_and_shows_the_wallet_as_it_was() {
+    let mut batch = batch(1_000);
+    let Outcome::Applied(frozen) = batch.decide(&freeze(5)) else { panic!() };
+    let wallet = frozen.wallet().unwrap();
+    assert_eq!((wallet.frozen, wallet.sequence, wallet.wallet_id), (true, 2, WalletId::from_bytes([1; 16])));
+    assert_eq!((wallet.balance.minor(), wallet.created_at.microseconds()), (1_000, 7));
+    let Outcome::Applied(thawed) = batch.decide(&unfreeze(5)) else { panic!() };
+    assert!(!thawed.wallet().unwrap().frozen);
+    batch.decide(&charge(1, 1));
+    let Outcome::Replayed { receipt, current_balance } = batch.decide(&freeze(5)) else { panic!() };
+    assert_eq!((receipt, current_balance.minor()), (frozen, 999));
+    assert_eq!(balance(batch.decide(&charge(2, 1))), 998, "a replay froze nothing");
+    let stranger = Command::freeze(UserId::new(1).unwrap(), event(1));
+    let fetched = Fetched { wallets: vec![(stranger.user_id, None)], ..Fetched::default() };
+    let mut nobody = Batch::new(genesis(), Timestamp::default(), fetched);
+    assert_eq!(refusal(nobody.decide(&stranger)), Refusal::UnknownUser);
+}
+
+#[test]
+fn what_a_freezing_and_a_play_need_is_fetched() {
+    let keys = |command: Command| prefetch(&Head { last_event_id: EventId::new(9), ..genesis() }, &[command]).events;
+    let key = |number| EventKey { event_id: event(number), user_id: user() };
+    assert_eq!(keys(freeze(5)), [key(0), key(5)]);
+    assert_eq!(keys(play(4, 1, 3, 1)), [key(3), key(4)]);
+    assert_eq!(keys(play(10, 1, 3, 1)), [key(3)]);
 }

@@ -15,6 +15,9 @@ use crate::store::StoreError;
 /// The migration that makes the history index.
 const HISTORY_INDEX_SINCE: i64 = 2;
 
+/// The migration with which wallets can be frozen.
+const FREEZING_SINCE: i64 = 3;
+
 const SELECT_UNDONE: &str = select_entry!("entry", "where event_id = ?1 and entry.user_id = ?2 and kind = ?3");
 
 /// Verifies every entry, commit and wallet of the ledger at `path`, as it is at one moment.
@@ -97,7 +100,7 @@ fn walk(tx: &Transaction<'_>, checkpoint: Option<Checkpoint>) -> Result<AuditRep
         check_index_size(tx, indexed)?;
     }
     check_notes(tx)?;
-    check_wallets(tx, &mut audit)?;
+    check_wallets(tx, &mut audit, version)?;
     Ok(audit.finish()?)
 }
 
@@ -135,18 +138,19 @@ fn check_notes(tx: &Transaction<'_>) -> Result<(), Stop> {
 }
 
 /// Checks each wallet and its user, and that there is neither without the other.
-fn check_wallets(tx: &Transaction<'_>, audit: &mut Audit) -> Result<(), Stop> {
-    let mut select = tx.prepare(
-        "select wallet.user_id, balance, sequence, last_entry_id, wallet_id, created_at
+fn check_wallets(tx: &Transaction<'_>, audit: &mut Audit, version: i64) -> Result<(), Stop> {
+    let frozen = if version >= FREEZING_SINCE { "frozen" } else { "0" };
+    let mut select = tx.prepare(&format!(
+        "select wallet.user_id, balance, sequence, last_entry_id, {frozen}, wallet_id, created_at
          from wallet left join user using (user_id) order by wallet.user_id",
-    )?;
+    ))?;
     let mut wallets = select.query([])?;
     while let Some(found) = wallets.next()? {
         let user_id = row::user_id(found, 0, "wallet")?;
         let state = row::wallet_state(found, 1, user_id)?;
-        let created_at: Option<i64> = found.get(5)?;
+        let created_at: Option<i64> = found.get(6)?;
         let created_at = created_at.ok_or(Finding::UserMissing { user_id })?;
-        row::wallet_id(found, 4, user_id)?;
+        row::wallet_id(found, 5, user_id)?;
         audit.wallet(user_id, state, Timestamp::from_microseconds(created_at))?;
     }
     let mut select =

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use super::error::failed;
 use super::query::{query, query_all};
 use super::row::{self, select_entry};
-use crate::ledger::{Entry, EntryId, Timestamp, UserId};
+use crate::ledger::{Entry, EntryId, Kind, Timestamp, UserId};
 use crate::store::StoreError;
 
 /// The distance between two entries of a wallet that the index has. The migration that makes the index has it as well.
@@ -17,6 +17,8 @@ const SELECT_INDEXED: &str =
 const SELECT_INDEX_AFTER: &str = "select entry_id from history_index where user_id = ?1
      and (created_at, entry_id) > (?2, ?3) order by created_at, entry_id limit 1";
 const SELECT_TIME_OF: &str = "select created_at from entry where entry_id <= ?1 order by entry_id desc limit 1";
+const SELECT_FREEZING: &str = "select kind from entry indexed by entry_freezing
+     where user_id = ?1 and entry_id <= ?2 and kind in (8, 9) order by entry_id desc limit 1";
 const SELECT_ENTRY: &str = select_entry!("entry", "where entry.entry_id = ?1");
 const SELECT_HISTORY: &str = concat!(
     "with recursive history as (
@@ -64,6 +66,12 @@ pub(super) fn entry_at(
     let entry = entry(connection, entry_id)?.ok_or_else(|| missing(entry_id.get()))?;
     check_owner(&entry, user_id)?;
     Ok(Some(entry))
+}
+
+/// Whether a user's wallet was frozen after the entry `last`.
+pub(super) fn was_frozen(connection: &Connection, user_id: UserId, last: EntryId) -> Result<bool, StoreError> {
+    let newest = query(connection, SELECT_FREEZING, [user_id.get(), last.get()], |row| row.get(0).map_err(failed))?;
+    Ok(newest.and_then(Kind::from_code).and_then(Kind::freezes).unwrap_or(false))
 }
 
 /// The newest `limit` entries of a user before `before`, newest first. `newest` is the user's newest entry.

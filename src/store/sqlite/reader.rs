@@ -14,9 +14,9 @@ use tokio::sync::oneshot;
 use super::error::failed;
 use super::files::OpenFiles;
 use super::history;
-use super::query::query;
-use super::row::{self, SELECT_HEAD};
-use crate::ledger::{Balance, Commit, Currency, Entry, EntryId, Timestamp, UserId, Wallet};
+use super::query::{query, query_all};
+use super::row::{self, SELECT_EVENT, SELECT_HEAD};
+use crate::ledger::{Commit, Currency, Entry, EntryId, EventKey, Timestamp, UserId, Wallet, WalletState};
 use crate::store::{Reader, StoreError};
 
 /// Connections that read at the same time.
@@ -25,7 +25,7 @@ const CONNECTIONS: usize = 4;
 /// How long a read waits for a connection, or for a lock (which in WAL mode only recovery takes).
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
-const SELECT_WALLET: &str = "select wallet_id, balance, sequence, last_entry_id, created_at
+const SELECT_WALLET: &str = "select wallet_id, balance, sequence, last_entry_id, frozen, created_at
      from user join wallet using (user_id) where user_id = ?1";
 const SELECT_LAST_ENTRY: &str = "select last_entry_id from wallet where user_id = ?1";
 
@@ -153,6 +153,10 @@ impl Reader for SqliteReader {
         self.run(Length::Long, move |connection| entries(connection, user_id, before, limit)).await
     }
 
+    async fn event(&self, event: EventKey) -> Result<Option<Vec<Entry>>, StoreError> {
+        self.run(Length::Short, move |connection| self::event(connection, event)).await
+    }
+
     async fn head(&self) -> Result<Commit, StoreError> {
         let head = self.run(Length::Short, |connection| query(connection, SELECT_HEAD, [], row::commit)).await?;
         Ok(head.unwrap_or_else(|| Commit::genesis(self.currency)))
@@ -172,17 +176,28 @@ impl Reader for SqliteReader {
 fn wallet(connection: &Connection, user_id: UserId, at: Option<Timestamp>) -> Result<Option<Wallet>, StoreError> {
     let found = query(connection, SELECT_WALLET, [user_id.get()], |row| {
         let state = row::wallet_state(row, 1, user_id)?;
-        let created_at = Timestamp::from_microseconds(row.get(4).map_err(failed)?);
+        let created_at = Timestamp::from_microseconds(row.get(5).map_err(failed)?);
         Ok((row::wallet_id(row, 0, user_id)?, created_at, state))
     })?;
     let Some((wallet_id, created_at, state)) = found else { return Ok(None) };
-    let wallet = |balance: Balance, sequence| Wallet { user_id, wallet_id, balance, sequence, created_at };
-    let Some(at) = at else { return Ok(Some(wallet(state.balance, state.sequence))) };
+    let WalletState { balance, sequence, last_entry_id, frozen } = state;
+    let wallet = Wallet { user_id, wallet_id, balance, sequence, created_at, frozen };
+    let Some(at) = at else { return Ok(Some(wallet)) };
     if at < created_at {
         return Ok(None);
     }
-    let entry = history::entry_at(connection, user_id, state.last_entry_id, at)?;
-    Ok(entry.map(|entry| wallet(entry.balance_after, entry.sequence)))
+    let Some(entry) = history::entry_at(connection, user_id, last_entry_id, at)? else { return Ok(None) };
+    let frozen = history::was_frozen(connection, user_id, entry.entry_id)?;
+    Ok(Some(Wallet { balance: entry.balance_after, sequence: entry.sequence, frozen, ..wallet }))
+}
+
+fn event(connection: &Connection, event: EventKey) -> Result<Option<Vec<Entry>>, StoreError> {
+    let EventKey { event_id, user_id } = event;
+    let entries = query_all(connection, SELECT_EVENT, [event_id.get(), user_id.get()], row::entry)?;
+    if entries.is_empty() && query(connection, SELECT_LAST_ENTRY, [user_id.get()], |_| Ok(()))?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(entries))
 }
 
 fn entries(

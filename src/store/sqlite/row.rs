@@ -39,6 +39,9 @@ pub(super) use select_commit;
 /// Selects the head of the commit chain.
 pub(super) const SELECT_HEAD: &str = select_commit!("order by commit_id desc limit 1");
 
+/// Selects every entry of a user's event.
+pub(super) const SELECT_EVENT: &str = select_entry!("entry", "where event_id = ?1 and entry.user_id = ?2");
+
 /// A row of which one column is being read.
 struct Source<'r> {
     row: &'r Row<'r>,
@@ -130,13 +133,14 @@ fn opened_wallet_id(row: &Row<'_>, at: usize, user_id: UserId) -> Result<WalletI
     wallet_id(row, at, user_id)
 }
 
-/// Reads a wallet's balance, sequence and last entry from the columns from `at` on.
+/// Reads a wallet's balance, sequence, last entry and whether it is frozen from the columns from `at` on.
 pub(super) fn wallet_state(row: &Row<'_>, at: usize, user_id: UserId) -> Result<WalletState, StoreError> {
     let source = Source { row, table: "wallet", key: user_id.get() };
     Ok(WalletState {
         balance: source.get(at, "balance", Balance::from_minor)?,
         sequence: source.get(at + 1, "sequence", Some)?,
         last_entry_id: source.get(at + 2, "last_entry_id", EntryId::new)?,
+        frozen: source.get(at + 3, "frozen", |found| [0, 1].contains(&found).then_some(found == 1))?,
     })
 }
 

@@ -13,8 +13,10 @@ const INSERT_NOTE: &str = "insert into entry_note (entry_id, note) values (?1, ?
 const SELECT_CALLER: &str = "select caller_id from caller where name = ?1";
 const INSERT_CALLER: &str = "insert into caller (name) values (?1) returning caller_id";
 const INSERT_USER: &str = "insert into user (user_id, wallet_id, created_at) values (?1, ?2, ?3)";
-const INSERT_WALLET: &str = "insert into wallet (user_id, balance, sequence, last_entry_id) values (?1, ?2, ?3, ?4)";
-const UPDATE_WALLET: &str = "update wallet set balance = ?2, sequence = ?3, last_entry_id = ?4 where user_id = ?1";
+const INSERT_WALLET: &str =
+    "insert into wallet (user_id, balance, sequence, last_entry_id, frozen) values (?1, ?2, ?3, ?4, ?5)";
+const UPDATE_WALLET: &str =
+    "update wallet set balance = ?2, sequence = ?3, last_entry_id = ?4, frozen = ?5 where user_id = ?1";
 const INSERT_COMMIT: &str =
     "insert into ledger_commit (commit_id, form, last_entry_id, hash, created_at) values (?1, ?2, ?3, ?4, ?5)";
 
@@ -29,8 +31,8 @@ pub(super) fn changes(tx: &Connection, changes: &Changes) -> rusqlite::Result<()
         insert_wallet(tx, *user_id, *wallet_id, state, commit)?;
     }
     let mut update = tx.prepare_cached(UPDATE_WALLET)?;
-    for (user_id, WalletState { balance, sequence, last_entry_id }) in updated {
-        let rows = update.execute(params![user_id.get(), balance.minor(), sequence, last_entry_id.get()])?;
+    for (user_id, state) in updated {
+        let rows = update.execute(wallet_row(*user_id, state))?;
         assert_eq!(rows, 1, "the wallet of user {user_id} was there when the transaction began");
     }
     let Commit { commit_id, form, last_entry_id, hash, created_at } = commit;
@@ -48,10 +50,14 @@ fn insert_wallet(
 ) -> rusqlite::Result<()> {
     let user = params![user_id.get(), wallet_id.as_bytes(), commit.created_at.microseconds()];
     tx.prepare_cached(INSERT_USER)?.execute(user)?;
-    let WalletState { balance, sequence, last_entry_id } = state;
-    let wallet = params![user_id.get(), balance.minor(), sequence, last_entry_id.get()];
-    tx.prepare_cached(INSERT_WALLET)?.execute(wallet)?;
+    tx.prepare_cached(INSERT_WALLET)?.execute(wallet_row(user_id, state))?;
     Ok(())
+}
+
+/// The values of a wallet's row.
+const fn wallet_row(user_id: UserId, state: &WalletState) -> (i64, i64, i64, i64, bool) {
+    let WalletState { balance, sequence, last_entry_id, frozen } = *state;
+    (user_id.get(), balance.minor(), sequence, last_entry_id.get(), frozen)
 }
 
 fn insert_entries(tx: &Connection, entries: &[Entry]) -> rusqlite::Result<()> {

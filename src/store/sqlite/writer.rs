@@ -9,7 +9,7 @@ use super::disk_space;
 use super::error::failed;
 use super::files::{FileLock, OpenFiles};
 use super::query::{query, query_all};
-use super::row::{self, SELECT_HEAD, select_entry};
+use super::row::{self, SELECT_EVENT, SELECT_HEAD};
 use super::wal::{self, Checkpoints, rewrite_wal};
 use super::write;
 use crate::ledger::{Changes, Commit, Currency, Entry, EventId, EventKey, Fetched, Head, Keys, UserId, WalletState};
@@ -28,8 +28,7 @@ const WAL_AUTOCHECKPOINT: i64 = 20_000;
 /// What the connection caches, in KiB.
 const CACHE_KIB: i64 = 32 * 1024;
 
-const SELECT_WALLET: &str = "select balance, sequence, last_entry_id from wallet where user_id = ?1";
-const SELECT_EVENT: &str = select_entry!("entry", "where event_id = ?1 and entry.user_id = ?2");
+const SELECT_WALLET: &str = "select balance, sequence, last_entry_id, frozen from wallet where user_id = ?1";
 const SELECT_LAST_ENTRY: &str = "select coalesce(max(entry_id), 0) from entry";
 const SELECT_LAST_EVENT: &str = "select max(event_id) from entry";
 

@@ -4,6 +4,7 @@ mod commands;
 mod deadlines;
 mod health;
 mod messages;
+mod plays;
 mod reflection;
 mod transact;
 mod transport;

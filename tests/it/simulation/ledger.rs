@@ -65,12 +65,9 @@ impl Ledger {
         self.entries.retain(|entry| entry.entry_id <= end);
         let entries = &self.entries;
         self.wallets.retain(|user_id, (.., state)| {
-            let last = entries.iter().rfind(|entry| entry.user_id == *user_id);
-            last.map(|entry| {
-                let Entry { balance_after: balance, sequence, entry_id: last_entry_id, .. } = *entry;
-                *state = WalletState { balance, sequence, last_entry_id };
-            })
-            .is_some()
+            let own = entries.iter().filter(|entry| entry.user_id == *user_id);
+            let left = own.fold(None, |before, entry| Some(WalletState::after(before, entry)));
+            left.inspect(|left| *state = *left).is_some()
         });
     }
 

@@ -15,7 +15,7 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
 use wallet::engine::{Engine, EngineError, EngineOptions, Health};
-use wallet::ledger::{Command, EventId, Outcome, Receipt, UserId, WalletId};
+use wallet::ledger::{Action, Command, EventId, Outcome, Receipt, UserId, WalletId};
 use wallet::store::StoreError;
 
 use self::world::{Bug, FaultPlan, Shared};
@@ -117,7 +117,7 @@ impl Caller {
         let indexes: Vec<usize> =
             commands.iter().map(|command| self.record().begin(Call::Command(command.clone()))).collect();
         let Ok(replies) = self.engine.ledger.enqueue(commands.clone(), None).await else { return };
-        let Ok(mut outcomes) = replies.outcomes().await else { return };
+        let mut outcomes = replies.outcomes().await;
         assert_eq!(outcomes.len(), commands.len(), "each command is answered");
         if self.world.lock().bug == Some(Bug::SwapsAnswers) && outcomes.len() > 1 {
             outcomes.swap(0, 1);
@@ -146,7 +146,9 @@ impl Caller {
             }
             Err(EngineError::Busy | EngineError::Deadline) => record.operations[index] = None,
             Err(EngineError::Corrupt(_)) if Some(command.user_id) == corrupt => record.operations[index] = None,
-            Err(EngineError::Panicked) if Some(command.event_id) == poisoned => record.operations[index] = None,
+            Err(EngineError::Panicked) if poisoned.is_some_and(|event| touches(command, event)) => {
+                record.operations[index] = None;
+            }
             Err(EngineError::Unavailable(error)) if matches!(*error, StoreError::Locked) => {
                 record.operations[index] = None;
                 if sent.elapsed() < LOCK_TIMEOUT {
@@ -159,17 +161,34 @@ impl Caller {
     }
 }
 
+/// Whether a command is decided by what is known of an event.
+fn touches(command: &Command, event_id: EventId) -> bool {
+    let second = match command.action {
+        Action::Play { winning_event_id, .. } => Some(winning_event_id),
+        Action::Freeze | Action::Unfreeze => Some(EventId::OPENING),
+        _ => None,
+    };
+    command.event_id == event_id || second == Some(event_id)
+}
+
 /// Few users, few events, few amounts: so that most commands meet another.
 fn command(seeded: &mut Seeded, user_id: UserId) -> Command {
     let (event, amount) = (EventId::new(seeded.of(0..8)).expect("a number from 0"), seeded.of(0..4) * 10);
     let wallet_id = WalletId::from_bytes([u8::try_from(user_id.get()).expect("a small number"); 16]);
-    match seeded.of(0..13) {
+    match seeded.of(0..18) {
         0 | 1 => Command::open(user_id, wallet_id, 60),
         2..=6 => Command::charge(user_id, event, amount),
         7 | 12 => Command::win(user_id, event, amount),
         8 => Command::deposit(user_id, event, amount),
         9 => Command::withdraw(user_id, event, amount),
         10 => Ok(Command::rollback(user_id, event)),
+        13 | 14 => {
+            let (winning_event, prize) =
+                (EventId::new(seeded.of(0..8)).expect("a number from 0"), seeded.of(0..4) * 10);
+            Command::play(user_id, (event, amount), (winning_event, prize))
+        }
+        15 => Ok(Command::freeze(user_id, event)),
+        16 | 17 => Ok(Command::unfreeze(user_id, event)),
         _ => Ok(Command::rollback_win(user_id, event)),
     }
     .expect("no amount is negative")

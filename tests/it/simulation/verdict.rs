@@ -1,6 +1,6 @@
 //! Whether every answer to a caller was right.
 
-use wallet::ledger::{Action, Command, Effect, Entry, EntryKey, Outcome, Receipt};
+use wallet::ledger::{Action, Amount, Command, Effect, Entry, EntryKey, Kind, Outcome, Receipt};
 
 use super::Record;
 use super::world::World;
@@ -32,18 +32,9 @@ pub fn of(record: &Record, world: &World) -> Result<(), String> {
 ///
 /// The search would find it as well, but only after every order of the unanswered commands.
 fn explain(history: &mut [Operation<Call, Answer>], entry: &Entry, entries: &[Entry]) -> Result<(), String> {
-    let asks = |operation: &&mut Operation<Call, Answer>| {
-        let Call::Command(Command { user_id, event_id, action, .. }) = &operation.call else { return false };
-        let amount = match action {
-            Action::Open { opening: amount, .. }
-            | Action::Charge(amount)
-            | Action::Win(amount)
-            | Action::Deposit(amount)
-            | Action::Withdraw(amount) => *amount,
-            Action::Rollback | Action::WinRollback => entry.amount,
-        };
-        let key = EntryKey { user_id: *user_id, event_id: *event_id, kind: action.kind() };
-        entry.key() == key && entry.amount == amount
+    let asks = |operation: &&mut Operation<Call, Answer>| match &operation.call {
+        Call::Command(command) => asks_for(command, entry, entries),
+        Call::Wallet(_) => false,
     };
     let is_answered = |operation: &Operation<_, _>| {
         matches!(operation.answered, Some((_, Answer::Decision(Decision::Applied { .. }))))
@@ -55,11 +46,57 @@ fn explain(history: &mut [Operation<Call, Answer>], entry: &Entry, entries: &[En
     let unknown = unknown.min_by_key(|operation| operation.called);
     let unknown =
         unknown.ok_or_else(|| format!("no command asked for {entry:?}, or its answer says that it was not done"))?;
-    let is_undone = |kind| entries.iter().any(|other| other.key() == EntryKey { kind, ..entry.key() });
-    // Whatever else the command did, only that it barred an event shows.
-    let barred = entry.kind.undoes().is_some_and(|kind| !is_undone(kind));
-    let effect = if barred { Effect::Barred } else { Effect::Moved };
-    let decision = Decision::from(&Outcome::Applied(Receipt { entry: entry.clone(), effect }));
+    let Call::Command(command) = &unknown.call else { unreachable!("it is a command") };
+    let receipt = match halves(command, entries) {
+        Some((charge, win)) => {
+            let (charge_entry_id, balance) = (charge.entry_id, later(charge, win).balance_after);
+            Receipt { entry: win.clone(), effect: Effect::Played { charge_entry_id, balance } }
+        }
+        None => {
+            let is_undone = |kind| entries.iter().any(|other| other.key() == EntryKey { kind, ..entry.key() });
+            // Whatever else the command did, only that it barred an event shows.
+            let barred = entry.kind.undoes().is_some_and(|kind| !is_undone(kind));
+            Receipt { entry: entry.clone(), effect: if barred { Effect::Barred } else { Effect::Moved } }
+        }
+    };
+    let decision = Decision::from(&Outcome::Applied(receipt));
     unknown.answered = Some((u64::MAX, Answer::Decision(decision)));
     Ok(())
+}
+
+/// Whether a command may have written an entry.
+fn asks_for(command: &Command, entry: &Entry, entries: &[Entry]) -> bool {
+    let amount = match command.action {
+        Action::Open { opening: amount, .. }
+        | Action::Charge(amount)
+        | Action::Win(amount)
+        | Action::Deposit(amount)
+        | Action::Withdraw(amount) => amount,
+        Action::Rollback | Action::WinRollback => entry.amount,
+        Action::Freeze | Action::Unfreeze => Amount::ZERO,
+        Action::Play { .. } => {
+            let Some((charge, win)) = halves(command, entries) else { return false };
+            // Both at once, or the half that was not known yet.
+            let at_once = charge.entry_id.next() == win.entry_id;
+            return at_once && (entry == charge || entry == win) || entry == later(charge, win);
+        }
+    };
+    let Command { user_id, event_id, action, .. } = command;
+    entry.key() == EntryKey { user_id: *user_id, event_id: *event_id, kind: action.kind() } && entry.amount == amount
+}
+
+/// The entries of a play's charge and win, if both are there.
+fn halves<'e>(command: &Command, entries: &'e [Entry]) -> Option<(&'e Entry, &'e Entry)> {
+    let Command { user_id, event_id, action: Action::Play { stake, winning_event_id, prize }, .. } = *command else {
+        return None;
+    };
+    let find = |kind, event_id, amount| {
+        let key = EntryKey { user_id, kind, event_id };
+        entries.iter().find(|entry| entry.key() == key && entry.amount == amount)
+    };
+    Some((find(Kind::Charge, event_id, stake)?, find(Kind::Win, winning_event_id, prize)?))
+}
+
+fn later<'e>(one: &'e Entry, other: &'e Entry) -> &'e Entry {
+    if one.entry_id > other.entry_id { one } else { other }
 }

@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 use tokio::time;
 use wallet::engine::Clock;
 use wallet::ledger::{
-    AuditReport, Changes, Commit, Entry, EntryId, EventId, Fetched, Finding, Head, Keys, Timestamp, UserId, Wallet,
-    WalletState,
+    AuditReport, Changes, Commit, Entry, EntryId, EventId, EventKey, Fetched, Finding, Head, Keys, Timestamp, UserId,
+    Wallet,
 };
 use wallet::store::{Reader, Store, StoreError, Transaction, Version, Writer};
 
@@ -369,12 +369,13 @@ impl Reader for Shared {
         if world.bug == Some(Bug::ReadsTheCommitBefore) {
             ledger.lose_last_commit();
         }
-        Ok(ledger.wallets.get(&user_id).map(|(wallet_id, created_at, WalletState { balance, sequence, .. })| Wallet {
+        Ok(ledger.wallets.get(&user_id).map(|(wallet_id, created_at, state)| Wallet {
             user_id,
             wallet_id: *wallet_id,
-            balance: *balance,
-            sequence: *sequence,
+            balance: state.balance,
+            sequence: state.sequence,
             created_at: *created_at,
+            frozen: state.frozen,
         }))
     }
 
@@ -388,6 +389,12 @@ impl Reader for Shared {
         let is_asked = |entry: &&Entry| entry.user_id == user_id && before.is_none_or(|before| entry.entry_id < before);
         let found = world.ledger.entries.iter().rev().filter(is_asked).take(limit).cloned().collect();
         Ok(world.ledger.wallets.contains_key(&user_id).then_some(found))
+    }
+
+    async fn event(&self, event: EventKey) -> Result<Option<Vec<Entry>>, StoreError> {
+        let world = self.lock();
+        let found = world.ledger.fetch(&Keys { wallets: Vec::new(), events: vec![event] }).events.remove(0).1;
+        Ok(world.ledger.wallets.contains_key(&event.user_id).then_some(found))
     }
 
     async fn head(&self) -> Result<Commit, StoreError> {

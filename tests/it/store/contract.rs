@@ -6,7 +6,7 @@
 use wallet::engine::{self, Cache};
 use wallet::ledger::{
     Annotations, AuditReport, Balance, Caller, Changes, Checkpoint, Command, Commit, Currency, Effect, EntryId,
-    Fetched, Finding, Keys, Note, Outcome, Receipt, Refusal, RoundId,
+    EventKey, Fetched, Finding, Keys, Kind, Note, Outcome, Receipt, Refusal, RoundId,
 };
 use wallet::store::{Store, StoreError};
 
@@ -43,6 +43,8 @@ macro_rules! store_contract {
             a_batch_that_writes_nothing_is_no_commit
             a_wallet_keeps_its_id
             a_rollback_undoes_what_another_batch_did
+            a_wallet_is_frozen_until_it_is_unfrozen
+            an_event_has_every_entry_of_its_number
             annotations_are_kept
             every_key_is_answered
             a_transaction_that_is_dropped_leaves_no_trace
@@ -158,7 +160,8 @@ pub async fn a_wallet_keeps_its_id<S: StoreUnderTest>() {
     let outcomes = transact(&mut store, &[again], at(6)).unwrap();
     assert_eq!(outcomes, [replay(&receipt)]);
     let wallet = store.reader.wallet(user(1), None).await.unwrap().unwrap();
-    assert_eq!((Effect::Opened(wallet.wallet_id), wallet.created_at), (receipt.effect, at(5)));
+    assert_eq!(receipt.wallet(), Some(wallet));
+    assert_eq!(wallet.created_at, at(5));
     close(store).await;
 }
 
@@ -186,6 +189,43 @@ pub async fn a_rollback_undoes_what_another_batch_did<S: StoreUnderTest>() {
     let replays = receipts.into_iter().map(|receipt| Outcome::Replayed { receipt, current_balance });
     let refusals = (0..3).map(|_| Outcome::Refused(Refusal::RolledBack));
     assert_eq!(outcomes, replays.chain(refusals).collect::<Vec<_>>());
+    close(store).await;
+}
+
+pub async fn a_wallet_is_frozen_until_it_is_unfrozen<S: StoreUnderTest>() {
+    let under_test = S::create().await;
+    let mut store = with_history(&under_test, 1).await;
+    let (freeze, unfreeze) = (Command::freeze(user(2), event(7)), Command::unfreeze(user(2), event(7)));
+    let frozen = receipt(&transact(&mut store, std::slice::from_ref(&freeze), at(70)).unwrap()[0]);
+    let mut store = under_test.reopen(store).await;
+    let refused = transact(&mut store, &[charge(2, 71, 1)], at(71)).unwrap();
+    assert_eq!(refused, [Outcome::Refused(Refusal::Frozen)]);
+    assert_eq!(store.reader.wallet(user(2), None).await.unwrap(), frozen.wallet());
+    transact(&mut store, &[unfreeze], at(72)).unwrap();
+    assert_eq!(transact(&mut store, &[freeze], at(73)).unwrap(), [replay(&frozen)]);
+    for (moment, expected) in [(69, false), (70, true), (71, true), (72, false), (99, false)] {
+        let wallet = store.reader.wallet(user(2), Some(at(moment))).await.unwrap().unwrap();
+        assert_eq!(wallet.frozen, expected, "{moment}");
+    }
+    assert!(!store.reader.wallet(user(1), None).await.unwrap().unwrap().frozen);
+    close(store).await;
+}
+
+pub async fn an_event_has_every_entry_of_its_number<S: StoreUnderTest>() {
+    let under_test = S::create().await;
+    let mut store = with_history(&under_test, 1).await;
+    let win = Command::win(user(2), event(90), 50).unwrap();
+    let commands = [charge(2, 90, 7), win, Command::rollback(user(2), event(90)), charge(1, 90, 1)];
+    transact(&mut store, &commands, at(90)).unwrap();
+    let of = async |user_id, number| {
+        let found = store.reader.event(EventKey { user_id: user(user_id), event_id: event(number) }).await.unwrap();
+        found.map(|entries| entries.iter().map(|entry| (entry.kind, entry.amount.minor())).collect::<Vec<_>>())
+    };
+    let mut found = of(2, 90).await.unwrap();
+    found.sort_unstable();
+    assert_eq!(found, [(Kind::Charge, 7), (Kind::Win, 50), (Kind::Rollback, 7)]);
+    assert_eq!(of(2, 91).await, Some(Vec::new()));
+    assert_eq!(of(77, 90).await, None);
     close(store).await;
 }
 

@@ -210,7 +210,12 @@ async fn a_ledger_of_the_version_before_is_verified_as_it_is_and_brought_up_to_d
     let file = SqliteFile::create().await;
     close(with_index(&file).await).await;
     let before = file.connect();
-    before.execute_batch("drop table history_index; delete from _sqlx_migrations where version = 2").unwrap();
+    before
+        .execute_batch(
+            "drop index entry_freezing; alter table wallet drop column frozen; drop table history_index;
+             delete from _sqlx_migrations where version > 1",
+        )
+        .unwrap();
     drop(before);
     sqlite::audit(&file.path(), None).unwrap().expect("it is whole as that version made it");
     let store = file.open().await;
@@ -263,7 +268,8 @@ async fn an_altered_ledger_is_found_out() {
         ("update wallet set balance = 7 where user_id = 2", "user 2: stored balance 0.07, its 4 entries give 9999.94"),
         ("update wallet set sequence = 9 where user_id = 2", "user 2: stored sequence 9, it has 4 entries"),
         ("update wallet set last_entry_id = 1 where user_id = 2", "user 2: stored last entry 1, its last entry is 5"),
-        ("insert into wallet values (9, 100000, 1, 1)", "user 9 has no wallet, or the wallet no user"),
+        ("insert into wallet values (9, 100000, 1, 1, 0)", "user 9 has no wallet, or the wallet no user"),
+        ("update wallet set frozen = 1", "user 1: stored as frozen, its entries leave it not frozen"),
         ("insert into user values (9, zeroblob(16), 1)", "user 9 has no wallet, or the wallet no user"),
         ("delete from wallet where user_id = 1", "user 1 has no wallet, or the wallet no user"),
         (

@@ -35,7 +35,7 @@ pub enum Reply {
     /// A command was done, or a wallet looked up.
     Done {
         balance: i64,
-        /// False as well where an answer does not say it: a wallet that is looked up, or created by gRPC.
+        /// False as well where an answer does not say it: a wallet that is looked up, or created or frozen by gRPC.
         replayed: bool,
         /// False for the rollback of an unknown charge alone.
         applied: bool,
@@ -118,7 +118,7 @@ impl Client {
                 };
                 replies.next().await.unwrap_or(Reply::Unanswered)
             }
-            (Protocol::Stream, message @ Message::CreateWallet(_)) => panic!("a stream does not carry {message:?}"),
+            (Protocol::Stream, message) => panic!("a stream does not carry {message:?}"),
         }
     }
 
@@ -173,6 +173,12 @@ impl Client {
         let reply: Result<Reply, Status> = match message {
             Message::CreateWallet(request) => {
                 grpc.create_wallet(request).await.map(|wallet| Reply::done(wallet.get_ref().balance_minor))
+            }
+            Message::FreezeWallet(request) => {
+                grpc.freeze_wallet(request).await.map(|wallet| Reply::done(wallet.get_ref().balance_minor))
+            }
+            Message::UnfreezeWallet(request) => {
+                grpc.unfreeze_wallet(request).await.map(|wallet| Reply::done(wallet.get_ref().balance_minor))
             }
             Message::Command(ProtoCommand::Charge(request)) => done!(grpc.charge(request)),
             Message::Command(ProtoCommand::Win(request)) => done!(grpc.win(request)),

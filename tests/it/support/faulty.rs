@@ -13,7 +13,7 @@ use wallet::api::grpc::{self, GrpcOptions};
 use wallet::api::rest::{self, RestOptions};
 use wallet::config::Settings;
 use wallet::engine::{Clock, Engine, EngineOptions, HealthWatch};
-use wallet::ledger::{Changes, Commit, Entry, EntryId, Fetched, Head, Keys, Timestamp, UserId, Wallet};
+use wallet::ledger::{Changes, Commit, Entry, EntryId, EventKey, Fetched, Head, Keys, Timestamp, UserId, Wallet};
 use wallet::store::{Reader, Store, StoreError, Transaction, Version, Writer, sqlite};
 
 use super::client::Client;
@@ -135,6 +135,10 @@ impl Reader for FaultyReader {
         limit: usize,
     ) -> Result<Option<Vec<Entry>>, StoreError> {
         self.reader.entries(user, before, limit).await
+    }
+
+    async fn event(&self, event: EventKey) -> Result<Option<Vec<Entry>>, StoreError> {
+        self.reader.event(event).await
     }
 
     async fn head(&self) -> Result<Commit, StoreError> {

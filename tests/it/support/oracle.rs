@@ -1,9 +1,9 @@
 //! The rules once more, written plainly: the ledger must decide the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wallet::api::reason::{Problem, Reason};
-use wallet::ledger::{Action, Balance, Command, Effect, Entry, EventId, Kind, Outcome, Receipt, Refusal, UserId};
+use wallet::ledger::{Action, Balance, Command, Effect, EventId, Kind, Outcome, Receipt, Refusal, UserId};
 
 use super::client::Reply;
 use super::linear::Model;
@@ -13,6 +13,8 @@ use super::linear::Model;
 pub struct Oracle {
     /// Where each wallet is.
     wallets: BTreeMap<UserId, Place>,
+    /// The wallets that are frozen.
+    frozen: BTreeSet<UserId>,
     /// By what each command is known: the amount, where it left the wallet, and whether there was something to do.
     done: BTreeMap<(UserId, Kind, EventId), (i64, Place, bool)>,
 }
@@ -34,6 +36,33 @@ pub enum Decision {
 
 impl Oracle {
     pub fn decide(&mut self, command: &Command) -> Decision {
+        let Action::Play { stake, winning_event_id: event_id, prize } = command.action else {
+            return self.decide_one(command);
+        };
+        // Both on a copy, which is kept only if both are done.
+        let mut copy = self.clone();
+        let charged = copy.decide_one(&Command { action: Action::Charge(stake), ..command.clone() });
+        let won = copy.decide_one(&Command { event_id, action: Action::Win(prize), ..command.clone() });
+        if let Decision::Refused(refusal) = charged {
+            return Decision::Refused(refusal);
+        }
+        if let Decision::Refused(refusal) = won {
+            return Decision::Refused(refusal);
+        }
+        *self = copy;
+        match (charged, won) {
+            (Decision::Replayed { place: charge, .. }, Decision::Replayed { place: win, current, .. }) => {
+                Decision::Replayed { place: both(charge, win), applied: true, current }
+            }
+            (
+                Decision::Applied { place: charge, .. } | Decision::Replayed { place: charge, .. },
+                Decision::Applied { place: win, .. } | Decision::Replayed { place: win, .. },
+            ) => Decision::Applied { place: both(charge, win), applied: true },
+            (Decision::Refused(_), _) | (_, Decision::Refused(_)) => unreachable!("neither was refused"),
+        }
+    }
+
+    fn decide_one(&mut self, command: &Command) -> Decision {
         let Command { user_id, event_id, action, .. } = *command;
         let kind = action.kind();
         let known = |kind| self.done.get(&(user_id, kind, event_id)).copied();
@@ -47,6 +76,8 @@ impl Oracle {
             Action::WinRollback => {
                 known(Kind::Win).map_or((0, 0, false), |(amount, ..)| (amount, -i128::from(amount), true))
             }
+            Action::Freeze | Action::Unfreeze => (0, 0, true),
+            Action::Play { .. } => unreachable!("a play is decided by its halves"),
         };
         let Place { balance, sequence } = match (self.wallets.get(&user_id), kind) {
             (None, Kind::Open) => Place::default(),
@@ -69,12 +100,21 @@ impl Oracle {
                 Decision::Refused(Refusal::EventConflict { recorded })
             };
         }
+        let gives = matches!(kind, Kind::Charge | Kind::Withdrawal | Kind::WinRollback);
+        if gives && self.frozen.contains(&user_id) {
+            return Decision::Refused(Refusal::Frozen);
+        }
         let after = i128::from(balance) + delta;
         if after < 0 {
             return Decision::Refused(Refusal::BalanceTooLow { balance: Balance::from_minor(balance).unwrap() });
         }
         if after > i128::from(Balance::MAX.minor()) {
             return Decision::Refused(Refusal::BalanceLimit);
+        }
+        match kind {
+            Kind::Freeze => _ = self.frozen.insert(user_id),
+            Kind::Unfreeze => _ = self.frozen.remove(&user_id),
+            _ => (),
         }
         let place = Place { balance: i64::try_from(after).unwrap(), sequence: sequence + 1 };
         self.wallets.insert(user_id, place);
@@ -83,12 +123,15 @@ impl Oracle {
     }
 }
 
+/// The balance after both halves of a play, at the place of its win.
+fn both(charge: Place, win: Place) -> Place {
+    let last = if charge.sequence > win.sequence { charge } else { win };
+    Place { balance: last.balance, sequence: win.sequence }
+}
+
 impl From<&Outcome> for Decision {
     fn from(outcome: &Outcome) -> Self {
-        let place = |receipt: &Receipt| {
-            let Entry { balance_after, sequence, .. } = &receipt.entry;
-            Place { balance: balance_after.minor(), sequence: *sequence }
-        };
+        let place = |receipt: &Receipt| Place { balance: receipt.balance().minor(), sequence: receipt.entry.sequence };
         let applied = |receipt: &Receipt| receipt.effect != Effect::Barred;
         match outcome {
             Outcome::Applied(receipt) => Self::Applied { place: place(receipt), applied: applied(receipt) },
