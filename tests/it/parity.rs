@@ -34,6 +34,7 @@ impl PartialEq<Expected> for Reply {
 }
 
 /// Each call and the reply that every protocol must give.
+#[expect(clippy::too_many_lines, reason = "it is one table")]
 fn scenario() -> Vec<(Call, Expected)> {
     use Reason::{
         BalanceLimit, BalanceTooLow, EventConflict, Frozen, InvalidRequest, NegativeAmount, RolledBack, UnknownUser,

@@ -47,17 +47,14 @@ fn explain(history: &mut [Operation<Call, Answer>], entry: &Entry, entries: &[En
     let unknown =
         unknown.ok_or_else(|| format!("no command asked for {entry:?}, or its answer says that it was not done"))?;
     let Call::Command(command) = &unknown.call else { unreachable!("it is a command") };
-    let receipt = match halves(command, entries) {
-        Some((charge, win)) => {
-            let (charge_entry_id, balance) = (charge.entry_id, later(charge, win).balance_after);
-            Receipt { entry: win.clone(), effect: Effect::Played { charge_entry_id, balance } }
-        }
-        None => {
-            let is_undone = |kind| entries.iter().any(|other| other.key() == EntryKey { kind, ..entry.key() });
-            // Whatever else the command did, only that it barred an event shows.
-            let barred = entry.kind.undoes().is_some_and(|kind| !is_undone(kind));
-            Receipt { entry: entry.clone(), effect: if barred { Effect::Barred } else { Effect::Moved } }
-        }
+    let receipt = if let Some((charge, win)) = halves(command, entries) {
+        let (charge_entry_id, balance) = (charge.entry_id, later(charge, win).balance_after);
+        Receipt { entry: win.clone(), effect: Effect::Played { charge_entry_id, balance } }
+    } else {
+        let is_undone = |kind| entries.iter().any(|other| other.key() == EntryKey { kind, ..entry.key() });
+        // Whatever else the command did, only that it barred an event shows.
+        let barred = entry.kind.undoes().is_some_and(|kind| !is_undone(kind));
+        Receipt { entry: entry.clone(), effect: if barred { Effect::Barred } else { Effect::Moved } }
     };
     let decision = Decision::from(&Outcome::Applied(receipt));
     unknown.answered = Some((u64::MAX, Answer::Decision(decision)));
