@@ -14,7 +14,7 @@ use async_trait::async_trait;
 
 use crate::ledger::{Changes, Commit, Currency, Entry, EntryId, Fetched, Head, Keys, Timestamp, UserId, Wallet};
 pub use error::StoreError;
-pub use location::{CopyStep, Location};
+pub use location::{Location, Step};
 
 /// The half of a store that writes.
 ///
