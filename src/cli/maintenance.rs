@@ -11,7 +11,7 @@ use super::one_line;
 use super::progress::Progress;
 use crate::config::VerifyArgs;
 use crate::ledger::{AuditReport, Checkpoint, EntryId, Finding, Place, UserId};
-use crate::store::Location;
+use crate::store::{Location, StoreError};
 
 /// Verifies the whole ledger, and prints what it holds. If an earlier checkpoint is given, the ledger must still agree
 /// with it.
@@ -61,6 +61,11 @@ fn error_json(error: &Error) -> Value {
         report["CommitId"] = json!(commit_id);
         report["EntryId"] = json!(entry_id.map(EntryId::get));
         report["UserId"] = json!(user_id.map(UserId::get));
+    } else if let Some(StoreError::Corrupt { table, column, row, .. }) = error.downcast_ref() {
+        report["Finding"] = json!("CORRUPT");
+        report["Table"] = json!(table);
+        report["Column"] = json!(column);
+        report["Row"] = json!(row);
     }
     report
 }

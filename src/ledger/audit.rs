@@ -1,6 +1,7 @@
 //! Verifies a ledger: recomputes every balance, sequence and hash.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::fmt;
 
 use foldhash::fast::RandomState;
@@ -121,8 +122,11 @@ impl Audit {
         if entry.created_at < last_time {
             return Err(Finding::Time { entry_id });
         }
-        let known = self.wallets.get(&user_id).copied();
-        let state = known.map(|(state, _)| state);
+        let wallet = self.wallets.entry(user_id);
+        let state = match &wallet {
+            Occupied(known) => Some(known.get().0),
+            Vacant(_) => None,
+        };
         if (entry.kind == Kind::Open) != state.is_none() {
             return Err(Finding::Opening { entry_id, user_id });
         }
@@ -143,8 +147,7 @@ impl Audit {
             return Err(Finding::Rollback { entry_id, user_id });
         }
         let state = WalletState { balance, sequence: entry.sequence, last_entry_id: entry_id };
-        let opened_at = known.map_or(entry.created_at, |(_, opened_at)| opened_at);
-        self.wallets.insert(user_id, (state, opened_at));
+        wallet.and_modify(|(before, _)| *before = state).or_insert((state, entry.created_at));
         self.add(entry, form);
         Ok(())
     }

@@ -33,7 +33,7 @@ use crate::store::{Step, StoreError};
 const HISTORY_INDEX_SINCE: i64 = 2;
 
 /// The most entries that the last transaction still has to read.
-const REST_MAX: i64 = 65_536;
+const REST_MAX: i64 = 1_024;
 
 /// Verifies every entry, commit and wallet of the ledger at `path`, as [`audit_in_steps`] does.
 ///
@@ -129,9 +129,11 @@ fn walk(
     let mut walk = Walk::new(path, scope, schema::currency(connection)?, checkpoint);
     walk.with_index(connection, progress)?;
     // By now more may have been added, and while that is read, a little more.
-    while let end = End::of(connection)?
-        && end.entry_id.get() - walk.walked_to().get() > REST_MAX
-    {
+    loop {
+        let end = End::of(connection)?;
+        if end.entry_id.get() - walk.walked_to().get() <= REST_MAX {
+            break;
+        }
         walk.ahead(connection, end, progress)?;
     }
     let moment = connection.transaction()?;
@@ -203,7 +205,7 @@ impl<'a> Walk<'a> {
         progress(Step::Verifying { done: self.walked_to().get().unsigned_abs(), of });
         let mut commits = self.commits(connection, end);
         pages::read_ahead(path, scope, after, end.entry_id, |page| {
-            let done = page.entries.last().map_or(of, |(last, _)| last.entry_id.get().unsigned_abs());
+            let done = page.entries.last().map_or(of, |last| last.entry_id.get().unsigned_abs());
             self.take(page, &mut commits)?;
             progress(Step::Verifying { done, of });
             Ok(())
@@ -216,11 +218,12 @@ impl<'a> Walk<'a> {
     }
 
     /// Recomputes the entries of a page, and the commits that end in it.
-    fn take(&mut self, page: Page, commits: &mut Commits<'_>) -> Result<(), Stop> {
-        for (entry, undone) in &page.entries {
+    fn take(&mut self, mut page: Page, commits: &mut Commits<'_>) -> Result<(), Stop> {
+        for entry in &page.entries {
             let entry_id = entry.entry_id;
             let commit = commits.peek()?.ok_or(Finding::Uncommitted { entry_id })?;
-            self.audit.entry(entry, *undone, commit.form)?;
+            let undone = entry.kind.undoes().and_then(|_| page.undone.pop_front()).flatten();
+            self.audit.entry(entry, undone, commit.form)?;
             if commit.last_entry_id <= entry_id {
                 self.audit.commit(&commit)?;
                 commits.next()?;
@@ -249,7 +252,7 @@ impl<'a> Walk<'a> {
         while is_full {
             let page = pages.read(after, end.entry_id);
             is_full = page.is_full();
-            after = page.entries.last().map(|(last, _)| last.entry_id).or(after);
+            after = page.entries.last().map(|last| last.entry_id).or(after);
             self.take(page, &mut commits)?;
         }
         self.close(commits, end)?;

@@ -10,7 +10,6 @@ use rusqlite::Connection;
 use super::Stop;
 use super::events::Sums;
 use crate::ledger::{Entry, EntryId, Finding, Undone};
-use crate::store::StoreError;
 use crate::store::sqlite::open::open_to_read;
 use crate::store::sqlite::query::query;
 use crate::store::sqlite::walk::{EntryPages, PAGE};
@@ -21,6 +20,9 @@ const SELECT_UNDONE: &str = "select entry_id, amount from entry where event_id =
 /// Pages that are read ahead for each thread.
 const AHEAD: usize = 4;
 
+/// More readers than this would wait for the one thread that recomputes.
+const READERS_MAX: usize = 4;
+
 /// What is compared beside the entries themselves.
 #[derive(Clone, Copy)]
 pub(super) struct Scope<'a> {
@@ -28,10 +30,12 @@ pub(super) struct Scope<'a> {
     pub sums: &'a Sums,
 }
 
-/// Entries in ledger order, each with the entry that it undoes.
+/// Entries in ledger order, and what the audit must know of them.
 #[derive(Default)]
 pub(super) struct Page {
-    pub entries: Vec<(Entry, Option<Undone>)>,
+    pub entries: Vec<Entry>,
+    /// What each of its rollbacks names, if that is stored.
+    pub undone: VecDeque<Option<Undone>>,
     /// Of all its entries together.
     pub sum: u64,
     /// How many of them the history index must have.
@@ -60,38 +64,34 @@ impl<'c> Pages<'c> {
 
     /// The next page after `after`, up to `last`.
     pub(super) fn read(&mut self, after: Option<EntryId>, last: EntryId) -> Page {
-        let mut entries = Vec::with_capacity(PAGE);
-        let read = self.entries.read(after, last, &mut entries);
-        let mut page = Page { entries: Vec::with_capacity(entries.len()), ..Page::default() };
-        for entry in entries {
-            if let Err(stop) = self.add(&mut page, entry) {
+        let mut page = Page { entries: Vec::with_capacity(PAGE), ..Page::default() };
+        page.stop = self.entries.read(after, last, &mut page.entries).err().map(Stop::from);
+        for at in 0..page.entries.len() {
+            if let Err(stop) = self.look_up(&mut page, at) {
+                page.entries.truncate(at);
                 page.stop = Some(stop);
-                return page;
+                break;
             }
         }
-        page.stop = read.err().map(Stop::from);
         page
     }
 
-    fn add(&self, page: &mut Page, entry: Entry) -> Result<(), Stop> {
-        let undone = self.undone(&entry)?;
-        if self.scope.has_history_index && history::is_indexed(&entry) {
-            if !history::index_has(self.connection, &entry)? {
+    /// Looks up what belongs to the entry at this place of the page.
+    fn look_up(&self, page: &mut Page, at: usize) -> Result<(), Stop> {
+        let entry = &page.entries[at];
+        if let Some(kind) = entry.kind.undoes() {
+            let key = (entry.event_id.get(), entry.user_id.get(), kind.code());
+            page.undone.push_back(query(self.connection, SELECT_UNDONE, key, row::undone)?);
+        }
+        if self.scope.has_history_index && history::is_indexed(entry) {
+            if !history::index_has(self.connection, entry)? {
                 let what = format!("row of the history index for entry {}", entry.entry_id);
                 return Err(Finding::Changed { what }.into());
             }
             page.indexed += 1;
         }
-        page.sum = page.sum.wrapping_add(self.scope.sums.of(&entry));
-        page.entries.push((entry, undone));
+        page.sum = page.sum.wrapping_add(self.scope.sums.of(entry));
         Ok(())
-    }
-
-    /// The entry that a rollback names, if it is stored.
-    fn undone(&self, rollback: &Entry) -> Result<Option<Undone>, StoreError> {
-        let Some(kind) = rollback.kind.undoes() else { return Ok(None) };
-        let key = (rollback.event_id.get(), rollback.user_id.get(), kind.code());
-        query(self.connection, SELECT_UNDONE, key, row::undone)
     }
 }
 
@@ -104,7 +104,7 @@ pub(super) fn read_ahead(
     last: EntryId,
     mut take: impl FnMut(Page) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
-    let readers = thread::available_parallelism().map_or(1, usize::from).div_ceil(2);
+    let readers = thread::available_parallelism().map_or(1, usize::from).min(READERS_MAX);
     let connections = (0..readers).map(|_| open_to_read(path)).collect::<Result<Vec<_>, _>>()?;
     thread::scope(|threads| {
         let (jobs, queue) = unbounded::<(Option<EntryId>, Sender<Page>)>();
