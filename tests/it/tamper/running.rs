@@ -39,7 +39,7 @@ async fn the_first_of_several_findings_is_named_wherever_pages_end() {
          where entry_id = 7000; update ledger_commit set hash = zeroblob(32) where commit_id = 800";
     for _ in 0..10 {
         let (report, _) = verify(&altered(&database, several));
-        assert_eq!(found(&report), "BALANCE EntryId 3000 UserId 1", "{report}");
+        assert_eq!(found(&report), "BALANCE EntryId 3000 UserId 2", "{report}");
     }
 }
 

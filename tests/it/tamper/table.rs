@@ -68,7 +68,7 @@ const ALTERATIONS: &[(&str, &str)] = &[
         "update ledger_commit set commit_id = -1 where commit_id = 3;
          update ledger_commit set commit_id = 3 where commit_id = 4;
          update ledger_commit set commit_id = 4 where commit_id = -1",
-        "COMMIT_TIME CommitId 3",
+        "COMMIT_HASH CommitId 3",
     ),
     // Wallets and users.
     ("update wallet set balance = balance + 1 where user_id = 2", "WALLET_STATE UserId 2"),
@@ -129,16 +129,19 @@ const ALTERATIONS: &[(&str, &str)] = &[
     ("drop table history_index", "CHANGED"),
 ];
 
+/// What makes the index of the events.
+const UNIQUE_EVENT: &str = ",\n    unique (event_id, user_id, kind)";
+
 /// What is done while an index is not looked after.
 const WITHOUT_INDEX: &[(&str, &str, &str)] = &[
-    ("entry", ", unique (event_id, user_id, kind)", "update entry set event_id = 5 where entry_id = 50"),
-    ("entry", ", unique (event_id, user_id, kind)", "update entry set kind = 5 where entry_id = 4"),
-    ("entry", ", unique (event_id, user_id, kind)", "update entry set user_id = 1 where entry_id = 4"),
-    ("entry", ", unique (event_id, user_id, kind)", "update entry set event_id = 101 where entry_id = 9"),
-    ("entry", ", unique (event_id, user_id, kind)", "delete from entry where entry_id = 108"),
+    ("entry", UNIQUE_EVENT, "update entry set event_id = 5 where entry_id = 50"),
+    ("entry", UNIQUE_EVENT, "update entry set kind = 5 where entry_id = 4"),
+    ("entry", UNIQUE_EVENT, "update entry set user_id = 1 where entry_id = 4"),
+    ("entry", UNIQUE_EVENT, "update entry set event_id = 101 where entry_id = 9"),
+    ("entry", UNIQUE_EVENT, "delete from entry where entry_id = 108"),
     (
         "entry",
-        ", unique (event_id, user_id, kind)",
+        UNIQUE_EVENT,
         "update entry set entry_id = -1 where entry_id = 50; update entry set entry_id = 50 where entry_id = 51;
          update entry set entry_id = 51 where entry_id = -1",
     ),
@@ -171,7 +174,7 @@ async fn a_trigger_that_was_dropped_is_found() {
 #[tokio::test]
 async fn an_index_that_does_not_agree_with_its_table_is_found() {
     let (_dir, database) = ledger().await;
-    let nothing = altered_without_index(&database, "entry", ", unique (event_id, user_id, kind)", "");
+    let nothing = altered_without_index(&database, "entry", UNIQUE_EVENT, "");
     assert_eq!(verify(&nothing).1, Some(0), "the index can be put back");
     for (table, unique, sql) in WITHOUT_INDEX {
         let (report, code) = verify(&altered_without_index(&database, table, unique, sql));
