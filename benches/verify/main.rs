@@ -1,8 +1,8 @@
 //! Measures `wallet verify` on a large ledger: `cargo bench --bench verify -- --entries 20000000`.
 //!
-//! It makes a ledger, or takes one that it made before (`--ledger FILE`), and has each build of the program verify it in
-//! turn: this one, and others that are named. Each round reports the time, the processor time of all threads and the
-//! most memory. On a machine that others use as well, the processor time tells more than the time.
+//! It makes a ledger, or takes one that it made before (`--ledger FILE`), and has each build of the program verify it
+//! in turn: this one, and others that are named. Each round reports the time, the processor time of all threads and
+//! the most memory. On a machine that others use as well, the processor time tells more than the time.
 
 mod fill;
 mod program;

@@ -22,7 +22,7 @@ pub enum Finding {
     #[error("entry {entry_id} of user {user_id}: sequence is {found}, must be {expected}")]
     Sequence { entry_id: EntryId, user_id: UserId, expected: i64, found: i64 },
     /// Each entry points to the one before.
-    #[error("entry {entry_id} of user {user_id}: previous entry is {}, must be {}", Pointer(*found), Pointer(*expected))]
+    #[error("entry {entry_id} of user {user_id}: previous entry is {}, must be {}", Link(*found), Link(*expected))]
     Previous { entry_id: EntryId, user_id: UserId, expected: Option<EntryId>, found: Option<EntryId> },
     /// Each balance is the one before, moved by the amount.
     #[error(
@@ -159,9 +159,9 @@ impl Finding {
 }
 
 /// An entry that may not be there.
-struct Pointer(Option<EntryId>);
+struct Link(Option<EntryId>);
 
-impl fmt::Display for Pointer {
+impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(entry_id) => entry_id.fmt(f),

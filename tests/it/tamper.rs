@@ -30,8 +30,8 @@ fn found(report: &Value) -> String {
     format!("{}{}", report["Finding"].as_str().unwrap_or("nothing"), place.collect::<String>())
 }
 
-/// A ledger in a folder of its own, which nobody serves, with everything that an entry can have. The table says what its
-/// entries are:
+/// A ledger in a folder of its own, which nobody serves, with everything that an entry can have. The table says what
+/// its entries are:
 ///
 /// | commit | entries |
 /// |---|---|

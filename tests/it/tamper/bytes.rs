@@ -17,17 +17,10 @@ const BYTES: usize = 600;
 /// Everything that the ledger keeps in a file.
 fn contents(path: &Path) -> Vec<Vec<Value>> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    let tables = [
-        "setting",
-        "user",
-        "wallet",
-        "entry",
-        "caller",
-        "entry_note",
-        "ledger_commit",
-        "history_index",
-        "sqlite_schema",
-    ];
+    // sqlx's own table is not the ledger's.
+    let schema = "(select name, sql, type from sqlite_schema where substr(tbl_name, 1, 1) <> '_')";
+    let tables =
+        ["setting", "user", "wallet", "entry", "caller", "entry_note", "ledger_commit", "history_index", schema];
     let rows = |table: &&str| {
         let mut select = connection.prepare(&format!("select * from {table} order by 1, 2")).unwrap();
         let columns = select.column_count();

@@ -8,8 +8,8 @@ use super::Stop;
 use crate::ledger::Finding;
 use crate::store::sqlite::open::open_to_read;
 
-/// The tables with an index, or ordered by a key of their own. That of the entries is left out: its index is as large as
-/// the table itself, and is compared as a whole while the entries are walked.
+/// The tables with an index, or ordered by a key of their own. That of the entries is left out: its index is as large
+/// as the table itself, and is compared as a whole while the entries are walked.
 const SELECT_INDEXED: &str = "select distinct part.name from sqlite_schema as part, pragma_index_list(part.name)
      where part.type = 'table' and part.name <> 'entry' order by part.name";
 

@@ -5,8 +5,8 @@
 //!
 //! Entries and commits are only ever added. So they are read in many short transactions, first up to where the ledger
 //! ended at the beginning, then up to where it ends by then. Only the last transaction sees them together with the
-//! wallets: it reads the few entries that were added in between, and then compares each wallet. So two transactions last
-//! longer than a moment, and keep the WAL from being begun again: SQLite's check of the file, and the last one.
+//! wallets: it reads the few entries that were added in between, and then compares each wallet. So two transactions
+//! last longer than a moment, and keep the WAL from being begun again: SQLite's check of the file, and the last one.
 
 mod commits;
 mod events;
