@@ -49,7 +49,7 @@ impl Progress {
                 (Shown::Copying { tenths: 0 }, "copying {bar:40} {percent:>3} %, {eta} left", done, of)
             }
             Step::Verifying { done, of } => {
-                let template = "verifying {bar:40} {percent:>3} %, {per_sec:0} entries, {eta} left {msg}";
+                let template = "verifying {bar:20} {percent:>3} % of {human_len} entries, {per_sec:0}, {eta} left";
                 (Shown::Verifying, template, done, of)
             }
         };
@@ -61,9 +61,6 @@ impl Progress {
         let bar = self.bar.get_or_insert_with(|| ProgressBar::new(of).with_style(style()));
         bar.set_length(of);
         bar.set_position(done);
-        if done == of && shown == Shown::Verifying {
-            bar.set_message("(then wallets and file)");
-        }
     }
 
     fn write(&mut self, step: Step) {

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use rusqlite::{Connection, Rows};
 
 use super::error::failed;
@@ -34,12 +35,12 @@ const SELECT_WALLET_ID: &str = "select wallet_id from user where user_id = ?1";
 pub(super) struct EntryPages<'c> {
     connection: &'c Connection,
     /// The callers that were met so far.
-    callers: HashMap<i64, Caller>,
+    callers: HashMap<i64, Caller, RandomState>,
 }
 
 impl<'c> EntryPages<'c> {
     pub(super) fn new(connection: &'c Connection) -> Self {
-        Self { connection, callers: HashMap::new() }
+        Self { connection, callers: HashMap::default() }
     }
 
     /// Appends to `page` the next [`PAGE`] entries after `after` (`None`: from the very first on) up to `last`. Fewer
