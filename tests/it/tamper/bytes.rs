@@ -61,7 +61,7 @@ async fn a_byte_that_was_altered_is_found_unless_nothing_is_kept_there() {
         "{BYTES} bytes of {} altered: {wrong} found, {unreadable} make it no wallet's database, {unused} unused",
         whole.len()
     );
-    assert!(wrong > BYTES / 4, "most of the file is in use");
+    assert!(wrong > BYTES / 4, "much of the file is in use");
 }
 
 #[tokio::test]

@@ -125,7 +125,7 @@ const ALTERATIONS: &[(&str, &str)] = &[
     ("create table more (x)", "FOREIGN"),
     ("create trigger more after insert on entry begin update wallet set balance = 9; end", "FOREIGN"),
     ("create index more on entry (user_id)", "FOREIGN"),
-    ("alter table wallet add column more", "CHANGED"),
+    ("alter table wallet add column more integer", "CHANGED"),
     ("drop table history_index", "CHANGED"),
 ];
 
