@@ -61,7 +61,7 @@ fn main() -> ExitCode {
 
 fn measure(options: &Options, ledger: &Path) {
     let mut programs = vec![Program::present()];
-    programs.extend(options.baseline.iter().map(Program::at));
+    programs.extend(options.baseline.iter().map(|path| Program::at(path)));
     let bytes = ledger.metadata().expect("it is there").len();
     println!("{} MiB\n\n| round | program | s | processor s | MiB at the most |\n|---|---|---|---|---|", bytes >> 20);
     for round in 1..=options.rounds {

@@ -29,8 +29,8 @@ impl Program {
         Self(env!("CARGO_BIN_EXE_wallet").into())
     }
 
-    pub fn at(path: &PathBuf) -> Self {
-        Self(path.clone())
+    pub fn at(path: &Path) -> Self {
+        Self(path.to_owned())
     }
 
     /// Runs `wallet verify`.
@@ -51,7 +51,7 @@ impl Program {
             }
         };
         assert!(status.success(), "{self} found the ledger wrong");
-        Run { took: started.elapsed(), processor: children() - before, memory_mib }
+        Run { took: started.elapsed(), processor: children().saturating_sub(before), memory_mib }
     }
 }
 
