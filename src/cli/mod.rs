@@ -2,6 +2,7 @@
 
 pub mod healthcheck;
 pub mod maintenance;
+mod progress;
 pub mod serve;
 
 use std::fmt::Display;

@@ -1,30 +1,56 @@
 //! Verifies a ledger: recomputes every balance, sequence and hash.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::fmt;
 
 use foldhash::fast::RandomState;
 
+use super::commit::CommitHasher;
 use super::{
-    Amount, Balance, Checkpoint, Commit, CommitHash, Currency, Entry, Finding, Kind, Timestamp, UserId, WalletState,
+    Amount, Balance, Checkpoint, Commit, CommitHash, Currency, Entry, EntryId, Finding, Form, Kind, Timestamp, UserId,
+    WalletState,
 };
+
+/// The most entries of the first commit that are kept, to name the currency that it was hashed for. More than one
+/// commit has.
+const FIRST_ENTRIES_MAX: usize = 65_536;
 
 /// Walks a whole ledger in order and recomputes it.
 ///
 /// Feed it the entries of each commit ([`entry`](Audit::entry)) and then the commit ([`commit`](Audit::commit)), from
 /// the first to the last; then every wallet as it is stored ([`wallet`](Audit::wallet)); then
 /// [`finish`](Audit::finish). The first thing that is wrong ends the walk. It holds one [`WalletState`] a wallet in
-/// memory, and the entries of one commit.
+/// memory, and the entries of the first commit until that is checked.
 #[derive(Debug)]
 pub struct Audit {
     head: Commit,
-    pending: Vec<Entry>,
+    /// The commit whose entries are being walked, as far as they go.
+    open: Option<OpenCommit>,
+    /// The entries of the first commit, until that is checked.
+    first_entries: Vec<Entry>,
     /// The state that each wallet should have, and when it was opened. A wallet that was checked is taken out.
     wallets: HashMap<UserId, (WalletState, Timestamp), RandomState>,
     wallets_right: u64,
     currency: Currency,
     /// An earlier checkpoint that the ledger must still agree with, if one is known.
     checkpoint: Option<Checkpoint>,
+}
+
+/// The entries since the last commit.
+#[derive(Debug)]
+struct OpenCommit {
+    hasher: CommitHasher,
+    last_entry_id: EntryId,
+    /// The time of the last entry.
+    created_at: Timestamp,
+}
+
+/// What a rollback names: a stored charge or win.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undone {
+    pub entry_id: EntryId,
+    pub amount: Amount,
 }
 
 /// What a whole and correct ledger holds.
@@ -38,14 +64,26 @@ pub struct AuditReport {
     pub currency: Currency,
 }
 
+impl AuditReport {
+    /// Whether nothing was committed yet.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.head.commit_id == 0
+    }
+}
+
 impl fmt::Display for AuditReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { head, wallets, currency } = self;
         let Commit { commit_id, last_entry_id, .. } = head;
-        writeln!(
-            f,
-            "ok: {wallets} wallets, {last_entry_id} entries, {commit_id} commits; every balance and hash is right"
-        )?;
+        if self.is_empty() {
+            writeln!(f, "ok: the ledger is empty")?;
+        } else {
+            writeln!(
+                f,
+                "ok: {wallets} wallets, {last_entry_id} entries, {commit_id} commits; every balance and hash is right"
+            )?;
+        }
         writeln!(f, "currency: {currency}")?;
         write!(f, "checkpoint: {}", Checkpoint::from(*head))
     }
@@ -56,26 +94,39 @@ impl Audit {
     /// ledger must still agree with it.
     #[must_use]
     pub fn new(currency: Currency, checkpoint: Option<Checkpoint>) -> Self {
-        let (head, pending, wallets) = (Commit::genesis(currency), Vec::new(), HashMap::default());
-        Self { head, pending, wallets, wallets_right: 0, currency, checkpoint }
+        Self {
+            head: Commit::genesis(currency),
+            open: None,
+            first_entries: Vec::new(),
+            wallets: HashMap::default(),
+            wallets_right: 0,
+            currency,
+            checkpoint,
+        }
     }
 
-    /// Checks the next entry. For a rollback, `undone` is the stored charge or win of the same user and event, if any.
+    /// Checks the next entry, of a commit in this form. For a rollback, `undone` is the stored charge or win of the
+    /// same user and event, if any.
     ///
     /// # Errors
     /// The first [`Finding`].
-    pub fn entry(&mut self, entry: &Entry, undone: Option<&Entry>) -> Result<(), Finding> {
+    pub fn entry(&mut self, entry: &Entry, undone: Option<Undone>, form: Form) -> Result<(), Finding> {
         let Entry { entry_id, user_id, .. } = *entry;
-        let last = self.pending.last();
-        let expected = last.map_or(self.head.last_entry_id, |last| last.entry_id).next();
+        let before = (self.head.last_entry_id, self.head.created_at);
+        let (last_entry_id, last_time) =
+            self.open.as_ref().map_or(before, |open| (open.last_entry_id, open.created_at));
+        let expected = last_entry_id.next();
         if entry_id != expected {
             return Err(Finding::EntryOrder { expected, found: entry_id });
         }
-        if entry.created_at < last.map_or(self.head.created_at, |last| last.created_at) {
+        if entry.created_at < last_time {
             return Err(Finding::Time { entry_id });
         }
-        let known = self.wallets.get(&user_id).copied();
-        let state = known.map(|(state, _)| state);
+        let wallet = self.wallets.entry(user_id);
+        let state = match &wallet {
+            Occupied(known) => Some(known.get().0),
+            Vacant(_) => None,
+        };
         if (entry.kind == Kind::Open) != state.is_none() {
             return Err(Finding::Opening { entry_id, user_id });
         }
@@ -99,10 +150,21 @@ impl Audit {
             return Err(Finding::Rollback { entry_id, user_id });
         }
         let state = WalletState::after(state, entry);
-        let opened_at = known.map_or(entry.created_at, |(_, opened_at)| opened_at);
-        self.wallets.insert(user_id, (state, opened_at));
-        self.pending.push(entry.clone());
+        wallet.and_modify(|(before, _)| *before = state).or_insert((state, entry.created_at));
+        self.add(entry, form);
         Ok(())
+    }
+
+    /// Adds an entry to the commit that is being walked.
+    fn add(&mut self, entry: &Entry, form: Form) {
+        let Entry { entry_id: last_entry_id, created_at, .. } = *entry;
+        let begin = || OpenCommit { hasher: CommitHasher::new(self.head.hash, form), last_entry_id, created_at };
+        let open = self.open.get_or_insert_with(begin);
+        open.hasher.add(entry);
+        (open.last_entry_id, open.created_at) = (last_entry_id, created_at);
+        if self.head.commit_id == 0 && self.first_entries.len() < FIRST_ENTRIES_MAX {
+            self.first_entries.push(entry.clone());
+        }
     }
 
     /// Checks the commit of the entries since the last one.
@@ -115,21 +177,21 @@ impl Audit {
         if commit_id != expected {
             return Err(Finding::CommitOrder { expected, found: commit_id });
         }
-        let Some(last) = self.pending.last() else { return Err(Finding::CommitEmpty { commit_id }) };
-        if last_entry_id != last.entry_id {
-            return Err(Finding::CommitEntries { commit_id, expected: last.entry_id, found: last_entry_id });
+        let Some(open) = self.open.take() else { return Err(Finding::CommitEmpty { commit_id }) };
+        if last_entry_id != open.last_entry_id {
+            return Err(Finding::CommitEntries { commit_id, expected: open.last_entry_id, found: last_entry_id });
         }
-        if commit.created_at != last.created_at {
+        if commit.created_at != open.created_at {
             return Err(Finding::CommitTime { commit_id });
         }
-        let expected = self.head.hash.chain(commit.form, &self.pending);
+        let expected = open.hasher.finish();
         if commit.hash != expected {
             return Err(self.hash_finding(commit, expected));
         }
         if let Some(checkpoint) = self.checkpoint.filter(|checkpoint| checkpoint.commit_id == commit_id) {
             checkpoint.check(commit.hash)?;
         }
-        self.pending.clear();
+        self.first_entries = Vec::new();
         self.head = *commit;
         Ok(())
     }
@@ -138,7 +200,7 @@ impl Audit {
     /// one that the ledger was made in.
     fn hash_finding(&self, commit: &Commit, expected: CommitHash) -> Finding {
         let Commit { commit_id, form, hash: found, .. } = *commit;
-        let hashed_for = |currency: &Currency| CommitHash::genesis(*currency).chain(form, &self.pending) == found;
+        let hashed_for = |currency: &Currency| CommitHash::genesis(*currency).chain(form, &self.first_entries) == found;
         match Currency::all().filter(|_| commit_id == 1).find(hashed_for) {
             Some(recorded) => Finding::Currency { stored: self.currency, recorded },
             None => Finding::CommitHash { commit_id, expected, found },
@@ -167,8 +229,8 @@ impl Audit {
     /// # Errors
     /// [`Finding::Uncommitted`], [`Finding::WalletMissing`], [`Finding::CheckpointMissing`].
     pub fn finish(self) -> Result<AuditReport, Finding> {
-        if let Some(entry) = self.pending.first() {
-            return Err(Finding::Uncommitted { entry_id: entry.entry_id });
+        if self.open.is_some() {
+            return Err(Finding::Uncommitted { entry_id: self.head.last_entry_id.next() });
         }
         if let Some(&user_id) = self.wallets.keys().min() {
             return Err(Finding::WalletMissing { user_id });
@@ -186,7 +248,7 @@ impl Audit {
 }
 
 /// Whether a rollback undoes exactly what it names: an entry that came before, or an event that never had one.
-fn undoes_exactly(rollback: &Entry, undone: Option<&Entry>) -> bool {
+fn undoes_exactly(rollback: &Entry, undone: Option<Undone>) -> bool {
     undone.map_or(rollback.amount == Amount::ZERO, |undone| {
         undone.entry_id < rollback.entry_id && undone.amount == rollback.amount
     })
@@ -221,12 +283,17 @@ mod tests {
         batch.changes()
     }
 
+    /// An entry, as its rollback names it.
+    fn named(&Entry { entry_id, amount, .. }: &Entry) -> Undone {
+        Undone { entry_id, amount }
+    }
+
     fn walk(audit: &mut Audit, changes: &Changes) -> Result<(), Finding> {
         for entry in &changes.entries {
             let undone = entry.kind.undoes().and_then(|kind| {
                 changes.entries.iter().find(|other| other.kind == kind && other.event_id == entry.event_id)
             });
-            audit.entry(entry, undone)?;
+            audit.entry(entry, undone.map(named), Form::CURRENT)?;
         }
         audit.commit(&changes.commit.unwrap())
     }
@@ -268,12 +335,12 @@ mod tests {
     #[test]
     fn a_rollback_undoes_all_of_what_came_before_it() {
         let entries = ledger().entries;
-        let (charge, rollback) = (entries[1].clone(), entries[2].clone());
-        assert!(undoes_exactly(&rollback, Some(&charge)));
-        let less = Entry { amount: Amount::from_minor(99).unwrap(), ..charge.clone() };
-        assert!(!undoes_exactly(&rollback, Some(&less)));
+        let (charge, rollback) = (named(&entries[1]), entries[2].clone());
+        assert!(undoes_exactly(&rollback, Some(charge)));
+        let less = Undone { amount: Amount::from_minor(99).unwrap(), ..charge };
+        assert!(!undoes_exactly(&rollback, Some(less)));
         for entry_id in [rollback.entry_id, rollback.entry_id.next()] {
-            assert!(!undoes_exactly(&rollback, Some(&Entry { entry_id, ..charge.clone() })), "{entry_id}");
+            assert!(!undoes_exactly(&rollback, Some(Undone { entry_id, ..charge })), "{entry_id}");
         }
         assert!(!undoes_exactly(&rollback, None));
         assert!(undoes_exactly(&Entry { amount: Amount::ZERO, ..rollback }, None), "what bars an unknown charge");
@@ -322,7 +389,7 @@ mod tests {
         let nobody = UserId::new(2).unwrap();
         let found = audit.wallet(nobody, state, Timestamp::default());
         assert_eq!(found, Err(Finding::WalletWithoutEntries { user_id: nobody }));
-        audit.entry(&changes.entries[0], None).unwrap();
+        audit.entry(&changes.entries[0], None, Form::CURRENT).unwrap();
         let state = WalletState { last_entry_id: changes.entries[0].entry_id, sequence: 1, ..state };
         let state = WalletState { balance: changes.entries[0].balance_after, ..state };
         let found = audit.wallet(user_id, state, Timestamp::from_microseconds(4));
@@ -352,10 +419,16 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_ledger_passes_and_says_so() {
+        let report = Audit::new(eur(), None).finish().unwrap();
+        assert!(report.is_empty() && report.to_string().starts_with("ok: the ledger is empty\n"), "{report}");
+    }
+
+    #[test]
     fn an_entry_after_the_last_commit_is_found() {
         let changes = ledger();
         let mut audit = Audit::new(eur(), None);
-        audit.entry(&changes.entries[0], None).unwrap();
+        audit.entry(&changes.entries[0], None, Form::CURRENT).unwrap();
         assert!(matches!(audit.finish(), Err(Finding::Uncommitted { .. })));
     }
 }

@@ -63,23 +63,49 @@ impl CommitHash {
     /// order.
     #[must_use]
     pub fn chain(&self, form: Form, entries: &[Entry]) -> Self {
-        let mut hasher = Sha256::new_with_prefix(self.0);
-        hasher.update([form.code()]);
-        let mut bytes = Vec::with_capacity(Entry::CANONICAL_LEN_MIN);
+        let mut hasher = CommitHasher::new(*self, form);
         for entry in entries {
-            bytes.clear();
-            match form {
-                Form::V1 => entry.append_canonical_bytes(&mut bytes),
-            }
-            hasher.update(&bytes);
+            hasher.add(entry);
         }
-        Self(hasher.finalize().into())
+        hasher.finish()
     }
 }
 
 impl fmt::Display for CommitHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Computes the hash of a commit entry by entry, as [`CommitHash::chain`] documents it.
+#[derive(Clone, Debug)]
+pub(super) struct CommitHasher {
+    form: Form,
+    hasher: Sha256,
+    /// The canonical bytes of one entry, kept for their capacity.
+    bytes: Vec<u8>,
+}
+
+impl CommitHasher {
+    /// The hasher of the commit that follows the one with this hash.
+    pub(super) fn new(CommitHash(before): CommitHash, form: Form) -> Self {
+        let mut hasher = Sha256::new_with_prefix(before);
+        hasher.update([form.code()]);
+        Self { form, hasher, bytes: Vec::with_capacity(Entry::CANONICAL_LEN_MIN) }
+    }
+
+    /// Adds the commit's next entry.
+    pub(super) fn add(&mut self, entry: &Entry) {
+        self.bytes.clear();
+        match self.form {
+            Form::V1 => entry.append_canonical_bytes(&mut self.bytes),
+        }
+        self.hasher.update(&self.bytes);
+    }
+
+    /// The hash of the commit with the entries that were added.
+    pub(super) fn finish(self) -> CommitHash {
+        CommitHash(self.hasher.finalize().into())
     }
 }
 

@@ -22,7 +22,7 @@ pub enum Finding {
     #[error("entry {entry_id} of user {user_id}: sequence is {found}, must be {expected}")]
     Sequence { entry_id: EntryId, user_id: UserId, expected: i64, found: i64 },
     /// Each entry points to the one before.
-    #[error("entry {entry_id} of user {user_id}: previous entry is {}, must be {}", Place(*found), Place(*expected))]
+    #[error("entry {entry_id} of user {user_id}: previous entry is {}, must be {}", Link(*found), Link(*expected))]
     Previous { entry_id: EntryId, user_id: UserId, expected: Option<EntryId>, found: Option<EntryId> },
     /// Each balance is the one before, moved by the amount.
     #[error(
@@ -84,12 +84,89 @@ pub enum Finding {
     /// Nothing else is in the database than what the program makes.
     #[error("the {what} does not belong to a wallet's database")]
     Foreign { what: String },
+    /// The database can be read, and its indexes agree with its tables.
+    #[error("the database is damaged: {found}")]
+    File { found: String },
+}
+
+/// Where in a ledger something is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    pub commit_id: Option<i64>,
+    pub entry_id: Option<EntryId>,
+    pub user_id: Option<UserId>,
+}
+
+impl Finding {
+    /// Where it is, as far as one commit, entry or user can be named.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        let nowhere = Place::default();
+        match *self {
+            Self::EntryOrder { found: entry_id, .. } | Self::Time { entry_id } | Self::Uncommitted { entry_id } => {
+                Place { entry_id: Some(entry_id), ..nowhere }
+            }
+            Self::Opening { entry_id, user_id }
+            | Self::Sequence { entry_id, user_id, .. }
+            | Self::Previous { entry_id, user_id, .. }
+            | Self::Balance { entry_id, user_id, .. }
+            | Self::Frozen { entry_id, user_id }
+            | Self::Rollback { entry_id, user_id } => {
+                Place { entry_id: Some(entry_id), user_id: Some(user_id), ..nowhere }
+            }
+            Self::CommitOrder { found: commit_id, .. }
+            | Self::CommitEntries { commit_id, .. }
+            | Self::CommitEmpty { commit_id }
+            | Self::CommitTime { commit_id }
+            | Self::CommitHash { commit_id, .. }
+            | Self::CheckpointHash { commit_id, .. } => Place { commit_id: Some(commit_id), ..nowhere },
+            Self::WalletState { user_id, .. }
+            | Self::WalletWithoutEntries { user_id }
+            | Self::WalletMissing { user_id }
+            | Self::UserMissing { user_id }
+            | Self::UserTime { user_id } => Place { user_id: Some(user_id), ..nowhere },
+            Self::CheckpointMissing { head, .. } => Place { commit_id: Some(head), ..nowhere },
+            Self::Currency { .. } | Self::Changed { .. } | Self::Foreign { .. } | Self::File { .. } => nowhere,
+        }
+    }
+
+    /// The name of the invariant that does not hold, for programs.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::EntryOrder { .. } => "ENTRY_ORDER",
+            Self::Time { .. } => "ENTRY_TIME",
+            Self::Opening { .. } => "OPENING",
+            Self::Sequence { .. } => "SEQUENCE",
+            Self::Previous { .. } => "PREVIOUS_ENTRY",
+            Self::Balance { .. } => "BALANCE",
+            Self::Rollback { .. } => "ROLLBACK",
+            Self::Frozen { .. } => "FROZEN",
+            Self::CommitOrder { .. } => "COMMIT_ORDER",
+            Self::CommitEntries { .. } => "COMMIT_ENTRIES",
+            Self::CommitEmpty { .. } => "COMMIT_EMPTY",
+            Self::CommitTime { .. } => "COMMIT_TIME",
+            Self::CommitHash { .. } => "COMMIT_HASH",
+            Self::Currency { .. } => "CURRENCY",
+            Self::Uncommitted { .. } => "UNCOMMITTED",
+            Self::WalletState { .. } => "WALLET_STATE",
+            Self::WalletWithoutEntries { .. } => "WALLET_WITHOUT_ENTRIES",
+            Self::WalletMissing { .. } => "WALLET_MISSING",
+            Self::UserMissing { .. } => "USER_MISSING",
+            Self::UserTime { .. } => "USER_TIME",
+            Self::CheckpointMissing { .. } => "CHECKPOINT_MISSING",
+            Self::CheckpointHash { .. } => "CHECKPOINT_HASH",
+            Self::Changed { .. } => "CHANGED",
+            Self::Foreign { .. } => "FOREIGN",
+            Self::File { .. } => "DAMAGED",
+        }
+    }
 }
 
 /// An entry that may not be there.
-struct Place(Option<EntryId>);
+struct Link(Option<EntryId>);
 
-impl fmt::Display for Place {
+impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(entry_id) => entry_id.fmt(f),
@@ -133,6 +210,8 @@ mod tests {
         let entry_id = EntryId::new(3).unwrap();
         let finding = Finding::Previous { entry_id, user_id, expected: EntryId::new(2), found: None };
         assert_eq!(finding.to_string(), "entry 3 of user 7: previous entry is none, must be 2");
+        let place = Place { commit_id: None, entry_id: Some(entry_id), user_id: Some(user_id) };
+        assert_eq!((finding.name(), finding.place()), ("PREVIOUS_ENTRY", place));
     }
 
     #[test]

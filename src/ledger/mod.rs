@@ -35,7 +35,7 @@ mod prefetch;
 mod text;
 mod wallet;
 
-pub use audit::{Audit, AuditReport};
+pub use audit::{Audit, AuditReport, Undone};
 pub use batch::{Batch, Changes};
 pub use checkpoint::{Checkpoint, NotACheckpoint};
 pub use command::{Action, Command};
@@ -44,7 +44,7 @@ pub use decimal::{DecimalError, parse_decimal};
 pub use entry::{Annotations, Entry, EntryKey, EventKey, Timestamp};
 pub use event::Event;
 pub use filter::EntryFilter;
-pub use finding::Finding;
+pub use finding::{Finding, Place};
 pub use id::{EntryId, EventId, RoundId, UserId, WalletId};
 pub use kind::Kind;
 pub use money::{Amount, Balance, Currency, UnknownCurrency};

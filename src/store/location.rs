@@ -63,10 +63,14 @@ impl Location {
     /// still agree with it.
     ///
     /// # Errors
-    /// As [`sqlite::audit`].
-    pub fn audit(&self, checkpoint: Option<Checkpoint>) -> Result<Result<AuditReport, Finding>, StoreError> {
+    /// As [`sqlite::audit_in_steps`].
+    pub fn audit(
+        &self,
+        checkpoint: Option<Checkpoint>,
+        progress: &mut dyn FnMut(Step),
+    ) -> Result<Result<AuditReport, Finding>, StoreError> {
         match self {
-            Self::Sqlite(path) => sqlite::audit(path, checkpoint),
+            Self::Sqlite(path) => sqlite::audit_in_steps(path, checkpoint, progress),
         }
     }
 
@@ -77,7 +81,7 @@ impl Location {
     pub fn backup(
         &self,
         file: &Path,
-        progress: &mut dyn FnMut(CopyStep),
+        progress: &mut dyn FnMut(Step),
     ) -> Result<Result<AuditReport, Finding>, StoreError> {
         match self {
             Self::Sqlite(path) => sqlite::backup(path, file, progress),
@@ -91,7 +95,7 @@ impl Location {
     pub fn restore(
         &self,
         file: &Path,
-        progress: &mut dyn FnMut(CopyStep),
+        progress: &mut dyn FnMut(Step),
     ) -> Result<Result<AuditReport, Finding>, StoreError> {
         match self {
             Self::Sqlite(path) => sqlite::restore(file, path, progress),
@@ -99,11 +103,11 @@ impl Location {
     }
 }
 
-/// How far a copy of a ledger is.
+/// How far a copy or an audit of a ledger is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CopyStep {
+pub enum Step {
     /// `done` of `of` pages of the database are copied.
-    Copying { done: u32, of: u32 },
-    /// Everything is copied, and is now verified.
-    Verifying,
+    Copying { done: u64, of: u64 },
+    /// `done` of `of` entries are verified. When all are, wallets and file may still be.
+    Verifying { done: u64, of: u64 },
 }

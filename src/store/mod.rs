@@ -16,7 +16,7 @@ use crate::ledger::{
     Changes, Commit, Currency, Entry, EntryId, EventKey, Fetched, Head, Keys, Timestamp, UserId, Wallet,
 };
 pub use error::StoreError;
-pub use location::{CopyStep, Location};
+pub use location::{Location, Step};
 
 /// The half of a store that writes.
 ///

@@ -29,6 +29,7 @@ mod simulation;
 mod start;
 mod stop;
 mod store;
+mod tamper;
 mod tidy;
 mod tls;
 mod unread;

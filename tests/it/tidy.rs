@@ -191,7 +191,9 @@ fn reach(path: &Path, reached: &mut BTreeSet<PathBuf>) {
 #[test]
 fn every_file_belongs_to_a_module() {
     let mut reached = BTreeSet::new();
-    for crate_root in ["src/main.rs", "src/lib.rs", "tests/it/main.rs", "benches/service/main.rs"] {
+    for crate_root in
+        ["src/main.rs", "src/lib.rs", "tests/it/main.rs", "benches/service/main.rs", "benches/verify/main.rs"]
+    {
         reach(&root().join(crate_root), &mut reached);
     }
     let files = ["src", "tests/it", "benches"].into_iter().flat_map(|folder| sources(&root().join(folder)));

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
-use super::audit::audit;
+use super::audit::audit_in_steps;
 use super::files::FileLock;
 use super::open::{canonical_path, is_wallets, open_to_read, sibling, unreadable};
 use crate::ledger::{AuditReport, Finding};
-use crate::store::{CopyStep, StoreError};
+use crate::store::{Step, StoreError};
 
 /// Pages copied between two progress reports.
 const PAGES_A_STEP: i32 = 4_096;
@@ -26,7 +26,7 @@ const PAGES_A_STEP: i32 = 4_096;
 pub fn backup(
     source: &Path,
     target: &Path,
-    progress: &mut dyn FnMut(CopyStep),
+    progress: &mut dyn FnMut(Step),
 ) -> Result<Result<AuditReport, Finding>, StoreError> {
     refuse_existing(target)?;
     copy_verified(source, target, progress)
@@ -39,7 +39,7 @@ pub fn backup(
 pub fn restore(
     source: &Path,
     target: &Path,
-    progress: &mut dyn FnMut(CopyStep),
+    progress: &mut dyn FnMut(Step),
 ) -> Result<Result<AuditReport, Finding>, StoreError> {
     // As the service does: SQLite keeps its WAL next to the file that a link leads to.
     let target = &canonical_path(target);
@@ -65,7 +65,7 @@ fn refuse_existing(target: &Path) -> Result<(), StoreError> {
 fn copy_verified(
     source: &Path,
     target: &Path,
-    progress: &mut dyn FnMut(CopyStep),
+    progress: &mut dyn FnMut(Step),
 ) -> Result<Result<AuditReport, Finding>, StoreError> {
     let partial = Partial(sibling(target, &format!(".{}.partial", std::process::id())));
     let failed = |error: io::Error| StoreError::Incompatible(format!("cannot write {}: {error}", target.display()));
@@ -73,8 +73,7 @@ fn copy_verified(
     drop(new);
     copy(source, &partial.0, progress)?;
     File::open(&partial.0).and_then(|file| file.sync_all()).map_err(failed)?;
-    progress(CopyStep::Verifying);
-    let report = match audit(&partial.0, None)? {
+    let report = match audit_in_steps(&partial.0, None, progress)? {
         Ok(report) => report,
         finding @ Err(_) => return Ok(finding),
     };
@@ -93,7 +92,7 @@ impl Drop for Partial {
     }
 }
 
-fn copy(source: &Path, target: &Path, progress: &mut dyn FnMut(CopyStep)) -> Result<(), StoreError> {
+fn copy(source: &Path, target: &Path, progress: &mut dyn FnMut(Step)) -> Result<(), StoreError> {
     let unreadable = unreadable(source);
     let unwritable =
         |error: rusqlite::Error| StoreError::Incompatible(format!("cannot write {}: {error}", target.display()));
@@ -110,9 +109,9 @@ fn copy(source: &Path, target: &Path, progress: &mut dyn FnMut(CopyStep)) -> Res
     loop {
         let step = backup.step(PAGES_A_STEP).map_err(unwritable)?;
         let pages = backup.progress();
-        progress(CopyStep::Copying {
-            done: pages.pagecount.abs_diff(pages.remaining),
-            of: pages.pagecount.unsigned_abs(),
+        progress(Step::Copying {
+            done: pages.pagecount.abs_diff(pages.remaining).into(),
+            of: pages.pagecount.unsigned_abs().into(),
         });
         match step {
             StepResult::Done => break,

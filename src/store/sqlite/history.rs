@@ -68,6 +68,20 @@ pub(super) fn entry_at(
     Ok(Some(entry))
 }
 
+/// How many entries the index of freezings has.
+pub(super) fn freezings(connection: &Connection) -> Result<i64, StoreError> {
+    let select = "select count(*) from entry indexed by entry_freezing where kind in (8, 9)";
+    Ok(query(connection, select, [], |row| row.get(0).map_err(failed))?.unwrap_or_default())
+}
+
+/// Whether the index of freezings has an entry as it must.
+pub(super) fn freezings_have(connection: &Connection, entry: &Entry) -> Result<bool, StoreError> {
+    let select = "select exists (select * from entry indexed by entry_freezing
+         where user_id = ?1 and entry_id = ?2 and kind in (8, 9))";
+    let key = [entry.user_id.get(), entry.entry_id.get()];
+    Ok(query(connection, select, key, |row| row.get(0).map_err(failed))?.unwrap_or(false))
+}
+
 /// Whether a user's wallet was frozen after the entry `last`.
 pub(super) fn was_frozen(connection: &Connection, user_id: UserId, last: EntryId) -> Result<bool, StoreError> {
     let newest = query(connection, SELECT_FREEZING, [user_id.get(), last.get()], |row| row.get(0).map_err(failed))?;

@@ -16,6 +16,7 @@ mod query;
 mod reader;
 mod row;
 mod wal;
+mod walk;
 mod write;
 mod writer;
 
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Store, StoreError, StoreOptions};
-pub use audit::audit;
+pub use audit::{audit, audit_in_steps};
 pub use backup::{backup, restore};
 use files::FileLock;
 use reader::SqliteReader;

@@ -6,18 +6,26 @@ use rusqlite::types::ValueRef;
 use super::error::failed;
 use crate::ledger::{
     Amount, Annotations, Balance, Caller, Commit, CommitHash, Entry, EntryId, EventId, Form, Kind, Note, RoundId,
-    Timestamp, UserId, WalletId, WalletState,
+    Timestamp, Undone, UserId, WalletId, WalletState,
 };
 use crate::store::StoreError;
 
-/// Selects entries as [`entry`] reads them, from a table or expression with the columns of `entry`. A macro, so that
-/// statements stay `&'static str`.
+/// The columns of the table `entry`, as [`own_columns`] reads them. A macro, so that statements stay `&'static str`.
+macro_rules! entry_columns {
+    () => {
+        "entry.entry_id, entry.user_id, sequence, kind, event_id, amount, balance_after, previous_entry_id,
+         entry.created_at, round_id, caller_id"
+    };
+}
+pub(super) use entry_columns;
+
+/// Selects entries as [`entry`] reads them, from a table or expression with the columns of `entry`.
 macro_rules! select_entry {
     ($from:literal, $rest:literal) => {
         concat!(
-            "select entry.entry_id, entry.user_id, sequence, kind, event_id, amount, balance_after, previous_entry_id,
-             entry.created_at,
-             round_id, caller_id, name, note, opened.wallet_id
+            "select ",
+            $crate::store::sqlite::row::entry_columns!(),
+            ", name, note, opened.wallet_id
              from ",
             $from,
             " as entry left join caller using (caller_id) left join entry_note using (entry_id)
@@ -52,7 +60,7 @@ struct Source<'r> {
 impl Source<'_> {
     /// The value of a column, or [`StoreError::Corrupt`].
     fn get<T>(&self, at: usize, column: &'static str, new: impl FnOnce(i64) -> Option<T>) -> Result<T, StoreError> {
-        let found: i64 = self.row.get(at).map_err(failed)?;
+        let found: i64 = self.row.get(at).map_err(|error| self.unreadable(column, error))?;
         new(found).ok_or_else(|| self.corrupt(column, found.to_string()))
     }
 
@@ -63,7 +71,7 @@ impl Source<'_> {
         column: &'static str,
         new: impl FnOnce(i64) -> Option<T>,
     ) -> Result<Option<T>, StoreError> {
-        let found: Option<i64> = self.row.get(at).map_err(failed)?;
+        let found: Option<i64> = self.row.get(at).map_err(|error| self.unreadable(column, error))?;
         found.map(|found| new(found).ok_or_else(|| self.corrupt(column, found.to_string()))).transpose()
     }
 
@@ -81,8 +89,16 @@ impl Source<'_> {
 
     /// The bytes of a column, which must be exactly `N`.
     fn get_bytes<const N: usize>(&self, at: usize, column: &'static str) -> Result<[u8; N], StoreError> {
-        let found: Vec<u8> = self.row.get(at).map_err(failed)?;
+        let found: Vec<u8> = self.row.get(at).map_err(|error| self.unreadable(column, error))?;
         found.try_into().map_err(|found: Vec<u8>| self.corrupt(column, format!("{} bytes long", found.len())))
+    }
+
+    /// Why a column cannot be read: it holds a value of another type, or the database failed.
+    fn unreadable(&self, column: &'static str, error: rusqlite::Error) -> StoreError {
+        match error {
+            rusqlite::Error::InvalidColumnType(_, _, found) => self.corrupt(column, format!("of type {found}")),
+            error => failed(error),
+        }
     }
 
     fn corrupt(&self, column: &'static str, found: String) -> StoreError {
@@ -98,39 +114,78 @@ pub(super) fn user_id(row: &Row<'_>, at: usize, table: &'static str) -> Result<U
 
 /// Reads an entry as [`select_entry`] selects it.
 pub(super) fn entry(row: &Row<'_>) -> Result<Entry, StoreError> {
-    let source = Source { row, table: "entry", key: row.get(0).map_err(failed)? };
+    let (mut entry, caller_id) = own_columns(row)?;
+    let source = Source { row, table: "entry", key: entry.entry_id.get() };
     let caller = source.get_text(11, "caller_id", Caller::new)?;
-    if let (Some(caller_id), None) = (source.get_optional(10, "caller_id", Some)?, &caller) {
-        return Err(source.corrupt("caller_id", format!("{caller_id}, which names nobody")));
+    if let (Some(caller_id), None) = (caller_id, &caller) {
+        return Err(unknown_caller(entry.entry_id, caller_id));
     }
-    let user_id = source.get(1, "user_id", UserId::new)?;
-    let kind = source.get(3, "kind", Kind::from_code)?;
-    Ok(Entry {
+    if entry.kind == Kind::Open {
+        entry.wallet_id = Some(opened_wallet_id(row, 13, entry.user_id)?);
+    }
+    entry.annotations.note = source.get_text(12, "note", Note::new)?;
+    entry.annotations.caller = caller;
+    Ok(entry)
+}
+
+/// Reads what the table `entry` has of an entry, from the first columns: without its caller, of whom the id is
+/// returned, its note and its wallet id.
+pub(super) fn own_columns(row: &Row<'_>) -> Result<(Entry, Option<i64>), StoreError> {
+    let source = Source { row, table: "entry", key: row.get(0).map_err(failed)? };
+    let entry = Entry {
         entry_id: source.get(0, "entry_id", EntryId::new)?,
-        user_id,
+        user_id: source.get(1, "user_id", UserId::new)?,
         sequence: source.get(2, "sequence", Some)?,
-        kind,
+        kind: source.get(3, "kind", Kind::from_code)?,
         event_id: source.get(4, "event_id", EventId::new)?,
         amount: source.get(5, "amount", Amount::from_minor)?,
         balance_after: source.get(6, "balance_after", Balance::from_minor)?,
         previous_entry_id: source.get_optional(7, "previous_entry_id", EntryId::new)?,
         created_at: source.get(8, "created_at", |time| Some(Timestamp::from_microseconds(time)))?,
-        wallet_id: if kind == Kind::Open { Some(opened_wallet_id(row, 13, user_id)?) } else { None },
-        annotations: Annotations {
-            round_id: source.get_optional(9, "round_id", RoundId::new)?,
-            note: source.get_text(12, "note", Note::new)?,
-            caller,
-        },
+        wallet_id: None,
+        annotations: Annotations { round_id: source.get_optional(9, "round_id", RoundId::new)?, ..Annotations::NONE },
+    };
+    Ok((entry, source.get_optional(10, "caller_id", Some)?))
+}
+
+/// Reads what a rollback must know of the entry that it names: id and amount.
+pub(super) fn undone(row: &Row<'_>) -> Result<Undone, StoreError> {
+    let source = Source { row, table: "entry", key: row.get(0).map_err(failed)? };
+    Ok(Undone {
+        entry_id: source.get(0, "entry_id", EntryId::new)?,
+        amount: source.get(1, "amount", Amount::from_minor)?,
     })
+}
+
+/// An entry has a caller whom the table of callers has not.
+pub(super) fn unknown_caller(entry_id: EntryId, caller_id: i64) -> StoreError {
+    let found = format!("{caller_id}, which names nobody");
+    StoreError::Corrupt { table: "entry", column: "caller_id", row: entry_id.get(), found }
+}
+
+/// Reads the name of a caller in column `at`.
+pub(super) fn caller(row: &Row<'_>, at: usize, caller_id: i64) -> Result<Option<Caller>, StoreError> {
+    Source { row, table: "caller", key: caller_id }.get_text(at, "name", Caller::new)
+}
+
+/// Reads an entry's id and its note, or what is wrong with that, from the first two columns.
+pub(super) fn note(row: &Row<'_>) -> Result<(i64, Result<Option<Note>, StoreError>), StoreError> {
+    let key = row.get(0).map_err(failed)?;
+    Ok((key, Source { row, table: "entry_note", key }.get_text(1, "note", Note::new)))
 }
 
 /// Reads the wallet id in column `at`, which is null if there is no such user.
 fn opened_wallet_id(row: &Row<'_>, at: usize, user_id: UserId) -> Result<WalletId, StoreError> {
     if row.get_ref(at).map_err(failed)? == ValueRef::Null {
-        let (table, column, row, found) = ("user", "wallet_id", user_id.get(), "missing".to_owned());
-        return Err(StoreError::Corrupt { table, column, row, found });
+        return Err(missing_user(user_id));
     }
     wallet_id(row, at, user_id)
+}
+
+/// A wallet was opened whose user is not stored.
+pub(super) fn missing_user(user_id: UserId) -> StoreError {
+    let (table, column, row, found) = ("user", "wallet_id", user_id.get(), "missing".to_owned());
+    StoreError::Corrupt { table, column, row, found }
 }
 
 /// Reads a wallet's balance, sequence, last entry and whether it is frozen from the columns from `at` on.

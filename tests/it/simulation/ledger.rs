@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wallet::ledger::{
     Audit, AuditReport, Batch, Changes, Command, Commit, Currency, Entry, EntryId, EventKey, Fetched, Finding, Head,
-    Keys, Outcome, Timestamp, UserId, WalletId, WalletState, prefetch,
+    Keys, Outcome, Timestamp, Undone, UserId, WalletId, WalletState, prefetch,
 };
 
 #[derive(Clone, Debug, Default)]
@@ -79,7 +79,7 @@ impl Ledger {
             let count = rest.iter().take_while(|entry| entry.entry_id <= commit.last_entry_id).count();
             let (of_commit, after) = rest.split_at(count);
             for entry in of_commit {
-                audit.entry(entry, self.undone(entry))?;
+                audit.entry(entry, self.undone(entry), commit.form)?;
             }
             audit.commit(commit)?;
             rest = after;
@@ -90,8 +90,9 @@ impl Ledger {
         audit.finish()
     }
 
-    fn undone(&self, rollback: &Entry) -> Option<&Entry> {
+    fn undone(&self, rollback: &Entry) -> Option<Undone> {
         let kind = rollback.kind.undoes()?;
-        self.entries.iter().find(|entry| entry.kind == kind && entry.key().event() == rollback.key().event())
+        let named = |entry: &&Entry| entry.kind == kind && entry.key().event() == rollback.key().event();
+        self.entries.iter().find(named).map(|entry| Undone { entry_id: entry.entry_id, amount: entry.amount })
     }
 }

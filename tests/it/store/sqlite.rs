@@ -8,7 +8,7 @@ use wallet::ledger::{AuditReport, Balance, Checkpoint, Currency, EntryId, Findin
 use wallet::store::{Store, StoreError, StoreOptions, sqlite};
 
 use super::contract::{StoreUnderTest, with_history};
-use crate::support::store::{at, charge, close, eur, open, probe, transact, user};
+use crate::support::store::{at, charge, close, eur, open, probe, tamper, transact, user};
 
 /// A database in a folder of its own.
 struct SqliteFile {
@@ -186,26 +186,6 @@ async fn a_history_whose_index_has_a_gap_is_an_error_and_no_long_walk() {
 }
 
 #[tokio::test]
-async fn an_altered_history_index_is_found_out() {
-    let file = SqliteFile::create().await;
-    close(with_index(&file).await).await;
-    sqlite::audit(&file.path(), None).unwrap().unwrap();
-    let changed = "the row of the history index for entry 129 was changed or removed";
-    for (sql, named) in [
-        ("delete from history_index where entry_id = 129", changed),
-        ("update history_index set created_at = created_at + 1 where entry_id = 129", changed),
-        ("update history_index set entry_id = 128 where entry_id = 129", changed),
-        ("insert into history_index values (2, 5, 2)", "the history index with 3 rows, not 2, does not belong to"),
-    ] {
-        let copy = file.dir.path().join("copy.db");
-        fs::copy(file.path(), &copy).unwrap();
-        tamper(&copy, sql);
-        let finding = sqlite::audit(&copy, None).unwrap().unwrap_err().to_string();
-        assert!(finding.contains(named), "{sql}: {finding}");
-    }
-}
-
-#[tokio::test]
 async fn a_ledger_of_the_version_before_is_verified_as_it_is_and_brought_up_to_date() {
     let file = SqliteFile::create().await;
     close(with_index(&file).await).await;
@@ -256,76 +236,6 @@ async fn a_newer_versions_database_is_refused() {
         .unwrap();
     drop(other);
     assert!(refused(&file.path()).await.contains("another version of the wallet"));
-}
-
-#[tokio::test]
-async fn an_altered_ledger_is_found_out() {
-    let file = SqliteFile::create().await;
-    close(with_history(&file, 3).await).await;
-    let report = sqlite::audit(&file.path(), None).unwrap().unwrap();
-    assert_eq!((report.wallets, report.head.commit_id, report.head.last_entry_id.get()), (2, 4, 5));
-    for (sql, named) in [
-        ("update wallet set balance = 7 where user_id = 2", "user 2: stored balance 0.07, its 4 entries give 9999.94"),
-        ("update wallet set sequence = 9 where user_id = 2", "user 2: stored sequence 9, it has 4 entries"),
-        ("update wallet set last_entry_id = 1 where user_id = 2", "user 2: stored last entry 1, its last entry is 5"),
-        ("insert into wallet values (9, 100000, 1, 1, 0)", "user 9 has no wallet, or the wallet no user"),
-        ("update wallet set frozen = 1", "user 1: stored as frozen, its entries leave it not frozen"),
-        ("insert into user values (9, zeroblob(16), 1)", "user 9 has no wallet, or the wallet no user"),
-        ("delete from wallet where user_id = 1", "user 1 has no wallet, or the wallet no user"),
-        (
-            "delete from wallet where user_id = 1; delete from user where user_id = 1",
-            "user.wallet_id of row 1 is missing",
-        ),
-        ("update user set created_at = 0 where user_id = 1", "user 1: the user's time is not that of"),
-        ("update entry set created_at = 15 where entry_id = 3", "commit 2: its time"),
-        ("update entry set amount = 9 where entry_id = 4", "entry 4 of user 2"),
-        ("update entry set event_id = 77 where entry_id = 4", "commit 3: hash"),
-        ("update ledger_commit set created_at = 99 where commit_id = 3", "commit 3: its time"),
-        ("update ledger_commit set hash = zeroblob(32) where commit_id = 4", "commit 4: hash"),
-        ("delete from entry where entry_id = 5", "commit 4 has no entries"),
-        ("delete from ledger_commit where commit_id = 4", "entry 5 belongs to no commit"),
-        ("update entry set round_id = 5 where entry_id = 3", "commit 2: hash"),
-        ("insert into entry_note values (3, 'psst')", "commit 2: hash"),
-        ("insert into entry_note values (77, 'psst')", "the note of entry 77 does not belong to"),
-        ("insert into caller values (1, 'x'); update entry set caller_id = 1 where entry_id = 4", "commit 3: hash"),
-        ("update user set wallet_id = zeroblob(16) where user_id = 1", "commit 1: hash"),
-        ("update setting set value = 'USD'", "the ledger was made in EUR, but its currency setting is USD"),
-        ("update setting set value = 'XXX'", "the currency setting was changed or removed"),
-        ("delete from setting", "the currency setting was changed or removed"),
-        (
-            "create trigger more after insert on entry begin update wallet set balance = 9; end",
-            "the trigger `more` does not belong to",
-        ),
-        ("create table more (x)", "the table `more` does not belong to"),
-    ] {
-        let copy = file.dir.path().join("copy.db");
-        fs::copy(file.path(), &copy).unwrap();
-        tamper(&copy, sql);
-        let audit = sqlite::audit(&copy, None);
-        let wrong = audit.map_or_else(|error| error.to_string(), |report| report.unwrap_err().to_string());
-        assert!(wrong.contains(named), "{sql}: {wrong}");
-    }
-    let copy = file.dir.path().join("copy.db");
-    fs::copy(file.path(), &copy).unwrap();
-    rusqlite::Connection::open(&copy).unwrap().execute_batch("drop trigger entry_is_never_updated").unwrap();
-    let finding = sqlite::audit(&copy, None).unwrap().unwrap_err().to_string();
-    assert!(finding.contains("the trigger `entry_is_never_updated` was changed or removed"), "{finding}");
-}
-
-/// Alters a ledger behind the back of its triggers, which are there again afterwards.
-fn tamper(path: &Path, sql: &str) {
-    let connection = rusqlite::Connection::open(path).unwrap();
-    let mut select = connection.prepare("select name, sql from sqlite_schema where type = 'trigger'").unwrap();
-    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-    let triggers: Vec<(String, String)> = rows.collect::<Result<_, _>>().unwrap();
-    for (name, _) in &triggers {
-        connection.execute_batch(&format!("drop trigger {name}")).unwrap();
-    }
-    connection.execute_batch("pragma foreign_keys = off").unwrap();
-    connection.execute_batch(sql).unwrap();
-    for (_, again) in &triggers {
-        connection.execute_batch(again).unwrap();
-    }
 }
 
 #[tokio::test]

@@ -51,3 +51,19 @@ pub fn probe(store: &mut Store) -> Result<(), StoreError> {
 pub async fn close(store: Store) {
     store.reader.close().await;
 }
+
+/// Alters a ledger that nobody has open, behind the back of its triggers, which are there again afterwards.
+pub fn tamper(path: &Path, sql: &str) {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    let mut select = connection.prepare("select name, sql from sqlite_schema where type = 'trigger'").unwrap();
+    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let triggers: Vec<(String, String)> = rows.collect::<Result<_, _>>().unwrap();
+    for (name, _) in &triggers {
+        connection.execute_batch(&format!("drop trigger {name}")).unwrap();
+    }
+    connection.execute_batch("pragma foreign_keys = off; pragma ignore_check_constraints = on").unwrap();
+    connection.execute_batch(sql).unwrap();
+    for (_, again) in &triggers {
+        connection.execute_batch(again).unwrap();
+    }
+}

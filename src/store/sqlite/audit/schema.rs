@@ -1,0 +1,65 @@
+//! The tables, triggers, indexes and settings of a ledger, compared with what the program makes.
+
+use rusqlite::{Connection, OptionalExtension as _, Row};
+
+use super::Stop;
+use crate::ledger::{Currency, Finding};
+use crate::store::StoreError;
+use crate::store::sqlite::open::MIGRATIONS;
+
+/// The last migration that was made in the database: a backup may be older than this program.
+///
+/// # Errors
+/// [`StoreError::Incompatible`] if it is newer.
+pub(super) fn version(connection: &Connection) -> Result<i64, StoreError> {
+    let latest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+    let select = "select max(version) from _sqlx_migrations where success";
+    // Without that table it is not as any version of this program made it, and `check` names what is missing.
+    let found = connection.query_row(select, [], |row| row.get(0)).unwrap_or(None).unwrap_or(latest);
+    if found > latest {
+        return Err(StoreError::Incompatible(format!("it was made by a newer version (migration {found})")));
+    }
+    Ok(found)
+}
+
+/// Compares the database's tables, triggers and indexes with what the migrations up to `version` make. Tables whose
+/// names begin with `_` belong to sqlx and to other programs that use the file, such as a replicator.
+pub(super) fn check(connection: &Connection, version: i64) -> Result<(), Stop> {
+    let pattern = Connection::open_in_memory()?;
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version <= version) {
+        pattern.execute_batch(migration.sql.as_str())?;
+    }
+    let (expected, found) = (parts(&pattern)?, parts(connection)?);
+    if let Some(Part { kind, name, .. }) = expected.iter().find(|part| !found.contains(part)) {
+        return Err(Finding::Changed { what: format!("{kind} `{name}`") }.into());
+    }
+    if let Some(Part { kind, name, .. }) = found.iter().find(|part| !expected.contains(part)) {
+        return Err(Finding::Foreign { what: format!("{kind} `{name}`") }.into());
+    }
+    Ok(())
+}
+
+/// The currency that is stored.
+pub(super) fn currency(connection: &Connection) -> Result<Currency, Stop> {
+    let select = "select value from setting where name = 'currency'";
+    let code: Option<String> = connection.query_row(select, [], |row| row.get(0)).optional()?;
+    let currency = code.and_then(|code| code.parse().ok());
+    currency.ok_or_else(|| Finding::Changed { what: "currency setting".to_owned() }.into())
+}
+
+/// A table, trigger or index of a database.
+#[derive(PartialEq, Eq)]
+struct Part {
+    kind: String,
+    name: String,
+    sql: String,
+}
+
+fn parts(connection: &Connection) -> rusqlite::Result<Vec<Part>> {
+    let mut select = connection.prepare(
+        "select type, name, sql from sqlite_schema
+         where sql is not null and substr(tbl_name, 1, 1) <> '_' and substr(name, 1, 7) <> 'sqlite_'",
+    )?;
+    let part = |row: &Row<'_>| Ok(Part { kind: row.get(0)?, name: row.get(1)?, sql: row.get(2)? });
+    select.query_map([], part)?.collect()
+}
