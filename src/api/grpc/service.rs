@@ -16,7 +16,7 @@ use super::proto::{
     TransactResponse, UnfreezeWalletRequest, Wallet, WatchEntriesRequest, WatchEntriesResponse, WinRequest,
     WinResponse, WithdrawRequest, WithdrawResponse,
 };
-use super::{GrpcOptions, convert, deadline, transact};
+use super::{GrpcOptions, convert, deadline, transact, watch};
 use crate::api::reason::{Problem, Reason};
 use crate::engine::{Engine, Page};
 use crate::ledger::{Command, EntryId};
@@ -140,9 +140,11 @@ impl WalletService for Service {
 
     async fn watch_entries(
         &self,
-        _: Request<WatchEntriesRequest>,
+        request: Request<WatchEntriesRequest>,
     ) -> Result<Response<Self::WatchEntriesStream>, Status> {
-        Err(Status::unimplemented(""))
+        let deadline = deadline::of(request.metadata())?;
+        let entries = watch::entries(&self.engine.feed, request.into_inner(), deadline, self.options.feed).await?;
+        Ok(Response::new(Box::pin(entries)))
     }
 
     async fn get_checkpoint(&self, request: Request<GetCheckpointRequest>) -> Result<Response<Checkpoint>, Status> {

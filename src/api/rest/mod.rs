@@ -25,6 +25,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use self::unparsed::documented;
+use crate::api::feed::FeedOptions;
 use crate::api::trace;
 use crate::engine::Engine;
 use crate::ledger::{Currency, DecimalError};
@@ -40,6 +41,8 @@ pub struct RestOptions {
     pub command_timeout: Duration,
     /// Whether an amount that a float all but missed is taken for the one that was meant.
     pub legacy_floats: bool,
+    /// How readers of the feed are treated.
+    pub feed: FeedOptions,
 }
 
 impl Default for RestOptions {
@@ -49,6 +52,7 @@ impl Default for RestOptions {
             body_timeout: Duration::from_secs(10),
             command_timeout: Duration::from_secs(10),
             legacy_floats: false,
+            feed: FeedOptions::default(),
         }
     }
 }
