@@ -4,6 +4,7 @@ mod body;
 mod commands;
 mod docs;
 mod error;
+mod feed;
 mod host;
 mod names;
 mod openapi;
@@ -133,5 +134,7 @@ fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(reads::entries))
         .routes(routes!(commands::deposit))
         .routes(routes!(commands::withdraw))
+        .routes(routes!(feed::entries))
+        .routes(routes!(feed::stream))
         .routes(routes!(reads::checkpoint))
 }
