@@ -56,8 +56,8 @@ pub fn fill(path: &Path, shape: &Shape) {
 }
 
 fn transact(writer: &mut dyn Writer, cache: &mut Cache, batch: &[Command]) {
-    let outcomes = engine::transact(writer, cache, batch, SystemClock.now()).expect("outcomes");
-    for (command, outcome) in batch.iter().zip(outcomes) {
+    let committed = engine::transact(writer, cache, batch, SystemClock.now()).expect("outcomes");
+    for (command, outcome) in batch.iter().zip(committed.outcomes) {
         assert!(matches!(outcome, Outcome::Applied(_)), "{command:?}: {outcome:?}");
     }
 }

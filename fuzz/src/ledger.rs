@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use wallet::ledger::{
-    Amount, Annotations, Balance, Changes, Commit, Currency, Entry, EntryId, EventId, EventKey, Fetched, Head, Keys,
-    Kind, Timestamp, UserId, Wallet, WalletId, WalletState,
+    Amount, Annotations, Balance, Changes, Commit, Currency, Entry, EntryFilter, EntryId, EventId, EventKey, Fetched,
+    Head, Keys, Kind, Timestamp, UserId, Wallet, WalletId, WalletState,
 };
-use wallet::store::{Reader, Store, StoreError, Transaction, Version, Writer};
+use wallet::store::{Reader, Scan, ScanLimits, Store, StoreError, Transaction, Version, Writer};
 
 /// The store that keeps nothing, in this currency.
 pub fn store(currency: Currency) -> Store {
@@ -129,6 +129,10 @@ impl Reader for Unchanging {
     async fn event(&self, event: EventKey) -> Result<Option<Vec<Entry>>, StoreError> {
         let opening = opening(event.user_id);
         Ok(opening.map(|opening| if event == opening.key().event() { vec![opening] } else { Vec::new() }))
+    }
+
+    async fn scan(&self, after: EntryId, _: &EntryFilter, _: ScanLimits) -> Result<Scan, StoreError> {
+        Ok(Scan { entries: Vec::new(), end: after, head: EntryId::ZERO })
     }
 
     async fn head(&self) -> Result<Commit, StoreError> {

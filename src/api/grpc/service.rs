@@ -17,7 +17,7 @@ use super::proto::{
     TransactResponse, UnfreezeWalletRequest, Wallet, WatchEntriesRequest, WatchEntriesResponse, WinRequest,
     WinResponse, WithdrawRequest, WithdrawResponse,
 };
-use super::{GrpcOptions, convert, deadline, transact};
+use super::{GrpcOptions, convert, deadline, transact, watch};
 use crate::api::reason::{Problem, Reason};
 use crate::engine::{Engine, Page};
 use crate::ledger::{Command, EntryId, Outcome};
@@ -161,8 +161,13 @@ impl WalletService for Service {
 
     type WatchEntriesStream = Pin<Box<dyn Stream<Item = Result<WatchEntriesResponse, Status>> + Send>>;
 
-    async fn watch_entries(&self, _: Request<WatchEntriesRequest>) -> Answered<Self::WatchEntriesStream> {
-        Err(Status::unimplemented(""))
+    async fn watch_entries(
+        &self,
+        request: Request<WatchEntriesRequest>,
+    ) -> Result<Response<Self::WatchEntriesStream>, Status> {
+        let deadline = deadline::of(request.metadata())?;
+        let entries = watch::entries(&self.engine.feed, request.into_inner(), deadline, self.options.feed).await?;
+        Ok(Response::new(Box::pin(entries)))
     }
 
     async fn get_checkpoint(&self, request: Request<GetCheckpointRequest>) -> Answered<Checkpoint> {

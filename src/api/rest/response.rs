@@ -15,7 +15,7 @@ use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, Schema, Schema
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::api::reason::Problem;
-use crate::engine::Page;
+use crate::engine::{FeedPage, Page};
 use crate::ledger::{
     Annotations, Checkpoint, Commit, Currency, Entry, EntryId, Event, Kind, Outcome, Receipt, RoundId, Timestamp,
     Wallet,
@@ -91,7 +91,7 @@ impl PartialSchema for Id {
 impl ToSchema for Id {}
 
 /// How the kind of an entry is described.
-fn kind_schema() -> Object {
+pub fn kind_schema() -> Object {
     let names = Kind::ALL.map(Kind::name);
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build()
 }
@@ -198,6 +198,25 @@ impl EntriesAnswer {
     }
 }
 
+/// A page of the whole ledger, in commit order.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct FeedAnswer {
+    #[serde(rename = "success")]
+    success: bool,
+    entries: Vec<EntryAnswer>,
+    /// What `after` must be for what comes next. Keep it as it is.
+    #[schema(example = "v1.2")]
+    next: String,
+}
+
+impl FeedAnswer {
+    pub fn new(page: &FeedPage, currency: Currency) -> Self {
+        let entries = page.entries().map(|entry| EntryAnswer::new(entry, currency)).collect();
+        Self { success: true, entries, next: page.cursor().to_string() }
+    }
+}
+
 /// One fact in a wallet's history.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
@@ -238,7 +257,7 @@ pub struct EntryAnswer {
 }
 
 impl EntryAnswer {
-    fn new(entry: &Entry, currency: Currency) -> Self {
+    pub fn new(entry: &Entry, currency: Currency) -> Self {
         let Annotations { round_id, note, caller } = &entry.annotations;
         Self {
             entry_id: entry.entry_id.get(),

@@ -16,8 +16,9 @@ use super::files::OpenFiles;
 use super::history;
 use super::query::{query, query_all};
 use super::row::{self, SELECT_EVENT, SELECT_HEAD};
-use crate::ledger::{Commit, Currency, Entry, EntryId, EventKey, Timestamp, UserId, Wallet, WalletState};
-use crate::store::{Reader, StoreError};
+use super::scan::scan;
+use crate::ledger::{Commit, Currency, Entry, EntryFilter, EntryId, EventKey, Timestamp, UserId, Wallet, WalletState};
+use crate::store::{Reader, Scan, ScanLimits, StoreError};
 
 /// Connections that read at the same time.
 const CONNECTIONS: usize = 4;
@@ -155,6 +156,11 @@ impl Reader for SqliteReader {
 
     async fn event(&self, event: EventKey) -> Result<Option<Vec<Entry>>, StoreError> {
         self.run(Length::Short, move |connection| self::event(connection, event)).await
+    }
+
+    async fn scan(&self, after: EntryId, filter: &EntryFilter, limits: ScanLimits) -> Result<Scan, StoreError> {
+        let filter = filter.clone();
+        self.run(Length::Long, move |connection| scan(connection, after, &filter, limits)).await
     }
 
     async fn head(&self) -> Result<Commit, StoreError> {

@@ -2,6 +2,7 @@
 //!
 //! Whatever happens in it follows from the seed, so a failure can be run again: `WALLET_SEED=17 cargo test simulation`.
 
+mod feed;
 mod ledger;
 mod verdict;
 mod world;
@@ -219,6 +220,7 @@ fn live(
             lock_timeout: LOCK_TIMEOUT,
             stall_timeout: Duration::from_secs(5),
             spin: false,
+            watchers_max: 2,
         }
     };
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");

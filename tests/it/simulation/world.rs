@@ -11,10 +11,10 @@ use tokio::sync::Notify;
 use tokio::time;
 use wallet::engine::Clock;
 use wallet::ledger::{
-    AuditReport, Changes, Commit, Entry, EntryId, EventId, EventKey, Fetched, Finding, Head, Keys, Timestamp, UserId,
-    Wallet,
+    AuditReport, Changes, Commit, Entry, EntryFilter, EntryId, EventId, EventKey, Fetched, Finding, Head, Keys,
+    Timestamp, UserId, Wallet,
 };
-use wallet::store::{Reader, Store, StoreError, Transaction, Version, Writer};
+use wallet::store::{Reader, Scan, ScanLimits, Store, StoreError, Transaction, Version, Writer};
 
 use super::Record;
 use super::ledger::{Ledger, currency};
@@ -395,6 +395,23 @@ impl Reader for Shared {
         let world = self.lock();
         let found = world.ledger.fetch(&Keys { wallets: Vec::new(), events: vec![event] }).events.remove(0).1;
         Ok(world.ledger.wallets.contains_key(&event.user_id).then_some(found))
+    }
+
+    async fn scan(&self, after: EntryId, filter: &EntryFilter, limits: ScanLimits) -> Result<Scan, StoreError> {
+        let world = self.lock();
+        let head = world.ledger.head().commit.last_entry_id;
+        let behind = world.ledger.entries.iter().filter(|entry| entry.entry_id > after).take(limits.rows_max);
+        let (mut entries, mut end) = (Vec::new(), after);
+        for entry in behind {
+            end = entry.entry_id;
+            if filter.matches(entry) {
+                entries.push(entry.clone());
+            }
+            if entries.len() == limits.entries_max {
+                break;
+            }
+        }
+        Ok(Scan { entries, end, head })
     }
 
     async fn head(&self) -> Result<Commit, StoreError> {

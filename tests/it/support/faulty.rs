@@ -13,8 +13,10 @@ use wallet::api::grpc::{self, GrpcOptions};
 use wallet::api::rest::{self, RestOptions};
 use wallet::config::Settings;
 use wallet::engine::{Clock, Engine, EngineOptions, HealthWatch};
-use wallet::ledger::{Changes, Commit, Entry, EntryId, EventKey, Fetched, Head, Keys, Timestamp, UserId, Wallet};
-use wallet::store::{Reader, Store, StoreError, Transaction, Version, Writer, sqlite};
+use wallet::ledger::{
+    Changes, Commit, Entry, EntryFilter, EntryId, EventKey, Fetched, Head, Keys, Timestamp, UserId, Wallet,
+};
+use wallet::store::{Reader, Scan, ScanLimits, Store, StoreError, Transaction, Version, Writer, sqlite};
 
 use super::client::Client;
 
@@ -139,6 +141,10 @@ impl Reader for FaultyReader {
 
     async fn event(&self, event: EventKey) -> Result<Option<Vec<Entry>>, StoreError> {
         self.reader.event(event).await
+    }
+
+    async fn scan(&self, after: EntryId, filter: &EntryFilter, limits: ScanLimits) -> Result<Scan, StoreError> {
+        self.reader.scan(after, filter, limits).await
     }
 
     async fn head(&self) -> Result<Commit, StoreError> {
