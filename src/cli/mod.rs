@@ -3,6 +3,7 @@
 pub mod healthcheck;
 pub mod maintenance;
 pub mod serve;
+mod stop;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
