@@ -24,6 +24,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use self::response::EntryAnswer;
 pub use self::unparsed::documented;
 use crate::api::trace;
 use crate::engine::Engine;

@@ -242,7 +242,9 @@ pub struct EntryAnswer {
 }
 
 impl EntryAnswer {
-    fn new(entry: &Entry, currency: Currency) -> Self {
+    /// The entry, with money as `currency` writes it.
+    #[must_use]
+    pub fn new(entry: &Entry, currency: Currency) -> Self {
         let Annotations { round_id, note, caller } = &entry.annotations;
         Self {
             entry_id: entry.entry_id.get(),
