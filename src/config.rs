@@ -1,7 +1,9 @@
 //! Every setting, once: its flag, environment variable, default and help.
 
 mod address;
+mod client;
 mod command_line;
+mod relay;
 mod value;
 
 use std::ffi::OsStr;
@@ -19,7 +21,9 @@ use crate::ledger::{Checkpoint, Currency};
 use crate::store::{Location, StoreOptions};
 use crate::telemetry;
 pub use address::Address;
+pub use client::{Secret, ServiceArgs};
 pub use command_line::one_line;
+pub use relay::RelayArgs;
 use value::{checkpoint, milliseconds};
 
 /// The ledger that game engines charge and pay into: a JSON REST API and a gRPC service over one database.
@@ -58,6 +62,11 @@ pub enum Task {
         #[command(flatten)]
         database: DatabaseArgs,
     },
+    /// Post each entry of a running service to a URL, in signed batches, until told to stop
+    ///
+    /// The batches are webhooks (<https://www.standardwebhooks.com>). The secret to sign with is in the variable
+    /// `WALLET_RELAY_SECRET`, or in a file; the token for the service is in the variable `WALLET_TOKEN`.
+    Relay(Box<RelayArgs>),
     /// Print the OpenAPI 3.1 description of the REST API
     Openapi {
         /// The currency of the examples, by its ISO 4217 code
