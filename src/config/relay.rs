@@ -13,7 +13,7 @@ use crate::ledger::{Kind, UserId};
 #[derive(Clone, Debug, Args)]
 pub struct RelayArgs {
     /// Where entries are posted to: an https URL, or an http one of this machine
-    #[arg(long, env = "WALLET_RELAY_TO", value_name = "URL", value_parser = target_url)]
+    #[arg(long, env = "WALLET_RELAY_TO", hide_env_values = true, value_name = "URL", value_parser = target_url)]
     pub to: Uri,
 
     /// Where the relay keeps how far it is; made if it is missing, and for one relay alone

@@ -22,6 +22,7 @@ mod overload;
 mod parity;
 mod parsers;
 mod readme;
+mod relay;
 mod rest;
 mod schemathesis;
 mod settings;
