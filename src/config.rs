@@ -14,6 +14,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::api::feed::FeedOptions;
 use crate::api::grpc::GrpcOptions;
 use crate::api::rest::RestOptions;
 use crate::engine::EngineOptions;
@@ -25,6 +26,10 @@ pub use client::{Secret, ServiceArgs};
 pub use command_line::one_line;
 pub use relay::RelayArgs;
 use value::{checkpoint, milliseconds};
+
+/// Those who may watch the ledger at the same time, by both APIs together. It bounds the memory that they can use: each
+/// holds one page of the feed.
+const WATCHERS_MAX: usize = 512;
 
 /// The ledger that game engines charge and pay into: a JSON REST API and a gRPC service over one database.
 ///
@@ -213,6 +218,14 @@ pub struct Settings {
           action = clap::ArgAction::Set)]
     pub legacy_floats: bool,
 
+    /// Those who may watch the ledger at the same time. It has no flag.
+    #[arg(skip = WATCHERS_MAX)]
+    pub watchers_max: usize,
+
+    /// How readers of the feed are treated. A test shortens it.
+    #[arg(skip)]
+    pub feed: FeedOptions,
+
     #[command(flatten)]
     pub logs: LogArgs,
 }
@@ -265,6 +278,7 @@ impl Settings {
             lock_timeout: Duration::from_millis(self.lock_timeout_ms),
             stall_timeout: Duration::from_millis(self.stall_timeout_ms),
             spin: self.spin,
+            watchers_max: self.watchers_max,
         }
     }
 
@@ -274,6 +288,7 @@ impl Settings {
         RestOptions {
             command_timeout: Duration::from_millis(self.command_timeout_ms),
             legacy_floats: self.legacy_floats,
+            feed: self.feed,
             ..RestOptions::default()
         }
     }
@@ -281,6 +296,6 @@ impl Settings {
     /// The limits of the gRPC API.
     #[must_use]
     pub fn grpc(&self) -> GrpcOptions {
-        GrpcOptions::default()
+        GrpcOptions { feed: self.feed, ..GrpcOptions::default() }
     }
 }

@@ -109,7 +109,13 @@ impl Server {
         let listener =
             |socket, router, version| Listener { socket, router, version, connections_max, timeouts: self.timeouts };
         let (rest, grpc) = (listener(self.http, rest, Version::Http1), listener(self.grpc, grpc, Version::Http2));
-        tokio::join!(rest.serve(&shutdown), grpc.serve(&shutdown));
+        let feed = self.engine.feed.clone();
+        // Whoever watches would never end.
+        let closing = async {
+            shutdown.cancelled().await;
+            feed.close();
+        };
+        tokio::join!(rest.serve(&shutdown), grpc.serve(&shutdown), closing);
         self.reader.close().await;
         // The worker ends with the last handle, and the writer is the last to let go of the database: it can leave
         // everything in the one file.

@@ -129,7 +129,7 @@ async fn open(path: &Path) -> Store {
 }
 
 fn transact(writer: &mut dyn Writer, cache: &mut Cache, commands: &[Command]) -> Vec<Outcome> {
-    let outcomes = engine::transact(writer, cache, commands, SystemClock.now()).expect("outcomes");
+    let outcomes = engine::transact(writer, cache, commands, SystemClock.now()).expect("outcomes").outcomes;
     assert_eq!(outcomes.len(), commands.len());
     outcomes
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use wallet::ledger::{
-    Amount, Annotations, Balance, Changes, Commit, Currency, Entry, EntryId, EventId, EventKey, Fetched, Head, Keys,
-    Kind, Timestamp, UserId, Wallet, WalletId, WalletState,
+    Amount, Annotations, Balance, Changes, Commit, Currency, Entry, EntryFilter, EntryId, EventId, EventKey, Fetched,
+    Head, Keys, Kind, Timestamp, UserId, Wallet, WalletId, WalletState,
 };
-use wallet::store::{Reader, Store, StoreError, Transaction, Version, Writer};
+use wallet::store::{Reader, Scan, ScanLimits, Store, StoreError, Transaction, Version, Writer};
 
 /// The store that keeps nothing, in this currency.
 pub fn store(currency: Currency) -> Store {
@@ -118,6 +118,10 @@ impl Reader for Unchanging {
         let Some(entry) = opening(user_id) else { return Ok(None) };
         let is_asked = limit > 0 && before.is_none_or(|before| entry.entry_id < before);
         Ok(Some(if is_asked { vec![entry] } else { Vec::new() }))
+    }
+
+    async fn scan(&self, after: EntryId, _: &EntryFilter, _: ScanLimits) -> Result<Scan, StoreError> {
+        Ok(Scan { entries: Vec::new(), end: after, head: EntryId::ZERO })
     }
 
     async fn head(&self) -> Result<Commit, StoreError> {

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use tonic::Code;
 
 use crate::engine::EngineError;
-use crate::ledger::{Amount, Balance, Kind, Refusal};
+use crate::ledger::{Amount, Balance, Cursor, Kind, Refusal};
 
 /// What kind of call a reason answers: the one thing besides the reason that a status depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,15 +183,18 @@ pub enum Detail {
     Balance(Balance),
     /// The amount with which the event is known.
     RecordedAmount(Amount),
+    /// How far a reader of the feed has come.
+    Cursor(Cursor),
 }
 
 impl Detail {
-    /// The metadata's key, and the amount in minor units.
+    /// The metadata's key and value: an amount is in minor units.
     #[must_use]
-    pub const fn metadata(self) -> (&'static str, i64) {
+    pub fn metadata(self) -> (&'static str, String) {
         match self {
-            Self::Balance(balance) => ("balance_minor", balance.minor()),
-            Self::RecordedAmount(amount) => ("recorded_amount_minor", amount.minor()),
+            Self::Balance(balance) => ("balance_minor", balance.minor().to_string()),
+            Self::RecordedAmount(amount) => ("recorded_amount_minor", amount.minor().to_string()),
+            Self::Cursor(cursor) => ("cursor", cursor.to_string()),
         }
     }
 }
@@ -201,6 +204,12 @@ impl Problem {
     #[must_use]
     pub fn invalid(message: impl Into<String>) -> Self {
         Self { message: message.into(), ..Self::from(Reason::InvalidRequest) }
+    }
+
+    /// A reader of the feed that was cut off, behind this place.
+    #[must_use]
+    pub fn slow_reader(cursor: Cursor) -> Self {
+        Self { detail: Some(Detail::Cursor(cursor)), ..Self::from(Reason::SlowReader) }
     }
 
     /// A request that lacks the field called `name`.
@@ -251,6 +260,7 @@ impl From<Refusal> for Problem {
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
         Self::from(match error {
+            EngineError::UnknownCursor => return Self::invalid("after is beyond the end of the ledger"),
             EngineError::Busy => Reason::Busy,
             EngineError::Deadline => Reason::Deadline,
             EngineError::Unavailable(_) | EngineError::Stopped => Reason::Unavailable,

@@ -20,7 +20,7 @@ pub struct RelayArgs {
     #[arg(long, env = "WALLET_RELAY_CURSOR_FILE", default_value = "wallet-relay.json", value_name = "FILE")]
     pub cursor_file: PathBuf,
 
-    /// The file with the signing secret (`whsec_…`), instead of the variable `WALLET_RELAY_SECRET`; of several, all sign
+    /// The file with the secret to sign with (`whsec_…`), instead of `WALLET_RELAY_SECRET`; of several, all sign
     #[arg(long, env = "WALLET_RELAY_SECRET_FILE", value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
 

@@ -2,6 +2,7 @@
 
 mod cache;
 mod clock;
+mod feed;
 mod health;
 mod overload;
 mod queries;
@@ -23,12 +24,13 @@ use crate::ledger::Currency;
 use crate::store::{Store, StoreError};
 pub use cache::Cache;
 pub use clock::{Clock, ClockBehind, SystemClock, check_clock};
+pub use feed::{Feed, FeedPage, Watcher};
 pub use health::{Health, HealthWatch};
 use overload::Overload;
 pub use queries::{Page, Queries};
 pub use queue::{Ledger, Replies};
 use spin::AdaptiveSpin;
-pub use transact::transact;
+pub use transact::{Committed, transact};
 use worker::Worker;
 
 /// A running ledger, as the APIs use it. Cheap to clone.
@@ -38,6 +40,8 @@ pub struct Engine {
     pub ledger: Ledger,
     /// Reads what was committed.
     pub queries: Queries,
+    /// Follows what is committed.
+    pub feed: Feed,
     /// Whether the ledger can commit.
     pub health: HealthWatch,
     /// The currency of every wallet.
@@ -57,13 +61,15 @@ pub struct EngineOptions {
     pub stall_timeout: Duration,
     /// Whether to spin for a lone caller. It must be false if the worker has no thread of its own.
     pub spin: bool,
+    /// Those who may watch the ledger at the same time; one more is answered [`EngineError::Busy`].
+    pub watchers_max: usize,
 }
 
 /// Why a command or a read got no answer from the ledger.
 #[derive(Clone, Debug, ThisError)]
 pub enum EngineError {
-    /// The queue is full; nothing was done.
-    #[error("the queue is full")]
+    /// The queue is full, or there are too many watchers; nothing was done.
+    #[error("there is no place left")]
     Busy,
     /// The deadline passed before the command was decided, or the read was made; nothing was done.
     #[error("the deadline passed")]
@@ -74,6 +80,9 @@ pub enum EngineError {
     /// A stored row is not what the ledger wrote; nothing was done.
     #[error("the ledger is corrupt")]
     Corrupt(#[source] Arc<StoreError>),
+    /// A cursor is beyond the end of the ledger, as that of another ledger or of one that was restored.
+    #[error("the cursor is beyond the end of the ledger")]
+    UnknownCursor,
     /// A bug: the worker panicked over this command.
     #[error("the ledger's worker panicked")]
     Panicked,
@@ -95,14 +104,17 @@ impl From<StoreError> for EngineError {
 
 impl Engine {
     /// An engine, and the work of its worker, which the caller must drive. The future blocks its thread while the store
-    /// works.
+    /// works. Watchers are told on the runtime that this is called in.
     pub fn new(store: Store, clock: impl Clock, options: EngineOptions) -> (Self, impl Future<Output = ()> + Send) {
         let Store { writer, reader, currency } = store;
         let (spin, overload) = (AdaptiveSpin::new(options.spin), Overload::default());
         let (ledger, submissions) = queue::queue(&options, spin.clone(), overload.clone());
         let (reporter, health) = health::watch(options.stall_timeout);
-        let worker = Worker::new(writer, submissions, reporter, clock, options, spin, overload);
-        let engine = Self { ledger, queries: Queries::new(reader), health, currency };
+        let queries = Queries::new(reader);
+        let (feed, publisher, telling) = Feed::new(queries.clone(), options.watchers_max);
+        Handle::current().spawn(telling);
+        let worker = Worker::new(writer, submissions, (reporter, overload, publisher), clock, options, spin);
+        let engine = Self { ledger, queries, feed, health, currency };
         (engine, worker.run())
     }
 

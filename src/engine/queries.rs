@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use tokio::time::{self, Instant};
 
 use super::EngineError;
-use crate::ledger::{Commit, Entry, EntryId, Timestamp, UserId, Wallet};
-use crate::store::{Reader, StoreError};
+use crate::ledger::{Commit, Entry, EntryFilter, EntryId, Timestamp, UserId, Wallet};
+use crate::store::{Reader, Scan, ScanLimits, StoreError};
 use crate::telemetry::Throttle;
 
 /// The handle that reads the ledger. Cheap to clone. It never waits for a command.
@@ -77,6 +77,21 @@ impl Queries {
         entries.truncate(size);
         let next_before = if more { entries.last().map(|entry| entry.entry_id) } else { None };
         Ok(Some(Page { entries, next_before }))
+    }
+
+    /// Reads the ledger in commit order from behind the entry `after`, as far as `limits` allow: the entries that
+    /// `filter` wants.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`], [`EngineError::Corrupt`], [`EngineError::Deadline`].
+    pub(super) async fn scan(
+        &self,
+        after: EntryId,
+        filter: &EntryFilter,
+        limits: ScanLimits,
+        deadline: Option<Instant>,
+    ) -> Result<Scan, EngineError> {
+        self.read(self.reader.scan(after, filter, limits), deadline).await
     }
 
     /// The head of the commit chain; [`Commit::genesis`] if nothing was committed yet.

@@ -1,12 +1,21 @@
 //! One batch, from the first key to the commit: for every store, the simulation and the fuzz targets.
 
 use super::cache::Cache;
-use crate::ledger::{Batch, Command, Fetched, Outcome, Timestamp, prefetch};
+use crate::ledger::{Batch, Command, Entry, Fetched, Outcome, Timestamp, prefetch};
 use crate::store::{StoreError, Writer};
+
+/// What a batch did, on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// What became of each command, in their order.
+    pub outcomes: Vec<Outcome>,
+    /// The entries that were written, in commit order.
+    pub entries: Vec<Entry>,
+}
 
 /// Decides a batch of commands in order, in one transaction, and makes what they did durable.
 ///
-/// When this returns the outcomes, they are on disk. `cache` belongs to this writer and to nobody else.
+/// When this returns, the outcomes are on disk. `cache` belongs to this writer and to nobody else.
 ///
 /// # Errors
 /// [`StoreError::Locked`] and [`StoreError::Corrupt`]: nothing was done. [`StoreError::Unavailable`]: it is not known.
@@ -15,7 +24,7 @@ pub fn transact(
     cache: &mut Cache,
     commands: &[Command],
     now: Timestamp,
-) -> Result<Vec<Outcome>, StoreError> {
+) -> Result<Committed, StoreError> {
     loop {
         match attempt(writer, cache, commands, now) {
             // Somebody else has committed, and the batch is decided again on what they left.
@@ -30,7 +39,7 @@ fn attempt(
     cache: &mut Cache,
     commands: &[Command],
     now: Timestamp,
-) -> Result<Vec<Outcome>, StoreError> {
+) -> Result<Committed, StoreError> {
     let mut tx = writer.begin()?;
     cache.revalidate(tx.version());
     let head = match cache.head() {
@@ -44,5 +53,5 @@ fn attempt(
     let changes = batch.changes();
     let version = tx.commit(&changes)?;
     cache.apply(&head, &changes, version);
-    Ok(outcomes)
+    Ok(Committed { outcomes, entries: changes.entries })
 }

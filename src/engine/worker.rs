@@ -10,11 +10,12 @@ use tokio::time::{self, Instant, Sleep};
 
 use super::cache::Cache;
 use super::clock::StepDetector;
+use super::feed::Publisher;
 use super::health::HealthReporter;
 use super::overload::Overload;
 use super::queue::{Reply, Submission, Work};
 use super::spin::AdaptiveSpin;
-use super::transact::transact;
+use super::transact::{Committed, transact};
 use super::{Clock, EngineError, EngineOptions};
 use crate::ledger::{Command, Outcome, Timestamp};
 use crate::store::{StoreError, Writer};
@@ -48,6 +49,7 @@ pub(super) struct Worker<C> {
     options: EngineOptions,
     runtime: Handle,
     overload: Overload,
+    feed: Publisher,
 }
 
 /// Why a batch was not committed.
@@ -61,11 +63,10 @@ impl<C: Clock> Worker<C> {
     pub(super) fn new(
         writer: Box<dyn Writer>,
         queue: mpsc::UnboundedReceiver<Submission>,
-        health: HealthReporter,
+        (health, overload, feed): (HealthReporter, Overload, Publisher),
         clock: C,
         options: EngineOptions,
         spin: AdaptiveSpin,
-        overload: Overload,
     ) -> Self {
         let (cache, runtime) = (Cache::default(), Handle::current());
         Self {
@@ -85,6 +86,7 @@ impl<C: Clock> Worker<C> {
             options,
             runtime,
             overload,
+            feed,
         }
     }
 
@@ -94,6 +96,7 @@ impl<C: Clock> Worker<C> {
             let batch = self.gather(first);
             self.was_single = matches!(batch.as_slice(), [only] if only.commands().len() == 1);
             self.process_batch(batch);
+            self.feed.publish();
             // Now that all are answered: a probe takes as long as a commit. It must also be made when every command
             // that comes has expired.
             let is_due = self.is_failing() && self.attempted_at.elapsed() >= PROBE_INTERVAL;
@@ -279,13 +282,16 @@ impl<C: Clock> Worker<C> {
         let (writer, cache) = (self.writer.as_mut(), &mut self.cache);
         let attempt = self.health.attempt(|| transact(writer, cache, commands, now));
         self.note_attempt(attempt.as_ref());
-        attempt.ok_or(Failure::Panic)?.map_err(Failure::Store)
+        let Committed { outcomes, entries } = attempt.ok_or(Failure::Panic)?.map_err(Failure::Store)?;
+        self.feed.hold(entries);
+        Ok(outcomes)
     }
 
     /// Remembers when an attempt ended, and since when the store has been locked. Reports a lock that is held too long,
     /// whether or not a command waits: those that did may have had shorter deadlines.
     fn note_attempt<T>(&mut self, attempt: Option<&Result<T, StoreError>>) {
         self.attempted_at = Instant::now();
+        self.feed.note_attempt(attempt);
         if !matches!(attempt, Some(Err(StoreError::Locked))) {
             self.locked_since = None;
             return;
@@ -340,7 +346,11 @@ impl<C: Clock> Worker<C> {
                 self.health.undecided(&error);
                 self.is_in_doubt = true;
             }
-            EngineError::Busy | EngineError::Deadline | EngineError::Unavailable(_) | EngineError::Stopped => {
+            EngineError::Busy
+            | EngineError::Deadline
+            | EngineError::Unavailable(_)
+            | EngineError::UnknownCursor
+            | EngineError::Stopped => {
                 self.health.down(&error, commands, began.elapsed());
             }
         }

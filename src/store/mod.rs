@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::ledger::{Changes, Commit, Currency, Entry, EntryId, Fetched, Head, Keys, Timestamp, UserId, Wallet};
+use crate::ledger::{
+    Changes, Commit, Currency, Entry, EntryFilter, EntryId, Fetched, Head, Keys, Timestamp, UserId, Wallet,
+};
 pub use error::StoreError;
 pub use location::{CopyStep, Location};
 
@@ -111,6 +113,13 @@ pub trait Reader: Send + Sync {
         limit: usize,
     ) -> Result<Option<Vec<Entry>>, StoreError>;
 
+    /// Reads the ledger in commit order from behind the entry `after`, as far as `limits` allow: the entries that
+    /// `filter` wants.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn scan(&self, after: EntryId, filter: &EntryFilter, limits: ScanLimits) -> Result<Scan, StoreError>;
+
     /// The head of the commit chain; [`Commit::genesis`] if nothing was committed yet.
     ///
     /// # Errors
@@ -119,6 +128,26 @@ pub trait Reader: Send + Sync {
 
     /// Closes the database. Later reads fail.
     async fn close(&self);
+}
+
+/// How far one scan goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScanLimits {
+    /// The most entries that it finds.
+    pub entries_max: usize,
+    /// The most entries that it looks at, wanted or not: a scan that finds nothing must be short as well.
+    pub rows_max: usize,
+}
+
+/// What a scan of the ledger found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// The entries that are wanted, in commit order.
+    pub entries: Vec<Entry>,
+    /// The last entry that was looked at, wanted or not: the next scan goes on behind it.
+    pub end: EntryId,
+    /// The last entry of the ledger when the scan began. It is before `end` if the scan began beyond it.
+    pub head: EntryId,
 }
 
 /// How a store is opened.

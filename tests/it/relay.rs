@@ -4,8 +4,10 @@ mod cursor;
 mod feed;
 mod outage;
 mod process;
+mod python;
 mod receiver;
 mod server;
+mod service;
 mod settings;
 
 use std::collections::HashMap;

@@ -183,7 +183,7 @@ responses! { ChargeResponse {}, WinResponse {}, DepositResponse {}, WithdrawResp
 
 /// More about a refusal, as `ErrorInfo` and `Refused` carry it.
 pub fn metadata(detail: Option<Detail>) -> HashMap<String, String> {
-    detail.map(Detail::metadata).into_iter().map(|(key, minor)| (key.to_owned(), minor.to_string())).collect()
+    detail.map(Detail::metadata).into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 impl From<Result<Applied, Problem>> for TransactResponse {

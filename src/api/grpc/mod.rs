@@ -10,6 +10,7 @@ mod service;
 mod side_streams;
 mod status;
 mod transact;
+mod watch;
 
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use self::proto::wallet_service_server::WalletServiceServer;
 pub use self::read::UnreadableEntry;
 use self::service::Service;
 pub use self::side_streams::ConnectionStreams;
+use crate::api::feed::FeedOptions;
 use crate::api::trace;
 use crate::engine::Engine;
 
@@ -54,6 +56,8 @@ pub struct GrpcOptions {
     pub message_timeout: Duration,
     /// How long a reflection stream may be silent between its messages.
     pub idle_timeout: Duration,
+    /// How readers of the feed are treated.
+    pub feed: FeedOptions,
 }
 
 impl Default for GrpcOptions {
@@ -66,6 +70,7 @@ impl Default for GrpcOptions {
             reflections_max: 64,
             message_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
+            feed: FeedOptions::default(),
         }
     }
 }

@@ -61,12 +61,14 @@ impl IntoResponse for Failure {
         let headers = response.headers_mut();
         headers.insert(WALLET_REASON, HeaderValue::from_static(reason.name()));
         if let Some((detail, currency)) = detail.zip(currency) {
-            let name = match detail {
-                Detail::Balance(_) => WALLET_CURRENT_BALANCE,
-                Detail::RecordedAmount(_) => WALLET_RECORDED_AMOUNT,
+            let money = match detail {
+                Detail::Balance(balance) => Some((WALLET_CURRENT_BALANCE, balance.minor())),
+                Detail::RecordedAmount(amount) => Some((WALLET_RECORDED_AMOUNT, amount.minor())),
+                Detail::Cursor(_) => None,
             };
-            let (_, minor) = detail.metadata();
-            headers.insert(name, response::money_header(currency, minor));
+            if let Some((name, minor)) = money {
+                headers.insert(name, response::money_header(currency, minor));
+            }
         }
         // A 415 without it is about the media type (RFC 9110, section 12.5.3).
         if coding {

@@ -4,6 +4,7 @@ mod body;
 mod commands;
 mod docs;
 mod error;
+mod feed;
 mod host;
 mod names;
 mod openapi;
@@ -26,6 +27,7 @@ use utoipa_axum::routes;
 
 pub use self::response::EntryAnswer;
 pub use self::unparsed::documented;
+use crate::api::feed::FeedOptions;
 use crate::api::trace;
 use crate::engine::Engine;
 use crate::ledger::{Currency, DecimalError};
@@ -41,6 +43,8 @@ pub struct RestOptions {
     pub command_timeout: Duration,
     /// Whether an amount that a float all but missed is taken for the one that was meant.
     pub legacy_floats: bool,
+    /// How readers of the feed are treated.
+    pub feed: FeedOptions,
 }
 
 impl Default for RestOptions {
@@ -50,6 +54,7 @@ impl Default for RestOptions {
             body_timeout: Duration::from_secs(10),
             command_timeout: Duration::from_secs(10),
             legacy_floats: false,
+            feed: FeedOptions::default(),
         }
     }
 }
@@ -130,5 +135,7 @@ fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(reads::entries))
         .routes(routes!(commands::deposit))
         .routes(routes!(commands::withdraw))
+        .routes(routes!(feed::entries))
+        .routes(routes!(feed::stream))
         .routes(routes!(reads::checkpoint))
 }

@@ -68,6 +68,9 @@ const OF_COMMANDS: &[Reason] = &[
 /// The reasons that every read may be answered with.
 const OF_READS: &[Reason] = &[Reason::MethodNotAllowed, Reason::Internal];
 
+/// The reason that only gRPC gives: a stream of events ends without one.
+const OF_GRPC_ONLY: Reason = Reason::SlowReader;
+
 /// Declares which reasons a handler may answer with, besides those of every call of its kind: a name for its
 /// `responses`, the call (of a command, also the kind of its entry), and the reasons.
 macro_rules! declare_reasons {
@@ -114,6 +117,7 @@ pub fn describe<S: Clone + Send + Sync + 'static>(routes: OpenApiRouter<S>, curr
         TagBuilder::new().name("game").description(Some("What a game engine does.")).build(),
         TagBuilder::new().name("cashier").description(Some("What an operator does.")).build(),
         TagBuilder::new().name("users").description(Some("Wallets and their history.")).build(),
+        TagBuilder::new().name("ledger").description(Some("The whole ledger, in commit order.")).build(),
         TagBuilder::new().name("system").description(Some("The service itself.")).build(),
     ]);
     complete(&mut api.components.get_or_insert_default().schemas, currency);
@@ -153,7 +157,7 @@ fn introduction(currency: Currency) -> String {
 
 fn reasons_table() -> String {
     let mut table = "\n| `Wallet-Reason` | status | message |\n|---|---|---|\n".to_owned();
-    for reason in Reason::ALL {
+    for reason in Reason::ALL.into_iter().filter(|reason| *reason != OF_GRPC_ONLY) {
         let (command, read) = (reason.http(Call::Command).as_u16(), reason.http(Call::Read).as_u16());
         let status = if command == read { command.to_string() } else { format!("{command}, {read} when looked up") };
         let _ = writeln!(table, "| `{}` | {status} | {} |", reason.name(), reason.message());
@@ -260,7 +264,7 @@ mod tests {
         let text = super::super::openapi("EUR".parse().unwrap());
         let api: serde_json::Value = serde_json::from_str(&text).unwrap();
         let paths = api["paths"].to_string();
-        for reason in Reason::ALL {
+        for reason in Reason::ALL.into_iter().filter(|reason| *reason != OF_GRPC_ONLY) {
             assert!(paths.contains(&format!("\"{}\"", reason.name())), "{}", reason.name());
         }
     }

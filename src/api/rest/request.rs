@@ -216,16 +216,21 @@ pub struct EntriesQuery {
 impl EntriesQuery {
     pub fn parse(uri: &Uri) -> Result<Self, Problem> {
         let [limit, before] = uri::query(uri, &["limit", "before"])?;
-        let out_of_range = || Problem::out_of_range("limit", 1, Page::SIZE_MAX);
-        let size = |text: &str| uri::number(text).and_then(Page::size).ok_or_else(out_of_range);
-        let limit = limit.map_or(Ok(Page::SIZE_DEFAULT), |text| size(&text))?;
+        let limit = page_size(limit.as_deref())?;
         let before = before.map(|text| uri::id(&text, "before", EntryId::new)).transpose()?;
         Ok(Self { limit, before })
     }
 }
 
+/// The size of a page, as the parameter `limit` has it.
+pub fn page_size(limit: Option<&str>) -> Result<usize, Problem> {
+    let out_of_range = || Problem::out_of_range("limit", 1, Page::SIZE_MAX);
+    let size = |text: &str| uri::number(text).and_then(Page::size).ok_or_else(out_of_range);
+    limit.map_or(Ok(Page::SIZE_DEFAULT), size)
+}
+
 /// How the size of a page is described.
-struct Limit;
+pub struct Limit;
 
 impl PartialSchema for Limit {
     fn schema() -> RefOr<Schema> {

@@ -14,7 +14,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::engine::Page;
+use crate::engine::{FeedPage, Page};
 use crate::ledger::{
     Annotations, Checkpoint, Commit, Currency, Entry, EntryId, Kind, Opened, Receipt, RoundId, Timestamp, Wallet,
 };
@@ -89,7 +89,7 @@ impl PartialSchema for Id {
 impl ToSchema for Id {}
 
 /// How the kind of an entry is described.
-fn kind_schema() -> Object {
+pub fn kind_schema() -> Object {
     let names = Kind::ALL.map(Kind::name);
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build()
 }
@@ -199,6 +199,25 @@ impl EntriesAnswer {
     pub fn new(user_id: i64, page: &Page, currency: Currency) -> Self {
         let entries = page.entries.iter().map(|entry| EntryAnswer::new(entry, currency)).collect();
         Self { success: true, user_id, entries, next_before: page.next_before.map(EntryId::get) }
+    }
+}
+
+/// A page of the whole ledger, in commit order.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct FeedAnswer {
+    #[serde(rename = "success")]
+    success: bool,
+    entries: Vec<EntryAnswer>,
+    /// What `after` must be for what comes next. Keep it as it is.
+    #[schema(example = "v1.2")]
+    next: String,
+}
+
+impl FeedAnswer {
+    pub fn new(page: &FeedPage, currency: Currency) -> Self {
+        let entries = page.entries().map(|entry| EntryAnswer::new(entry, currency)).collect();
+        Self { success: true, entries, next: page.cursor().to_string() }
     }
 }
 

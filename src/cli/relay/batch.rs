@@ -99,13 +99,13 @@ mod tests {
 
     #[test]
     fn a_body_has_the_form_of_standard_webhooks_and_entries_as_rest_writes_them() {
+        let time = "2026-01-02T03:04:05.000006Z";
         let entry = concat!(
             r#"{"EntryId":2,"UserId":123123,"Sequence":2,"Kind":"charge","EventId":321123,"Amount":1.00,"#,
-            r#""BalanceAfter":9.00,"RoundId":null,"Note":null,"Caller":null,"CreatedAt":"2026-01-02T03:04:05.000006Z"}"#,
+            r#""BalanceAfter":9.00,"RoundId":null,"Note":null,"Caller":null,"CreatedAt":""#,
         );
-        let data = format!(r#"{{"entries":[{entry}],"cursor":"c2"}}"#);
-        let timestamp = "2026-01-02T03:04:05.000006Z";
-        let body = format!(r#"{{"type":"wallet.entries","timestamp":"{timestamp}","data":{data}}}"#);
+        let data = format!(r#"{{"entries":[{entry}{time}"}}],"cursor":"c2"}}"#);
+        let body = format!(r#"{{"type":"wallet.entries","timestamp":"{time}","data":{data}}}"#);
         assert_eq!(batch(&[2], "c2").body, body);
     }
 

@@ -15,6 +15,7 @@ mod open;
 mod query;
 mod reader;
 mod row;
+mod scan;
 mod wal;
 mod write;
 mod writer;

@@ -16,8 +16,9 @@ use super::files::OpenFiles;
 use super::history;
 use super::query::query;
 use super::row::{self, SELECT_HEAD};
-use crate::ledger::{Balance, Commit, Currency, Entry, EntryId, Timestamp, UserId, Wallet};
-use crate::store::{Reader, StoreError};
+use super::scan::scan;
+use crate::ledger::{Balance, Commit, Currency, Entry, EntryFilter, EntryId, Timestamp, UserId, Wallet};
+use crate::store::{Reader, Scan, ScanLimits, StoreError};
 
 /// Connections that read at the same time.
 const CONNECTIONS: usize = 4;
@@ -151,6 +152,11 @@ impl Reader for SqliteReader {
         limit: usize,
     ) -> Result<Option<Vec<Entry>>, StoreError> {
         self.run(Length::Long, move |connection| entries(connection, user_id, before, limit)).await
+    }
+
+    async fn scan(&self, after: EntryId, filter: &EntryFilter, limits: ScanLimits) -> Result<Scan, StoreError> {
+        let filter = filter.clone();
+        self.run(Length::Long, move |connection| scan(connection, after, &filter, limits)).await
     }
 
     async fn head(&self) -> Result<Commit, StoreError> {

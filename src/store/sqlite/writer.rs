@@ -10,6 +10,7 @@ use super::error::failed;
 use super::files::{FileLock, OpenFiles};
 use super::query::{query, query_all};
 use super::row::{self, SELECT_HEAD, select_entry};
+use super::scan::SELECT_LAST_ENTRY;
 use super::wal::{self, Checkpoints, rewrite_wal};
 use super::write;
 use crate::ledger::{Changes, Commit, Currency, Entry, EventId, EventKey, Fetched, Head, Keys, UserId, WalletState};
@@ -30,7 +31,6 @@ const CACHE_KIB: i64 = 32 * 1024;
 
 const SELECT_WALLET: &str = "select balance, sequence, last_entry_id from wallet where user_id = ?1";
 const SELECT_EVENT: &str = select_entry!("entry", "where event_id = ?1 and entry.user_id = ?2");
-const SELECT_LAST_ENTRY: &str = "select coalesce(max(entry_id), 0) from entry";
 const SELECT_LAST_EVENT: &str = "select max(event_id) from entry";
 
 /// Changes nothing, but writes a page, so that its commit is one like any other.

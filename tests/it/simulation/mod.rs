@@ -200,6 +200,7 @@ fn live(
             lock_timeout: LOCK_TIMEOUT,
             stall_timeout: Duration::from_secs(5),
             spin: false,
+            watchers_max: 2,
         }
     };
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");

@@ -11,10 +11,10 @@ use tokio::sync::Notify;
 use tokio::time;
 use wallet::engine::Clock;
 use wallet::ledger::{
-    AuditReport, Changes, Commit, Entry, EntryId, EventId, Fetched, Finding, Head, Keys, Timestamp, UserId, Wallet,
-    WalletState,
+    AuditReport, Changes, Commit, Entry, EntryFilter, EntryId, EventId, Fetched, Finding, Head, Keys, Timestamp,
+    UserId, Wallet, WalletState,
 };
-use wallet::store::{Reader, Store, StoreError, Transaction, Version, Writer};
+use wallet::store::{Reader, Scan, ScanLimits, Store, StoreError, Transaction, Version, Writer};
 
 use super::Record;
 use super::ledger::{Ledger, currency};
@@ -388,6 +388,23 @@ impl Reader for Shared {
         let is_asked = |entry: &&Entry| entry.user_id == user_id && before.is_none_or(|before| entry.entry_id < before);
         let found = world.ledger.entries.iter().rev().filter(is_asked).take(limit).cloned().collect();
         Ok(world.ledger.wallets.contains_key(&user_id).then_some(found))
+    }
+
+    async fn scan(&self, after: EntryId, filter: &EntryFilter, limits: ScanLimits) -> Result<Scan, StoreError> {
+        let world = self.lock();
+        let head = world.ledger.head().commit.last_entry_id;
+        let behind = world.ledger.entries.iter().filter(|entry| entry.entry_id > after).take(limits.rows_max);
+        let (mut entries, mut end) = (Vec::new(), after);
+        for entry in behind {
+            end = entry.entry_id;
+            if filter.matches(entry) {
+                entries.push(entry.clone());
+            }
+            if entries.len() == limits.entries_max {
+                break;
+            }
+        }
+        Ok(Scan { entries, end, head })
     }
 
     async fn head(&self) -> Result<Commit, StoreError> {

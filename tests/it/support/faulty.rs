@@ -13,8 +13,8 @@ use wallet::api::grpc::{self, GrpcOptions};
 use wallet::api::rest::{self, RestOptions};
 use wallet::config::Settings;
 use wallet::engine::{Clock, Engine, EngineOptions, HealthWatch};
-use wallet::ledger::{Changes, Commit, Entry, EntryId, Fetched, Head, Keys, Timestamp, UserId, Wallet};
-use wallet::store::{Reader, Store, StoreError, Transaction, Version, Writer, sqlite};
+use wallet::ledger::{Changes, Commit, Entry, EntryFilter, EntryId, Fetched, Head, Keys, Timestamp, UserId, Wallet};
+use wallet::store::{Reader, Scan, ScanLimits, Store, StoreError, Transaction, Version, Writer, sqlite};
 
 use super::client::Client;
 
@@ -135,6 +135,10 @@ impl Reader for FaultyReader {
         limit: usize,
     ) -> Result<Option<Vec<Entry>>, StoreError> {
         self.reader.entries(user, before, limit).await
+    }
+
+    async fn scan(&self, after: EntryId, filter: &EntryFilter, limits: ScanLimits) -> Result<Scan, StoreError> {
+        self.reader.scan(after, filter, limits).await
     }
 
     async fn head(&self) -> Result<Commit, StoreError> {

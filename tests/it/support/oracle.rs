@@ -163,6 +163,6 @@ impl Model for ObservedOracle {
 
 fn refused(problem: impl Into<Problem>) -> Reply {
     let Problem { reason, message, detail } = problem.into();
-    let detail_minor = detail.map(|detail| detail.metadata().1);
+    let detail_minor = detail.map(|detail| detail.metadata().1.parse().expect("minor units"));
     Reply::Refused { reason, message, detail_minor }
 }

@@ -40,7 +40,8 @@ pub async fn open_sqlite(path: &Path) -> Store {
 /// Decides a batch and commits what it did: with [`probe`], the one place where a test calls a writer.
 pub fn transact(store: &mut Store, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
     // A cache that knows nothing: what is remembered is the engine's, and each batch is fetched here.
-    engine::transact(store.writer.as_mut(), &mut Cache::default(), batch, now)
+    let committed = engine::transact(store.writer.as_mut(), &mut Cache::default(), batch, now);
+    committed.map(|committed| committed.outcomes)
 }
 
 /// Asks whether a batch could be committed now.
