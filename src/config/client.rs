@@ -26,11 +26,11 @@ pub struct ServiceArgs {
 }
 
 impl ServiceArgs {
-    /// The URL of the service's gRPC API.
+    /// The URL of the service's gRPC API, without a slash at its end.
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
-            Some(url) => url.to_string(),
+            Some(url) => url.to_string().trim_end_matches('/').to_owned(),
             None => format!("http://{}", self.grpc_addr.clone().reachable()),
         }
     }

@@ -16,7 +16,7 @@ const TO: &str = "http://localhost:2/wallet";
 
 /// What a cursor file of the relay from `SERVER` to `TO` holds.
 fn content(pending: &Value) -> Value {
-    let route = json!({"server": format!("{SERVER}/"), "to": TO, "user": null, "kinds": []});
+    let route = json!({"server": SERVER, "to": TO, "user": null, "kinds": []});
     json!({"format": "wallet-relay/1", "route": route, "delivered": "c1", "pending": pending})
 }
 
@@ -114,7 +114,7 @@ fn a_file_that_is_broken_or_of_another_relay_is_refused_and_left_alone() {
         ("{}".to_owned(), "missing field `format`"),
         (with("/format", json!("wallet-relay/2")), "its format is not wallet-relay/1"),
         (with("/pending", batch), "the pending batch is not what its id was made from"),
-        (with("/route/server", json!("http://elsewhere:1/")), "server is http://elsewhere:1/, not http://localhost:1/"),
+        (with("/route/server", json!("http://elsewhere:1")), "server is http://elsewhere:1, not http://localhost:1;"),
         (with("/route/to", json!("http://localhost:2/other")), "receiver is another URL"),
         (with("/route/user", json!(7)), "filter by user and kind is another"),
         (with("/route/kinds", json!(["charge"])), "filter by user and kind is another"),
