@@ -7,7 +7,7 @@ use super::measure::Load;
 use super::sample::{Sample, Window};
 use super::service::Service;
 use super::wallets::{Ids, Share};
-use super::{grpc, http};
+use super::{feed, grpc, http};
 
 /// Measures once. `top_rate` is what a paced load goes by.
 pub async fn drive(service: &Service, load: Load, top_rate: f64, time: Duration) -> Sample {
@@ -48,6 +48,18 @@ pub async fn drive(service: &Service, load: Load, top_rate: f64, time: Duration)
         }
         Load::Grpc(callers) => {
             closed(pid, grpc::ChargeCaller::connect_all(service.grpc, shares(callers)).await, time).await
+        }
+        Load::Watched { callers, users } => {
+            let _watchers = feed::watch(service.grpc, users).await;
+            closed(pid, http::ChargeCaller::connect_all(service.http, shares(callers)).await, time).await
+        }
+        Load::FeedGrpc => {
+            let window = Window::of(time);
+            load::metered(pid, window, feed::read_grpc(service.grpc, window)).await
+        }
+        Load::FeedEvents => {
+            let window = Window::of(time);
+            load::metered(pid, window, feed::read_events(service.http, window)).await
         }
         Load::Transact(in_flight) => {
             let channel = grpc::connect(service.grpc).await;

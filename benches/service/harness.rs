@@ -54,7 +54,9 @@ impl Harness {
         if let Some(program) = baseline {
             old_service = Some(Service::start_new(Program::Old(program), &dir.path().join("old-service.db")).await);
         }
-        if measures.iter().any(|measure| matches!(measure, Measure::Service(Load::Past(_)))) {
+        let needs_history =
+            |measure: &Measure| matches!(measure, Measure::Service(Load::Past(_) | Load::FeedGrpc | Load::FeedEvents));
+        if measures.iter().any(needs_history) {
             for service in [&mut service, &mut old_service].into_iter().flatten() {
                 eprintln!("giving one wallet a million entries");
                 service.make_history().await;

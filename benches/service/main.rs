@@ -9,7 +9,7 @@
 //! process used. The service takes its settings from the environment as always, so runs can compare settings.
 //!
 //! ```text
-//! main → run → harness → drive → http, grpc → load → sample     (and from harness: bare, ledger, peers)
+//! main → run → harness → drive → http, grpc, feed → load → sample     (and from harness: bare, ledger, peers)
 //!            → report, charts → rows → measure
 //! ```
 
@@ -19,6 +19,7 @@ mod bare;
 mod charts;
 mod database;
 mod drive;
+mod feed;
 mod footprint;
 mod grpc;
 mod harness;

@@ -44,6 +44,15 @@ pub enum Load {
     Grpc(usize),
     /// Commands in flight on one stream.
     Transact(usize),
+    /// Charges by REST, while one watcher follows all, and so many more follow one user each. If there are such, one
+    /// more does not read.
+    Watched {
+        callers: usize,
+        users: usize,
+    },
+    /// One reader of the whole ledger, from the beginning.
+    FeedGrpc,
+    FeedEvents,
 }
 
 impl From<Load> for Measure {
@@ -87,6 +96,12 @@ impl fmt::Display for Load {
             Self::GrpcHealth(callers) => write!(f, "gRPC health check, {callers} in flight"),
             Self::Grpc(callers) => write!(f, "gRPC charge, {callers} in flight"),
             Self::Transact(in_flight) => write!(f, "Transact, {in_flight} in flight"),
+            Self::Watched { callers, users: 0 } => write!(f, "REST charge, {callers} connections, one watcher"),
+            Self::Watched { callers, users } => {
+                write!(f, "REST charge, {callers} connections, {users} watchers of a user, one of all, one stuck")
+            }
+            Self::FeedGrpc => f.write_str("entries read, WatchEntries"),
+            Self::FeedEvents => f.write_str("entries read, Server-Sent Events"),
         }
     }
 }

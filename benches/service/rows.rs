@@ -18,7 +18,10 @@ const BARE: f64 = 6.6;
 
 /// Every row, with a large ledger of `large` entries.
 pub fn all(large: u64) -> Vec<Row> {
-    use Load::{Grpc, GrpcHealth, Healthcheck, Past, Reads, ReadsBesideCharges, Rest, RestHot, RestPaced, Transact};
+    use Load::{
+        FeedEvents, FeedGrpc, Grpc, GrpcHealth, Healthcheck, Past, Reads, ReadsBesideCharges, Rest, RestHot, RestPaced,
+        Transact, Watched,
+    };
     use Measure::{Bare, Flask, FlaskWal, OneByOne, Postgres};
     let ledger = |callers, entries, ids| Measure::Ledger { callers, entries, ids };
     let (empty, empty_random) = (ledger(1024, 0, Ids::Rising), ledger(1024, 0, Ids::Random));
@@ -39,6 +42,10 @@ pub fn all(large: u64) -> Vec<Row> {
         Row::rate("hot", RestHot(256), Rest(256)).must(0.95).aim(1.0),
         Row::rate("reads", ReadsBesideCharges(64), Reads(64)).must(0.4).aim(0.6),
         Row::rate("past", Past(64), Reads(64)).must(0.2).aim(0.5),
+        Row::rate("watched-1", Watched { callers: 256, users: 0 }, Rest(256)).must(0.95).aim(1.0),
+        Row::rate("watched-100", Watched { callers: 256, users: 100 }, Rest(256)).must(0.95).aim(1.0),
+        Row::rate("feed", FeedGrpc, Transact(1000)).must(1.0).aim(3.0),
+        Row::rate("feed-events", FeedEvents, Transact(1000)).must(1.0).aim(3.0),
         Row::latency("past-1-p99", Figure::P99(Measure::Service(Past(1))), None).must(5.0).aim(1.0),
     ];
     for (in_flight, rate, p99) in TIGERBEETLE {

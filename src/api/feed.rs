@@ -17,8 +17,8 @@ use crate::ledger::{Cursor, EntryFilter, FeedStart};
 pub struct FeedOptions {
     /// How long a reader is left without a word. The contract promises one every 15 seconds.
     pub sign_of_life_interval: Duration,
-    /// How long a reader may take nothing of what there is for it. It is less than how long a connection waits, which
-    /// ends without a reason.
+    /// How long a reader may take nothing of what there is for it. It is longer than the interval above, in which there
+    /// is something for everybody, and less than how long a connection waits, which ends without a reason.
     pub slow_reader_timeout: Duration,
 }
 
@@ -73,19 +73,21 @@ async fn next(watcher: &mut Watcher, deadline: Option<Instant>, options: FeedOpt
     if has_expired { Err(EngineError::Deadline) } else { Ok(page) }
 }
 
-/// A stream to a reader, each item with the cursor behind it. It ends with [`Reason::SlowReader`] if the reader takes
-/// an item and then nothing for too long.
+/// A stream to a reader, each item with the cursor behind it. It ends with [`Reason::SlowReader`] if it is not polled
+/// for too long: while a reader reads, each sign of life makes its connection poll.
 pub struct Timed<S> {
     inner: S,
     timeout: Duration,
-    /// The last item's cursor, and when it was taken, if the reader has not asked for more since.
-    taken: Option<(Cursor, Instant)>,
+    /// The cursor of the last item that was taken.
+    cursor: Option<Cursor>,
+    polled_at: Instant,
     has_ended: bool,
 }
 
 impl<S> Timed<S> {
-    pub const fn new(inner: S, options: FeedOptions) -> Self {
-        Self { inner, timeout: options.slow_reader_timeout, taken: None, has_ended: false }
+    pub fn new(inner: S, options: FeedOptions) -> Self {
+        let (timeout, polled_at) = (options.slow_reader_timeout, Instant::now());
+        Self { inner, timeout, cursor: None, polled_at, has_ended: false }
     }
 }
 
@@ -96,8 +98,10 @@ impl<T, S: Stream<Item = Result<(Cursor, T), Problem>> + Unpin> Stream for Timed
         if self.has_ended {
             return Poll::Ready(None);
         }
-        if let Some((cursor, at)) = self.taken.take()
-            && at.elapsed() > self.timeout
+        let now = Instant::now();
+        let before = std::mem::replace(&mut self.polled_at, now);
+        if let Some(cursor) = self.cursor
+            && now - before > self.timeout
         {
             self.has_ended = true;
             tracing::debug!(reason = Reason::SlowReader.name(), "a reader of the feed is cut off");
@@ -105,7 +109,7 @@ impl<T, S: Stream<Item = Result<(Cursor, T), Problem>> + Unpin> Stream for Timed
         }
         Poll::Ready(match ready!(Pin::new(&mut self.inner).poll_next(cx)) {
             Some(Ok((cursor, item))) => {
-                self.taken = Some((cursor, Instant::now()));
+                self.cursor = Some(cursor);
                 Some(Ok(item))
             }
             Some(Err(problem)) => {
@@ -114,5 +118,53 @@ impl<T, S: Stream<Item = Result<(Cursor, T), Problem>> + Unpin> Stream for Timed
             }
             None => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::TryStreamExt as _;
+    use tokio::time;
+
+    use super::*;
+    use crate::api::reason::Detail;
+    use crate::ledger::EntryId;
+
+    /// Two milliseconds less than the reader has.
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn cursor(number: i64) -> Cursor {
+        Cursor::after(EntryId::new(number).unwrap())
+    }
+
+    /// A stream of the numbers 1, 2, 3, …, each so long after the one before.
+    fn timed(pause: Duration) -> Timed<impl Stream<Item = Result<(Cursor, i64), Problem>> + Unpin> {
+        let numbers = stream::iter(1..).then(move |number| async move {
+            time::sleep(pause).await;
+            Ok((cursor(number), number))
+        });
+        let options = FeedOptions { slow_reader_timeout: LONG + Duration::from_millis(2), ..FeedOptions::default() };
+        Timed::new(Box::pin(numbers), options)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_takes_nothing_for_too_long_is_told_how_far_it_came() {
+        let mut numbers = timed(Duration::ZERO);
+        for number in 1..=3 {
+            assert_eq!(numbers.try_next().await, Ok(Some(number)));
+            time::sleep(LONG).await;
+        }
+        time::sleep(Duration::from_millis(5)).await;
+        let problem = numbers.try_next().await.unwrap_err();
+        assert_eq!((problem.reason, problem.detail), (Reason::SlowReader, Some(Detail::Cursor(cursor(3)))));
+        assert_eq!(numbers.try_next().await, Ok(None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_is_not_slow_while_it_waits_for_what_comes() {
+        let mut numbers = timed(LONG);
+        for number in 1..=3 {
+            assert_eq!(numbers.try_next().await, Ok(Some(number)));
+        }
     }
 }

@@ -10,6 +10,7 @@ mod crash;
 mod disk;
 mod displaced;
 mod faults;
+mod feed;
 mod grpc;
 mod hostile_clients;
 mod idle;

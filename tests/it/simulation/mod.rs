@@ -2,6 +2,7 @@
 //!
 //! Whatever happens in it follows from the seed, so a failure can be run again: `WALLET_SEED=17 cargo test simulation`.
 
+mod feed;
 mod ledger;
 mod verdict;
 mod world;

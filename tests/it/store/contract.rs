@@ -5,10 +5,10 @@
 
 use wallet::engine::{self, Cache};
 use wallet::ledger::{
-    Annotations, AuditReport, Balance, Caller, Changes, Checkpoint, Command, Commit, Currency, Effect, EntryId,
-    Fetched, Finding, Keys, Note, Outcome, Receipt, Refusal, RoundId,
+    Annotations, AuditReport, Balance, Caller, Changes, Checkpoint, Command, Commit, Currency, Effect, EntryFilter,
+    EntryId, Fetched, Finding, Keys, Kind, Note, Outcome, Receipt, Refusal, RoundId,
 };
-use wallet::store::{Store, StoreError};
+use wallet::store::{ScanLimits, Store, StoreError};
 
 use crate::support::store::{at, charge, close, eur, event, open, probe, transact, user};
 
@@ -48,6 +48,7 @@ macro_rules! store_contract {
             a_transaction_that_is_dropped_leaves_no_trace
             what_is_remembered_is_what_would_be_fetched
             history_is_read_back_from_anywhere
+            the_ledger_is_scanned_from_anywhere_as_far_as_limits_allow
             a_wallet_is_seen_as_it_was
             a_long_history_is_read_from_every_entry_and_moment
             times_never_go_back
@@ -287,6 +288,43 @@ pub async fn history_is_read_back_from_anywhere<S: StoreUnderTest>() {
     assert_eq!(ids(Some(1), 3).await, [0_i64; 0], "an entry of another wallet");
     assert_eq!(ids(Some(0), 3).await, [0_i64; 0]);
     assert_eq!(ids(Some(i64::MAX), 2).await, [11, 10], "an entry that is not there yet");
+    close(store).await;
+}
+
+pub async fn the_ledger_is_scanned_from_anywhere_as_far_as_limits_allow<S: StoreUnderTest>() {
+    let under_test = S::create().await;
+    let mut store = with_history(&under_test, 9).await;
+    let noted = Annotations { note: Note::new("seen"), ..Annotations::NONE };
+    transact(&mut store, &[charge(1, 1, 0).with_annotations(noted)], at(200)).unwrap();
+    transact(&mut store, &[Command::win(user(1), event(1), 5).unwrap()], at(210)).unwrap();
+    let scan = async |after: i64, user_id: Option<i64>, kinds: &[Kind], entries_max, rows_max| {
+        let filter = EntryFilter { user_id: user_id.map(user), kinds: kinds.to_vec() };
+        let limits = ScanLimits { entries_max, rows_max };
+        let found = store.reader.scan(EntryId::new(after).unwrap(), &filter, limits).await.unwrap();
+        let ids: Vec<i64> = found.entries.iter().map(|entry| entry.entry_id.get()).collect();
+        (ids, found.end.get(), found.head.get())
+    };
+    let all: Vec<i64> = (1..=13).collect();
+    assert_eq!(scan(0, None, &[], 100, 100).await, (all, 13, 13));
+    assert_eq!(scan(0, None, &[], 3, 100).await, (vec![1, 2, 3], 3, 13));
+    assert_eq!(scan(3, None, &[], 100, 4).await, (vec![4, 5, 6, 7], 7, 13));
+    assert_eq!(scan(12, None, &[], 1, 1).await, (vec![13], 13, 13));
+    assert_eq!(scan(13, None, &[], 100, 100).await, (vec![], 13, 13));
+    assert_eq!(scan(99, None, &[], 100, 100).await, (vec![], 99, 13), "beyond the end of the ledger");
+    assert_eq!(scan(i64::MAX, None, &[], 100, 100).await, (vec![], i64::MAX, 13));
+    assert_eq!(scan(0, Some(1), &[], 100, 100).await, (vec![1, 12, 13], 13, 13));
+    assert_eq!(scan(0, Some(1), &[], 1, 100).await, (vec![1], 1, 13), "as many as were wanted");
+    assert_eq!(scan(1, Some(1), &[], 100, 5).await, (vec![], 6, 13), "it looked so far in vain");
+    assert_eq!(scan(0, None, &[Kind::Win, Kind::Open], 100, 100).await, (vec![1, 2, 13], 13, 13));
+    assert_eq!(scan(2, Some(2), &[Kind::Charge], 2, 100).await, (vec![3, 4], 4, 13));
+    assert_eq!(scan(0, Some(2), &[Kind::Freeze], 100, 100).await, (vec![], 13, 13));
+    assert_eq!(scan(0, Some(9), &[], 100, 100).await, (vec![], 13, 13));
+    // An entry is the same as in a wallet's history.
+    let limits = ScanLimits { entries_max: 100, rows_max: 100 };
+    let filter = EntryFilter { user_id: Some(user(1)), kinds: Vec::new() };
+    let mut scanned = store.reader.scan(EntryId::ZERO, &filter, limits).await.unwrap().entries;
+    scanned.reverse();
+    assert_eq!(scanned, store.reader.entries(user(1), None, 100).await.unwrap().unwrap());
     close(store).await;
 }
 

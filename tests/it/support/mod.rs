@@ -3,7 +3,10 @@
 pub mod app;
 pub mod client;
 pub mod command;
+pub mod events;
+pub mod fact;
 pub mod faulty;
+pub mod follower;
 pub mod health;
 pub mod http;
 pub mod linear;
