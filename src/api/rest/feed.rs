@@ -34,8 +34,8 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Read the ledger in commit order
 ///
 /// Gives a page of the whole ledger, oldest first, and in `Next` where to go on: an entry is in one page only, and none
-/// is left out. Ask again with `after` set to `Next`. A page may have fewer entries than there are, even none: only with
-/// `wait` does an empty page mean that nothing came.
+/// is left out. Ask again with `after` set to `Next`. A page may have fewer entries than there are, even none: only
+/// with `wait` does an empty page mean that nothing came.
 #[utoipa::path(
     get, path = "/api/v1/ledger/entries", tag = "ledger", operation_id = "listLedgerEntries", params(PageQuery),
     responses((status = 200, description = "A page of entries.", body = FeedAnswer), FeedReasons),
@@ -54,11 +54,14 @@ pub async fn entries(State(state): State<SharedState>, uri: Uri) -> Result<Respo
 /// Gives the whole ledger as Server-Sent Events: first what is stored, then each new entry as soon as it is on disk.
 /// Each is an event `entry`, whose `data` is the entry as JSON and whose `id` is the cursor behind it. A client that is
 /// cut off goes on with the last `id` in the header `Last-Event-ID`, or in `after`. A comment at least every 15 seconds
-/// tells that the stream is alive; it comes with the `id` up to which there was nothing. A client that does not read for
-/// 20 seconds is cut off.
+/// tells that the stream is alive; it comes with the `id` up to which there was nothing. A client that does not read
+/// for 20 seconds is cut off.
 #[utoipa::path(
     get, path = "/api/v1/ledger/entries/stream", tag = "ledger", operation_id = "streamLedgerEntries",
-    params(StreamQuery, ("Last-Event-ID" = Option<String>, Header, description = "The last `id`: it goes before `after`.")),
+    params(
+        StreamQuery,
+        ("Last-Event-ID" = Option<String>, Header, description = "The last `id`: it goes before `after`."),
+    ),
     responses(
         (status = 200, description = "The events.", content_type = "text/event-stream", body = String),
         FeedReasons,
