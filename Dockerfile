@@ -25,6 +25,8 @@ RUN cargo build --release --locked --bin wallet
 # The same Debian that the build image stands on: the C library is the one that was linked against.
 FROM debian:bookworm-slim
 COPY --from=build /build/target/release/wallet /usr/local/bin/wallet
+# Whom `wallet relay` trusts.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 # The ledger's place belongs to a user that is nobody else. Its number is fixed, so that what is in a volume is still
 # its own after the next build; it needs no name. OpenShift runs a container as a random user of group 0 instead: the
 # group may write there as well.

@@ -1,7 +1,9 @@
 //! Every setting, once: its flag, environment variable, default and help.
 
 mod address;
+mod client;
 mod command_line;
+mod relay;
 mod value;
 
 use std::ffi::OsStr;
@@ -20,7 +22,9 @@ use crate::ledger::{Checkpoint, Currency};
 use crate::store::{Location, StoreOptions};
 use crate::telemetry;
 pub use address::Address;
+pub use client::{Secret, ServiceArgs};
 pub use command_line::one_line;
+pub use relay::RelayArgs;
 use value::{checkpoint, milliseconds};
 
 /// Those who may watch the ledger at the same time, by both APIs together. It bounds the memory that they can use: each
@@ -63,6 +67,11 @@ pub enum Task {
         #[command(flatten)]
         database: DatabaseArgs,
     },
+    /// Post each entry of a running service to a URL, in signed batches, until told to stop
+    ///
+    /// The batches are webhooks (<https://www.standardwebhooks.com>). The secret to sign with is in the variable
+    /// `WALLET_RELAY_SECRET`, or in a file; the token for the service is in the variable `WALLET_TOKEN`.
+    Relay(Box<RelayArgs>),
     /// Print the OpenAPI 3.1 description of the REST API
     Openapi {
         /// The currency of the examples, by its ISO 4217 code

@@ -22,10 +22,12 @@ fn main() -> ExitCode {
         }
     };
     // The other commands write their one answer, and log nothing.
-    let _logs = match &task {
-        Task::Serve(settings) => Some(telemetry::init(&settings.logs.filter, settings.logs.format.is_json())),
+    let logs = match &task {
+        Task::Serve(settings) => Some(&settings.logs),
+        Task::Relay(args) => Some(&args.logs),
         _ => None,
     };
+    let _logs = logs.map(|logs| telemetry::init(&logs.filter, logs.format.is_json()));
     match cli::run(task) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,15 +1,19 @@
 //! The command line: one file for each group of subcommands.
 
+mod client;
 pub mod healthcheck;
 pub mod maintenance;
 mod progress;
+pub mod relay;
 pub mod serve;
+mod stop;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
 
-use anyhow::{Context as _, Error, Result};
+use anyhow::{Context as _, Result};
 use clap::CommandFactory as _;
+use thiserror::Error;
 
 use crate::api::rest;
 use crate::config::{CommandLine, Task};
@@ -23,6 +27,11 @@ const EXIT_WRONG_LEDGER: u8 = 2;
 /// The exit code of a command line that cannot be followed (`EX_USAGE` of BSD's `sysexits.h`).
 pub const EXIT_USAGE: u8 = 64;
 
+/// Settings that do not go together, in a sentence that says what to do.
+#[derive(Debug, Error)]
+#[error("{0}")]
+struct Usage(String);
+
 /// Runs a command to its end.
 ///
 /// # Errors
@@ -34,6 +43,7 @@ pub fn run(task: Task) -> Result<()> {
         Task::Verify(args) => maintenance::verify(&args, print),
         Task::Backup { file, database } => print(&maintenance::backup(&database.url, &file)?),
         Task::Restore { file, database } => print(&maintenance::restore(&database.url, &file)?),
+        Task::Relay(args) => relay::run(&args),
         Task::Openapi { currency } => print(&rest::openapi(currency)),
         Task::Completions { shell } => {
             let mut script = Vec::new();
@@ -45,14 +55,17 @@ pub fn run(task: Task) -> Result<()> {
 
 /// The exit code of a command that failed.
 #[must_use]
-pub fn exit_code(error: &Error) -> u8 {
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<Usage>() {
+        return EXIT_USAGE;
+    }
     let is_corrupt = matches!(error.downcast_ref(), Some(StoreError::Corrupt { .. }));
     if is_corrupt || error.is::<Finding>() { EXIT_WRONG_LEDGER } else { EXIT_FAILURE }
 }
 
 /// What went wrong and why, in one line: what a library says may have more.
 #[must_use]
-pub fn one_line(error: &Error) -> String {
+pub fn one_line(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.join("; ")
@@ -72,7 +85,7 @@ mod tests {
 
     #[test]
     fn what_a_library_says_in_several_lines_is_one_line() {
-        let error = Error::msg("page 3 is wrong\n\n  page 4 is wrong\n").context("the database is corrupt");
+        let error = anyhow::Error::msg("page 3 is wrong\n\n  page 4 is wrong\n").context("the database is corrupt");
         assert_eq!(one_line(&error), "the database is corrupt: page 3 is wrong; page 4 is wrong");
     }
 }

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tokio::runtime::{Handle, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task;
-use tokio_util::sync::CancellationToken;
 
+use super::stop;
 use crate::config::Settings;
 use crate::server::{ServedAt, Server, raise_file_limit};
 
@@ -27,15 +26,7 @@ pub fn run(settings: Settings) -> Result<()> {
 
 async fn serve(settings: Settings) -> Result<()> {
     raise_file_limit();
-    let shutdown = CancellationToken::new();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let stop = shutdown.clone();
-    tokio::spawn(async move {
-        tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
-        tracing::info!("stopping");
-        stop.cancel();
-        // Both signals stay caught: a second one must not cut off what the first lets finish, and that takes seconds.
-    });
+    let shutdown = stop::on_signal()?;
     let (ledger, currency) = (settings.database.url.clone(), settings.currency);
     // On a thread of its own: to open a ledger may take long, and blocks.
     let start = task::spawn_blocking(|| Handle::current().block_on(Server::start(settings)));

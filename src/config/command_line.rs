@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use clap::error::{Error, ErrorKind};
 use clap::{Command, CommandFactory as _, FromArgMatches as _};
 
-use super::{CommandLine, Task};
+use super::{CommandLine, Secret, Task};
 
 /// What the environment variables of settings begin with.
 const PREFIX: &str = "WALLET_";
@@ -71,7 +71,8 @@ fn refuse_unknown(command: &Command, variables: impl Iterator<Item = (OsString, 
 /// The variables of all settings.
 fn known(command: &Command) -> impl Iterator<Item = &str> {
     let commands = std::iter::once(command).chain(command.get_subcommands());
-    commands.flat_map(Command::get_arguments).filter_map(|arg| arg.get_env()?.to_str())
+    let flags = commands.flat_map(Command::get_arguments).filter_map(|arg| arg.get_env()?.to_str());
+    flags.chain(Secret::ALL.map(Secret::variable))
 }
 
 /// A variable that is no setting, and the setting that is most like it.

@@ -2,7 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use crate::ledger::Checkpoint;
+use axum::http::Uri;
+use axum::http::uri::Scheme;
+
+use crate::ledger::{Checkpoint, Kind, UserId};
 
 /// The durations that a setting takes, in milliseconds: up to a day. None is a timeout of nothing, which would refuse
 /// everything.
@@ -36,6 +39,37 @@ pub(super) fn checkpoint(text: &str) -> Result<Checkpoint, String> {
     let answer: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let field = answer["Checkpoint"].as_str().ok_or("the JSON has no field `Checkpoint`")?;
     field.parse().map_err(|error| format!("{error}"))
+}
+
+/// Reads a user's id.
+pub(super) fn user_id(text: &str) -> Result<UserId, String> {
+    let id = text.parse().ok().and_then(UserId::new);
+    id.ok_or_else(|| format!("needs a whole number from 0 to {}", i64::MAX))
+}
+
+/// Reads the kind of an entry, by its name.
+pub(super) fn kind(text: &str) -> Result<Kind, String> {
+    let kind = Kind::ALL.into_iter().find(|kind| kind.name() == text);
+    kind.ok_or_else(|| format!("needs one of {}", Kind::ALL.map(Kind::name).join(", ")))
+}
+
+/// Reads the URL of a service: what is behind its host would mean nothing to gRPC.
+pub(super) fn server_url(text: &str) -> Result<Uri, String> {
+    let url = target_url(text)?;
+    let is_bare = url.path_and_query().is_none_or(|path| path.as_str() == "/");
+    if is_bare { Ok(url) } else { Err("must end after the host and the port".to_owned()) }
+}
+
+/// Reads the URL of whom a command connects to.
+pub(super) fn target_url(text: &str) -> Result<Uri, String> {
+    const FORM: &str = "needs a URL, such as https://example.com/wallet";
+    let url: Uri = text.parse().map_err(|_| FORM.to_owned())?;
+    let is_web = url.scheme().is_some_and(|scheme| *scheme == Scheme::HTTPS || *scheme == Scheme::HTTP);
+    let authority = url.authority().filter(|_| is_web).ok_or_else(|| FORM.to_owned())?;
+    if authority.as_str().contains('@') {
+        return Err("a user and a password must not stand in the URL".to_owned());
+    }
+    if authority.host().is_empty() { Err(FORM.to_owned()) } else { Ok(url) }
 }
 
 #[cfg(test)]
@@ -78,5 +112,30 @@ mod tests {
         for wrong in ["", "7", "checkpoint:", "{", "{}", r#"{"Checkpoint":7}"#, r#"{"Checkpoint":"7"}"#] {
             assert!(checkpoint(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_user_and_a_kind_are_read_as_the_api_writes_them() {
+        assert_eq!(user_id("123123").map(UserId::get), Ok(123_123));
+        for text in ["", "-1", "x", "9223372036854775808"] {
+            assert!(user_id(text).is_err(), "{text}");
+        }
+        for expected in Kind::ALL {
+            assert_eq!(kind(expected.name()), Ok(expected));
+        }
+        assert!(kind("Charge").unwrap_err().contains("open, charge, win"));
+    }
+
+    #[test]
+    fn a_url_is_one_of_the_web_without_a_password() {
+        for text in ["https://example.com/wallet?a=b", "http://127.0.0.1:80/", "https://[::1]", "HTTPS://EXAMPLE.COM"] {
+            assert!(target_url(text).is_ok(), "{text}");
+        }
+        for text in ["", "example.com", "/wallet", "ftp://example.com", "https://user:secret@example.com", "https:///x"]
+        {
+            assert!(target_url(text).is_err(), "{text}");
+        }
+        assert!(server_url("https://example.com/").is_ok() && server_url("http://example.com:50051").is_ok());
+        assert!(server_url("https://example.com/wallet").is_err() && server_url("https://example.com/?a").is_err());
     }
 }

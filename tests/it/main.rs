@@ -23,6 +23,7 @@ mod overload;
 mod parity;
 mod parsers;
 mod readme;
+mod relay;
 mod rest;
 mod schemathesis;
 mod settings;

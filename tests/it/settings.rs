@@ -18,7 +18,7 @@ fn help_explains_every_setting() {
         }
     }
     let (help, ..) = run(&["--help"]);
-    for command in ["serve", "healthcheck", "verify", "backup", "restore", "openapi", "completions"] {
+    for command in ["serve", "healthcheck", "verify", "backup", "restore", "relay", "openapi", "completions"] {
         assert!(help.contains(command), "{command} in {help}");
     }
 }

@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["ledger"]),
     ("server.rs", &["config", "api", "engine", "store", "ledger"]),
     ("server", &["config", "telemetry", "api", "engine", "store", "ledger"]),
-    ("cli", &["config", "server", "api", "store", "ledger"]),
+    ("cli", &["config", "server", "api", "engine", "store", "ledger"]),
 ];
 
 /// What must not be named in a layer.

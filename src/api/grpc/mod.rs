@@ -3,6 +3,7 @@
 mod convert;
 mod deadline;
 mod health;
+mod read;
 mod reflection;
 mod request_body;
 mod service;
@@ -20,6 +21,7 @@ use tower::util::{MapRequestLayer, MapResponseLayer};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::proto::wallet_service_server::WalletServiceServer;
+pub use self::read::UnreadableEntry;
 use self::service::Service;
 pub use self::side_streams::ConnectionStreams;
 use crate::api::feed::FeedOptions;
@@ -31,6 +33,9 @@ use crate::engine::Engine;
 pub mod proto {
     tonic::include_proto!("wallet.v1");
 }
+
+/// The metadata of a feed in which clients read the ledger's currency, by its ISO 4217 code.
+pub const WALLET_CURRENCY: &str = "wallet-currency";
 
 /// The limits of the gRPC API.
 #[derive(Clone, Copy, Debug)]

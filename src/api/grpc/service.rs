@@ -7,6 +7,7 @@ use futures::{Stream, StreamExt as _};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::proto::wallet_service_server::WalletService;
@@ -17,7 +18,7 @@ use super::proto::{
     TransactResponse, UnfreezeWalletRequest, Wallet, WatchEntriesRequest, WatchEntriesResponse, WinRequest,
     WinResponse, WithdrawRequest, WithdrawResponse,
 };
-use super::{GrpcOptions, convert, deadline, transact, watch};
+use super::{GrpcOptions, WALLET_CURRENCY, convert, deadline, transact, watch};
 use crate::api::reason::{Problem, Reason};
 use crate::engine::{Engine, Page};
 use crate::ledger::{Command, EntryId, Outcome};
@@ -167,7 +168,11 @@ impl WalletService for Service {
     ) -> Result<Response<Self::WatchEntriesStream>, Status> {
         let deadline = deadline::of(request.metadata())?;
         let entries = watch::entries(&self.engine.feed, request.into_inner(), deadline, self.options.feed).await?;
-        Ok(Response::new(Box::pin(entries)))
+        let entries: Self::WatchEntriesStream = Box::pin(entries);
+        let mut response = Response::new(entries);
+        let currency = MetadataValue::from_static(self.engine.currency.code());
+        response.metadata_mut().insert(WALLET_CURRENCY, currency);
+        Ok(response)
     }
 
     async fn get_checkpoint(&self, request: Request<GetCheckpointRequest>) -> Answered<Checkpoint> {

@@ -26,6 +26,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use self::response::EntryAnswer;
 pub use self::unparsed::documented;
 use crate::api::feed::FeedOptions;
 use crate::api::trace;

@@ -257,6 +257,8 @@ pub struct EntryAnswer {
 }
 
 impl EntryAnswer {
+    /// The entry, with money as `currency` writes it.
+    #[must_use]
     pub fn new(entry: &Entry, currency: Currency) -> Self {
         let Annotations { round_id, note, caller } = &entry.annotations;
         Self {
