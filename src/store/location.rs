@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{Store, StoreError, StoreOptions, sqlite};
+use super::{Scan, Store, StoreError, StoreOptions, sqlite};
 use crate::ledger::{AuditReport, Checkpoint, Finding};
 
 /// Where a ledger is kept, as a URL says.
@@ -49,6 +49,14 @@ impl Location {
         }
     }
 
+    /// Whether a file is one of the ledger's own, which nothing else must write.
+    #[must_use]
+    pub fn owns(&self, file: &Path) -> bool {
+        match self {
+            Self::Sqlite(path) => sqlite::owns(path, file),
+        }
+    }
+
     /// Opens the ledger there, which is made if it is missing.
     ///
     /// # Errors
@@ -67,6 +75,16 @@ impl Location {
     pub fn audit(&self, checkpoint: Option<Checkpoint>) -> Result<Result<AuditReport, Finding>, StoreError> {
         match self {
             Self::Sqlite(path) => sqlite::audit(path, checkpoint),
+        }
+    }
+
+    /// Opens the ledger there, which may be served meanwhile, to read it as a whole.
+    ///
+    /// # Errors
+    /// As [`sqlite::scan`].
+    pub fn scan(&self) -> Result<Box<dyn Scan>, StoreError> {
+        match self {
+            Self::Sqlite(path) => sqlite::scan(path),
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod error;
 mod location;
+mod scan;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 use crate::ledger::{Changes, Commit, Currency, Entry, EntryId, Fetched, Head, Keys, Timestamp, UserId, Wallet};
 pub use error::StoreError;
 pub use location::{CopyStep, Location};
+pub use scan::{Scan, count, walk};
 
 /// The half of a store that writes.
 ///

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
 use super::error::failed;
 use super::history;
-use super::open::{MIGRATIONS, open_to_read, unreadable};
+use super::open::{MIGRATIONS, open_to_read, schema_version, unreadable};
 use super::query::query;
 use super::row::{self, select_commit, select_entry};
 use crate::ledger::{Audit, AuditReport, Checkpoint, Commit, Currency, Entry, Finding, Timestamp};
@@ -155,18 +155,6 @@ fn check_wallets(tx: &Transaction<'_>, audit: &mut Audit) -> Result<(), Stop> {
         Some(found) => Err(Finding::UserMissing { user_id: row::user_id(found, 0, "user")? }.into()),
         None => Ok(()),
     }
-}
-
-/// The last migration that was made in the database: a backup may be older than this program.
-fn schema_version(tx: &Transaction<'_>) -> Result<i64, Stop> {
-    let latest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-    let select = "select max(version) from _sqlx_migrations where success";
-    // Without that table it is not as any version of this program made it, and what is missing is named below.
-    let found = tx.query_row(select, [], |row| row.get(0)).unwrap_or(None).unwrap_or(latest);
-    if found > latest {
-        return Err(StoreError::Incompatible(format!("it was made by a newer version (migration {found})")).into());
-    }
-    Ok(found)
 }
 
 /// Compares the database's tables, triggers and indexes with what the migrations up to `version` make. Tables whose

@@ -147,7 +147,7 @@ fn check_owner(entry: &Entry, user_id: UserId) -> Result<(), StoreError> {
     Err(StoreError::Corrupt { table: "entry", column: "user_id", row, found })
 }
 
-/// A wallet's history has a gap.
-fn missing(entry_id: i64) -> StoreError {
+/// An entry that must be there is not.
+pub(super) fn missing(entry_id: i64) -> StoreError {
     StoreError::Corrupt { table: "entry", column: "entry_id", row: entry_id, found: "missing".to_owned() }
 }

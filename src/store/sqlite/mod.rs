@@ -15,6 +15,7 @@ mod open;
 mod query;
 mod reader;
 mod row;
+mod scan;
 mod wal;
 mod write;
 mod writer;
@@ -27,6 +28,7 @@ pub use audit::audit;
 pub use backup::{backup, restore};
 use files::FileLock;
 use reader::SqliteReader;
+pub use scan::scan;
 use writer::SqliteWriter;
 
 /// What marks a SQLite file as a wallet's (`pragma application_id`): the letters `WLET`.
@@ -51,4 +53,10 @@ pub async fn open(path: &Path, options: StoreOptions) -> Result<Store, StoreErro
 /// The file next to the database at `path`, wherever links lead, whose name has this suffix.
 pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
     open::sibling(&open::canonical_path(path), suffix)
+}
+
+/// Whether `file` is the database at `path`, or a file that is kept beside it.
+pub(super) fn owns(path: &Path, file: &Path) -> bool {
+    let (path, file) = (open::canonical_path(path), open::canonical_path(file));
+    ["", "-wal", "-shm", "-journal", "-lock"].iter().any(|suffix| open::sibling(&path, suffix) == file)
 }

@@ -1,0 +1,104 @@
+//! Reads a whole ledger in short reads, each of which is a transaction of its own.
+
+use std::ops::Range;
+use std::path::Path;
+
+use rusqlite::{Connection, params};
+
+use super::error::failed;
+use super::history::missing;
+use super::open::{is_wallets, open_to_read, schema_version, unreadable};
+use super::query::{query, query_all};
+use super::row::{self, SELECT_HEAD, select_entry};
+use crate::ledger::{Commit, Currency, Entry, EntryFilter, EntryId, EntryKey, Kind, Timestamp, UserId};
+use crate::store::{Scan, StoreError};
+
+const SELECT_CURRENCY: &str = "select value from setting where name = 'currency'";
+const SELECT_TIME: &str = "select created_at from entry where entry_id = ?1";
+/// A filter that is null wants everything.
+const SELECT_RANGE: &str = select_entry!(
+    "entry",
+    "where entry.entry_id >= ?1 and entry.entry_id < ?2
+     and (?3 is null or entry.user_id = ?3) and (?4 is null or ?4 & (1 << entry.kind)) order by entry.entry_id"
+);
+const SELECT_KEY: &str = select_entry!("entry", "where event_id = ?1 and entry.user_id = ?2 and kind = ?3");
+
+struct SqliteScan {
+    connection: Connection,
+    currency: Currency,
+}
+
+/// Opens the ledger in the file at `path`, which may be served meanwhile, to read it as a whole.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be read, or is no wallet's.
+pub fn scan(path: &Path) -> Result<Box<dyn Scan>, StoreError> {
+    let connection = open_to_read(path)?;
+    if !is_wallets(&connection).map_err(unreadable(path))? {
+        return Err(StoreError::Incompatible(format!("{} is not a wallet's database", path.display())));
+    }
+    schema_version(&connection)?;
+    let code = query(&connection, SELECT_CURRENCY, [], |row| row.get::<_, String>(0).map_err(failed))?;
+    let code = code.unwrap_or_else(|| "missing".to_owned());
+    let currency =
+        code.parse().map_err(|_| StoreError::Corrupt { table: "setting", column: "currency", row: 0, found: code })?;
+    Ok(Box::new(SqliteScan { connection, currency }))
+}
+
+impl Scan for SqliteScan {
+    fn currency(&self) -> Currency {
+        self.currency
+    }
+
+    fn head(&mut self) -> Result<Commit, StoreError> {
+        let head = query(&self.connection, SELECT_HEAD, [], row::commit)?;
+        Ok(head.unwrap_or_else(|| Commit::genesis(self.currency)))
+    }
+
+    fn first_since(&mut self, time: Timestamp, entries: Range<EntryId>) -> Result<EntryId, StoreError> {
+        let (mut low, mut high) = (entries.start.get(), entries.end.get());
+        while low < high {
+            let middle = low.midpoint(high);
+            let found: Option<i64> = query(&self.connection, SELECT_TIME, [middle], |row| row.get(0).map_err(failed))?;
+            if found.ok_or_else(|| missing(middle))? < time.microseconds() {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(EntryId::new(low).unwrap_or(entries.end))
+    }
+
+    fn entries(&mut self, entries: Range<EntryId>, filter: &EntryFilter) -> Result<Vec<Entry>, StoreError> {
+        let (user_id, kinds) = (filter.user_id.map(UserId::get), mask(&filter.kinds));
+        let params = params![entries.start.get(), entries.end.get(), user_id, kinds];
+        let found = query_all(&self.connection, SELECT_RANGE, params, row::entry)?;
+        if *filter == EntryFilter::default() {
+            check_complete(&entries, &found)?;
+        }
+        Ok(found)
+    }
+
+    fn find(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>, StoreError> {
+        let tx = self.connection.transaction().map_err(failed)?;
+        let find = |key: &EntryKey| {
+            let params = (key.event_id.get(), key.user_id.get(), key.kind.code());
+            query(&tx, SELECT_KEY, params, row::entry)
+        };
+        keys.iter().map(find).collect()
+    }
+}
+
+/// One bit for each kind, at the place that its code names; `None` for all kinds.
+fn mask(kinds: &[Kind]) -> Option<i64> {
+    let bits = kinds.iter().fold(0, |bits, kind| bits | 1 << kind.code());
+    (!kinds.is_empty()).then_some(bits)
+}
+
+/// Checks that all entries of a range were found: they are numbered without gaps.
+fn check_complete(entries: &Range<EntryId>, found: &[Entry]) -> Result<(), StoreError> {
+    let numbers = entries.start.get()..entries.end.get();
+    let found_numbers = found.iter().map(|entry| Some(entry.entry_id.get())).chain([None]);
+    let gap = numbers.zip(found_numbers).find(|(number, found)| *found != Some(*number));
+    gap.map_or(Ok(()), |(number, _)| Err(missing(number)))
+}
