@@ -2,6 +2,7 @@
 
 mod address;
 mod command_line;
+mod export;
 mod value;
 
 use std::ffi::OsStr;
@@ -20,6 +21,7 @@ use crate::store::{Location, StoreOptions};
 use crate::telemetry;
 pub use address::Address;
 pub use command_line::one_line;
+pub use export::{ExportArgs, ExportFormat, FilterArgs, ReconcileArgs, SpanArgs};
 use value::{checkpoint, milliseconds};
 
 /// The ledger that game engines charge and pay into: a JSON REST API and a gRPC service over one database.
@@ -58,6 +60,10 @@ pub enum Task {
         #[command(flatten)]
         database: DatabaseArgs,
     },
+    /// Write the ledger's entries as CSV or NDJSON; works while it is served
+    Export(ExportArgs),
+    /// Compare what a game provider says happened with the ledger; works while it is served
+    Reconcile(ReconcileArgs),
     /// Print the OpenAPI 3.1 description of the REST API
     Openapi {
         /// The currency of the examples, by its ISO 4217 code
@@ -69,6 +75,19 @@ pub enum Task {
         /// The shell
         shell: Shell,
     },
+}
+
+impl Task {
+    /// Checks what no setting shows by itself.
+    ///
+    /// # Errors
+    /// Why the settings do not belong together.
+    fn check(&self) -> Result<(), &'static str> {
+        match self {
+            Self::Export(ExportArgs { span, .. }) | Self::Reconcile(ReconcileArgs { span, .. }) => span.check(),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Which ledger.

@@ -55,8 +55,25 @@ pub struct Decimal(Box<RawValue>);
 
 impl Decimal {
     /// The number for so many minor units.
+    ///
+    /// # Panics
+    /// Never: a decimal is a JSON number.
+    #[must_use]
     pub fn new(currency: Currency, minor: i64) -> Self {
-        Self(RawValue::from_string(currency.format_minor(minor)).expect("a decimal is a JSON number"))
+        Self::of_text(currency.format_minor(minor))
+    }
+
+    /// The number for a sum of many amounts, in minor units.
+    ///
+    /// # Panics
+    /// Never: a decimal is a JSON number.
+    #[must_use]
+    pub fn of_sum(currency: Currency, minor: i128) -> Self {
+        Self::of_text(currency.format_sum(minor))
+    }
+
+    fn of_text(decimal: String) -> Self {
+        Self(RawValue::from_string(decimal).expect("a decimal is a JSON number"))
     }
 }
 
@@ -241,7 +258,24 @@ pub struct EntryAnswer {
 }
 
 impl EntryAnswer {
-    fn new(entry: &Entry, currency: Currency) -> Self {
+    /// The names of its fields, in order.
+    pub const FIELDS: [&str; 11] = [
+        "EntryId",
+        "UserId",
+        "Sequence",
+        "Kind",
+        "EventId",
+        "Amount",
+        "BalanceAfter",
+        "RoundId",
+        "Note",
+        "Caller",
+        "CreatedAt",
+    ];
+
+    /// The entry, with amounts in this currency.
+    #[must_use]
+    pub fn new(entry: &Entry, currency: Currency) -> Self {
         let Annotations { round_id, note, caller } = &entry.annotations;
         Self {
             entry_id: entry.entry_id.get(),
