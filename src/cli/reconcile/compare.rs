@@ -19,7 +19,7 @@ const LINES_AT_ONCE: usize = 1_024;
 
 /// Events missing in the ledger of which it is remembered that the file has them. Of those after them, a second line is
 /// told as missing too, and not as a duplicate.
-const MISSING_REMEMBERED: usize = 262_144;
+const MISSING_REMEMBERED: usize = 65_536;
 
 /// A statement and a ledger that are being compared: each line first, and then each entry.
 pub struct Comparison {
@@ -42,7 +42,8 @@ impl Comparison {
         Self { scan, span, seen: Seen::default() }
     }
 
-    /// Compares the next lines, and tells in what they differ, in the order of the file. Returns whether there were any.
+    /// Compares the next lines, and tells in what they differ, in the order of the file. Returns whether there were
+    /// any.
     ///
     /// # Errors
     /// If the ledger cannot be read, or what `next` answers.

@@ -196,6 +196,6 @@ struct KindAnswer {
 
 /// The cells of a difference, one below the other.
 fn row([what, line, user, kind, event, told, recorded, entry, time]: &[String; 9]) -> String {
-    let event = format!("{what:<21} {line:>8} {user:>12} {kind:<12} {event:>14}");
-    format!("{event} {told:>14} {recorded:>14} {entry:>10} {time}")
+    let event = format!("{what:<21}  {line:>8}  {user:>12}  {kind:<12}  {event:>14}");
+    format!("{event}  {told:>14}  {recorded:>14}  {entry:>10}  {time}")
 }

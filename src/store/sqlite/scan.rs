@@ -81,11 +81,14 @@ impl Scan for SqliteScan {
 
     fn find(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>, StoreError> {
         let tx = self.connection.transaction().map_err(failed)?;
-        let find = |key: &EntryKey| {
+        // Prepared once: to look it up by its text takes as long as to run it.
+        let mut select = tx.prepare_cached(SELECT_KEY).map_err(failed)?;
+        let mut find = |key: &EntryKey| {
             let params = (key.event_id.get(), key.user_id.get(), key.kind.code());
-            query(&tx, SELECT_KEY, params, row::entry)
+            let mut rows = select.query(params).map_err(failed)?;
+            rows.next().map_err(failed)?.map(row::entry).transpose()
         };
-        keys.iter().map(find).collect()
+        keys.iter().map(&mut find).collect()
     }
 }
 

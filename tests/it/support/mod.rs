@@ -6,6 +6,7 @@ pub mod command;
 pub mod faulty;
 pub mod health;
 pub mod http;
+pub mod ledger_file;
 pub mod linear;
 pub mod optional;
 pub mod oracle;
