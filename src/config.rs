@@ -3,6 +3,7 @@
 mod address;
 mod client;
 mod command_line;
+mod export;
 mod relay;
 mod value;
 
@@ -24,6 +25,7 @@ use crate::telemetry;
 pub use address::Address;
 pub use client::{Secret, ServiceArgs};
 pub use command_line::one_line;
+pub use export::{ExportArgs, ExportFormat, FilterArgs, ReconcileArgs, SpanArgs};
 pub use relay::RelayArgs;
 use value::{checkpoint, milliseconds};
 
@@ -72,6 +74,10 @@ pub enum Task {
     /// The batches are webhooks (<https://www.standardwebhooks.com>). The secret to sign with is in the variable
     /// `WALLET_RELAY_SECRET`, or in a file; the token for the service is in the variable `WALLET_TOKEN`.
     Relay(Box<RelayArgs>),
+    /// Write the ledger's entries as CSV or NDJSON; works while it is served
+    Export(ExportArgs),
+    /// Compare what a game provider says happened with the ledger; works while it is served
+    Reconcile(ReconcileArgs),
     /// Print the OpenAPI 3.1 description of the REST API
     Openapi {
         /// The currency of the examples, by its ISO 4217 code
@@ -83,6 +89,19 @@ pub enum Task {
         /// The shell
         shell: Shell,
     },
+}
+
+impl Task {
+    /// Checks what no setting shows by itself.
+    ///
+    /// # Errors
+    /// Why the settings do not belong together.
+    fn check(&self) -> Result<(), &'static str> {
+        match self {
+            Self::Export(ExportArgs { span, .. }) | Self::Reconcile(ReconcileArgs { span, .. }) => span.check(),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Which ledger.

@@ -1,9 +1,13 @@
 //! The command line: one file for each group of subcommands.
 
+mod bar;
 mod client;
+pub mod export;
 pub mod healthcheck;
 pub mod maintenance;
+mod output;
 mod progress;
+pub mod reconcile;
 pub mod relay;
 pub mod serve;
 mod stop;
@@ -11,7 +15,7 @@ mod stop;
 use std::fmt::Display;
 use std::io::{self, Write as _};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::CommandFactory as _;
 use thiserror::Error;
 
@@ -19,10 +23,12 @@ use crate::api::rest;
 use crate::config::{CommandLine, Task};
 use crate::ledger::Finding;
 use crate::store::StoreError;
+use output::still_read;
+use reconcile::Disagreement;
 
 /// The exit code of what was not done.
 const EXIT_FAILURE: u8 = 1;
-/// The exit code when something is wrong with a ledger.
+/// The exit code when something is wrong with a ledger, or a file does not agree with it.
 const EXIT_WRONG_LEDGER: u8 = 2;
 /// The exit code of a command line that cannot be followed (`EX_USAGE` of BSD's `sysexits.h`).
 pub const EXIT_USAGE: u8 = 64;
@@ -44,6 +50,8 @@ pub fn run(task: Task) -> Result<()> {
         Task::Backup { file, database } => print(&maintenance::backup(&database.url, &file)?),
         Task::Restore { file, database } => print(&maintenance::restore(&database.url, &file)?),
         Task::Relay(args) => relay::run(&args),
+        Task::Export(args) => export::run(&args),
+        Task::Reconcile(args) => reconcile::run(&args),
         Task::Openapi { currency } => print(&rest::openapi(currency)),
         Task::Completions { shell } => {
             let mut script = Vec::new();
@@ -60,7 +68,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         return EXIT_USAGE;
     }
     let is_corrupt = matches!(error.downcast_ref(), Some(StoreError::Corrupt { .. }));
-    if is_corrupt || error.is::<Finding>() { EXIT_WRONG_LEDGER } else { EXIT_FAILURE }
+    if is_corrupt || error.is::<Finding>() || error.is::<Disagreement>() { EXIT_WRONG_LEDGER } else { EXIT_FAILURE }
 }
 
 /// What went wrong and why, in one line: what a library says may have more.
@@ -73,10 +81,7 @@ pub fn one_line(error: &anyhow::Error) -> String {
 
 /// Writes to standard output. A reader that closes it early is no failure.
 fn print(text: &dyn Display) -> Result<()> {
-    match writeln!(io::stdout(), "{text}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write the answer"),
-    }
+    still_read(writeln!(io::stdout(), "{text}")).map(|_| ())
 }
 
 #[cfg(test)]

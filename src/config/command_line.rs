@@ -24,6 +24,7 @@ impl CommandLine {
     pub fn read() -> Result<Task, Error> {
         let is_empty = |name: &OsStr| env::var_os(name).is_some_and(|value| value.is_empty());
         let task = Self::parse(env::args_os(), &is_empty)?;
+        task.check().map_err(|why| Error::raw(ErrorKind::ValueValidation, why))?;
         refuse_unknown(&Self::command(), env::vars_os())?;
         Ok(task)
     }

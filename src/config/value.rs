@@ -43,14 +43,14 @@ pub(super) fn checkpoint(text: &str) -> Result<Checkpoint, String> {
 
 /// Reads a user's id.
 pub(super) fn user_id(text: &str) -> Result<UserId, String> {
-    let id = text.parse().ok().and_then(UserId::new);
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let id = text.parse().ok().filter(|_| is_number).and_then(UserId::new);
     id.ok_or_else(|| format!("needs a whole number from 0 to {}", i64::MAX))
 }
 
 /// Reads the kind of an entry, by its name.
 pub(super) fn kind(text: &str) -> Result<Kind, String> {
-    let kind = Kind::ALL.into_iter().find(|kind| kind.name() == text);
-    kind.ok_or_else(|| format!("needs one of {}", Kind::ALL.map(Kind::name).join(", ")))
+    Kind::from_name(text).ok_or_else(|| format!("needs one of {}", Kind::ALL.map(Kind::name).join(", ")))
 }
 
 /// Reads the URL of a service: what is behind its host would mean nothing to gRPC.

@@ -1,41 +1,6 @@
 //! One fact in a wallet's history, and the bytes of it that are hashed.
 
-use std::fmt;
-
-use chrono::{DateTime, SecondsFormat};
-
-use super::{Amount, Balance, Caller, EntryId, EventId, Kind, Note, RoundId, UserId, WalletId};
-
-/// A moment in UTC, in microseconds since 1970-01-01T00:00:00Z.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Timestamp(i64);
-
-impl Timestamp {
-    /// Later than any entry.
-    pub const MAX: Self = Self(i64::MAX);
-
-    /// The moment `microseconds` after (or, negative, before) 1970-01-01T00:00:00Z.
-    #[must_use]
-    pub const fn from_microseconds(microseconds: i64) -> Self {
-        Self(microseconds)
-    }
-
-    /// Microseconds since 1970-01-01T00:00:00Z.
-    #[must_use]
-    pub const fn microseconds(self) -> i64 {
-        self.0
-    }
-}
-
-impl fmt::Display for Timestamp {
-    /// Writes RFC 3339 in UTC, always with microseconds.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match DateTime::from_timestamp_micros(self.0) {
-            Some(moment) => f.write_str(&moment.to_rfc3339_opts(SecondsFormat::Micros, true)),
-            None => write!(f, "{} microseconds after 1970", self.0),
-        }
-    }
-}
+use super::{Amount, Balance, Caller, EntryId, EventId, Kind, Note, RoundId, Timestamp, UserId, WalletId};
 
 /// An event id of one user. It may name one entry of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

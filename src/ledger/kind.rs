@@ -76,6 +76,21 @@ impl Kind {
         }
     }
 
+    /// The kind of this name, if there is one.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether games cause entries of this kind; the operator causes the others.
+    #[must_use]
+    pub const fn is_of_game(self) -> bool {
+        match self {
+            Self::Charge | Self::Win | Self::Rollback | Self::WinRollback => true,
+            Self::Open | Self::Deposit | Self::Withdrawal | Self::Freeze | Self::Unfreeze => false,
+        }
+    }
+
     /// Which way an entry of this kind moves money: the one place that says so.
     pub(super) const fn direction(self) -> Direction {
         match self {
@@ -155,6 +170,8 @@ mod tests {
         let expected =
             ["open", "charge", "win", "rollback", "deposit", "withdrawal", "win_rollback", "freeze", "unfreeze"];
         assert_eq!(names, expected);
+        assert_eq!(names.map(Kind::from_name), Kind::ALL.map(Some));
+        assert_eq!(Kind::from_name("Charge"), None);
         assert_eq!(Kind::from_code(0), None);
         assert_eq!(Kind::from_code(10), None);
     }
@@ -171,6 +188,13 @@ mod tests {
     fn a_frozen_wallet_gives_nothing_out() {
         let refused = Kind::ALL.into_iter().filter(|kind| kind.is_refused_when_frozen());
         assert_eq!(refused.collect::<Vec<_>>(), [Kind::Charge, Kind::Withdrawal, Kind::WinRollback]);
+    }
+
+    #[test]
+    fn games_charge_pay_and_undo_that() {
+        let of_games = Kind::ALL.into_iter().filter(|kind| kind.is_of_game());
+        let undoable = |kind: &Kind| kind.undone_by().is_some() || kind.undoes().is_some();
+        assert!(of_games.eq(Kind::ALL.into_iter().filter(undoable)));
     }
 
     #[test]

@@ -145,9 +145,19 @@ impl Currency {
     /// Writes minor units with the currency's decimals: `-0.05`, `9.00`, `900`.
     #[must_use]
     pub fn format_minor(&self, minor: i64) -> String {
+        self.format(minor < 0, minor.unsigned_abs())
+    }
+
+    /// Writes a sum of many amounts, in minor units, as [`Currency::format_minor`] does.
+    #[must_use]
+    pub fn format_sum(&self, minor: i128) -> String {
+        self.format(minor < 0, minor.unsigned_abs())
+    }
+
+    fn format(self, negative: bool, magnitude: impl fmt::Display) -> String {
         let decimals = usize::from(self.decimals);
-        let sign = if minor < 0 { "-" } else { "" };
-        let digits = format!("{:0>width$}", minor.unsigned_abs(), width = decimals + 1);
+        let sign = if negative { "-" } else { "" };
+        let digits = format!("{magnitude:0>width$}", width = decimals + 1);
         let (whole, fraction) = digits.split_at(digits.len() - decimals);
         let point = if decimals == 0 { "" } else { "." };
         format!("{sign}{whole}{point}{fraction}")
@@ -185,6 +195,8 @@ mod tests {
         assert_eq!(write("EUR", -5), "-0.05");
         assert_eq!(write("EUR", Balance::MAX.minor()), "90071992547409.91");
         assert_eq!(write("EUR", i64::MIN), "-92233720368547758.08");
+        let sum = "EUR".parse::<Currency>().unwrap().format_sum(3 * i128::from(i64::MAX));
+        assert_eq!(sum, "276701161105643274.21");
         assert_eq!(write("JPY", 42), "42");
         assert_eq!(write("KWD", 1), "0.001");
     }

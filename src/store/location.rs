@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{Store, StoreError, StoreOptions, sqlite};
+use super::{BulkReader, Store, StoreError, StoreOptions, sqlite};
 use crate::ledger::{AuditReport, Checkpoint, Finding};
 
 /// Where a ledger is kept, as a URL says.
@@ -49,6 +49,14 @@ impl Location {
         }
     }
 
+    /// Whether a file is one of the ledger's own, which nothing else must write.
+    #[must_use]
+    pub fn owns(&self, file: &Path) -> bool {
+        match self {
+            Self::Sqlite(path) => sqlite::owns(path, file),
+        }
+    }
+
     /// Opens the ledger there, which is made if it is missing.
     ///
     /// # Errors
@@ -71,6 +79,16 @@ impl Location {
     ) -> Result<Result<AuditReport, Finding>, StoreError> {
         match self {
             Self::Sqlite(path) => sqlite::audit_in_steps(path, checkpoint, progress),
+        }
+    }
+
+    /// Opens the ledger there, which may be served meanwhile, to read it as a whole.
+    ///
+    /// # Errors
+    /// As [`sqlite::bulk_reader`].
+    pub fn bulk_reader(&self) -> Result<Box<dyn BulkReader>, StoreError> {
+        match self {
+            Self::Sqlite(path) => sqlite::bulk_reader(path),
         }
     }
 

@@ -4,6 +4,7 @@
 //! never waits for the writer. SQLite is the first pair. Another database brings another pair, which the same contract
 //! tests hold to what is written here.
 
+mod bulk;
 mod error;
 mod location;
 pub mod sqlite;
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 use crate::ledger::{
     Changes, Commit, Currency, Entry, EntryFilter, EntryId, EventKey, Fetched, Head, Keys, Timestamp, UserId, Wallet,
 };
+pub use bulk::{BulkReader, count, walk};
 pub use error::StoreError;
 pub use location::{Location, Step};
 

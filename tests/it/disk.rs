@@ -105,14 +105,14 @@ async fn one_sync_that_fails_is_not_taken_for_a_success() {
 }
 
 /// A small disk of memory, unmounted when dropped.
-struct Disk {
+pub struct Disk {
     dir: TempDir,
     size: u64,
 }
 
 impl Disk {
     /// `None`, after saying so, where this is not allowed.
-    fn mount(test: &str, mib: u64) -> Option<Self> {
+    pub fn mount(test: &str, mib: u64) -> Option<Self> {
         let [mount, _] = optional::programs(test, ["mount", "umount"])?;
         let dir = tempfile::tempdir().unwrap();
         let size = format!("size={mib}m");
@@ -124,8 +124,13 @@ impl Disk {
         None
     }
 
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
     fn database(&self) -> PathBuf {
-        self.dir.path().join("wallet.db")
+        self.path().join("wallet.db")
     }
 
     /// Fills the disk but for so many bytes. It is never fuller than that, not even for a moment.

@@ -18,7 +18,18 @@ fn help_explains_every_setting() {
         }
     }
     let (help, ..) = run(&["--help"]);
-    for command in ["serve", "healthcheck", "verify", "backup", "restore", "relay", "openapi", "completions"] {
+    for command in [
+        "serve",
+        "healthcheck",
+        "verify",
+        "backup",
+        "restore",
+        "export",
+        "reconcile",
+        "relay",
+        "openapi",
+        "completions",
+    ] {
         assert!(help.contains(command), "{command} in {help}");
     }
 }
@@ -36,6 +47,9 @@ fn each_command_has_its_own_settings() {
     assert_eq!(flags("verify"), ["checkpoint", "json", "database-url"]);
     assert_eq!(flags("backup"), ["database-url"]);
     assert_eq!(flags("restore"), ["database-url"]);
+    let export = ["format", "from", "to", "user", "kind", "out", "json", "database-url"];
+    assert_eq!(flags("export"), export);
+    assert_eq!(flags("reconcile"), ["from", "to", "json", "limit", "database-url"]);
     assert_eq!(flags("healthcheck"), ["http-addr", "database-url"]);
     assert_eq!(flags("openapi"), ["currency"]);
     assert_eq!(flags("completions"), [""; 0]);

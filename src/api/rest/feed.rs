@@ -178,7 +178,7 @@ fn parse_wait(wait: Option<&str>) -> Result<Duration, Problem> {
 }
 
 fn parse_kinds(kinds: Option<&str>) -> Result<Vec<Kind>, Problem> {
-    let kind = |name: &str| Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(unknown_kind);
+    let kind = |name: &str| Kind::from_name(name).ok_or_else(unknown_kind);
     kinds.map_or(Ok(Vec::new()), |names| names.split(',').map(kind).collect())
 }
 

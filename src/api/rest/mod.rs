@@ -26,7 +26,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub use self::response::EntryAnswer;
+pub use self::names::{Names, ReadError, read_object};
+pub use self::response::{Decimal, EntryAnswer};
 pub use self::unparsed::documented;
 use crate::api::feed::FeedOptions;
 use crate::api::trace;

@@ -19,6 +19,10 @@ pub struct Names {
 
 impl Names {
     /// Nothing was given yet.
+    ///
+    /// # Panics
+    /// If there are more than 64 known names.
+    #[must_use]
     pub const fn new(known: &'static [&'static str]) -> Self {
         assert!(known.len() <= u64::BITS as usize, "each name has a bit");
         Self { known, given: 0 }
@@ -52,6 +56,9 @@ pub enum ReadError<E> {
 }
 
 /// Reads a struct from an object whose names are checked. Names that are not known are ignored.
+///
+/// # Errors
+/// [`ReadError`], for the first name that is wrong, or if the input cannot be read.
 pub fn read_object<'de, T, D>(input: D) -> Result<T, ReadError<D::Error>>
 where
     T: Deserialize<'de>,

@@ -10,7 +10,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::body::Field;
-use super::response::{self, Decimal, Id};
+use super::response::{Decimal, Id};
 use super::{Amounts, uri};
 use crate::api::note;
 use crate::api::reason::Problem;
@@ -279,7 +279,7 @@ impl WalletQuery {
     pub fn parse(uri: &Uri) -> Result<Self, Problem> {
         let [at] = uri::query(uri, &["at"])?;
         let invalid = || Problem::invalid("at must be an RFC 3339 time, such as 2026-01-02T03:04:05Z; write + as %2B");
-        let at = at.map(|text| response::parse_rfc3339(&text).ok_or_else(invalid)).transpose()?;
+        let at = at.map(|text| text.parse().map_err(|_| invalid())).transpose()?;
         Ok(Self { at })
     }
 }

@@ -7,6 +7,7 @@
 
 mod audit;
 mod backup;
+mod bulk;
 mod disk_space;
 mod error;
 mod files;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use super::{Store, StoreError, StoreOptions};
 pub use audit::{audit, audit_in_steps};
 pub use backup::{backup, restore};
+pub use bulk::bulk_reader;
 use files::FileLock;
 use reader::SqliteReader;
 use writer::SqliteWriter;
@@ -53,4 +55,10 @@ pub async fn open(path: &Path, options: StoreOptions) -> Result<Store, StoreErro
 /// The file next to the database at `path`, wherever links lead, whose name has this suffix.
 pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
     open::sibling(&open::canonical_path(path), suffix)
+}
+
+/// Whether `file` is the database at `path`, or a file that is kept beside it.
+pub(super) fn owns(path: &Path, file: &Path) -> bool {
+    let (path, file) = (open::canonical_path(path), open::canonical_path(file));
+    ["", "-wal", "-shm", "-journal", "-lock"].iter().any(|suffix| open::sibling(&path, suffix) == file)
 }

@@ -182,6 +182,18 @@ pub(super) fn is_wallets(connection: &RawConnection) -> rusqlite::Result<bool> {
     Ok(application_id == APPLICATION_ID)
 }
 
+/// The last migration that was made in the database: a backup may be older than this program.
+pub(super) fn schema_version(connection: &RawConnection) -> Result<i64, StoreError> {
+    let latest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+    let select = "select max(version) from _sqlx_migrations where success";
+    // Without that table it is not as any version of this program made it, and whoever reads it names what is missing.
+    let found = connection.query_row(select, [], |row| row.get(0)).unwrap_or(None).unwrap_or(latest);
+    if found > latest {
+        return Err(StoreError::Incompatible(format!("it was made by a newer version (migration {found})")));
+    }
+    Ok(found)
+}
+
 /// The size of a file; 0 if there is none.
 fn size(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())

@@ -25,7 +25,7 @@ use self::commits::Commits;
 use self::events::Sums;
 use self::pages::{Page, Pages, Scope};
 use super::error::failed;
-use super::open::{is_wallets, open_to_read, unreadable};
+use super::open::{is_wallets, open_to_read, schema_version, unreadable};
 use crate::ledger::{Audit, AuditReport, Checkpoint, Currency, EntryId, Finding};
 use crate::store::{Step, StoreError};
 
@@ -64,7 +64,7 @@ pub fn audit_in_steps(
         if !is_wallets(&connection).map_err(unreadable(path))? {
             return Err(StoreError::Incompatible(format!("{} is not a wallet's database", path.display())).into());
         }
-        let version = schema::version(&connection)?;
+        let version = schema_version(&connection)?;
         let file = threads.spawn(|| file::check(path));
         let walked = walk(path, &mut connection, version, checkpoint, progress);
         // A file that is damaged explains whatever else is wrong.

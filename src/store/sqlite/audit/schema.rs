@@ -4,23 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::Stop;
 use crate::ledger::{Currency, Finding};
-use crate::store::StoreError;
 use crate::store::sqlite::open::MIGRATIONS;
-
-/// The last migration that was made in the database: a backup may be older than this program.
-///
-/// # Errors
-/// [`StoreError::Incompatible`] if it is newer.
-pub(super) fn version(connection: &Connection) -> Result<i64, StoreError> {
-    let latest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-    let select = "select max(version) from _sqlx_migrations where success";
-    // Without that table it is not as any version of this program made it, and `check` names what is missing.
-    let found = connection.query_row(select, [], |row| row.get(0)).unwrap_or(None).unwrap_or(latest);
-    if found > latest {
-        return Err(StoreError::Incompatible(format!("it was made by a newer version (migration {found})")));
-    }
-    Ok(found)
-}
 
 /// Compares the database's tables, triggers and indexes with what the migrations up to `version` make. Tables whose
 /// names begin with `_` belong to sqlx and to other programs that use the file, such as a replicator.

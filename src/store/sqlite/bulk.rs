@@ -1,0 +1,85 @@
+//! Reads a whole ledger in short reads, each of which is a transaction of its own.
+
+use std::ops::Range;
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::error::failed;
+use super::history::missing;
+use super::open::{is_wallets, open_to_read, schema_version, unreadable};
+use super::query::query;
+use super::row::{self, SELECT_HEAD, select_entry};
+use super::scan::scan;
+use crate::ledger::{Commit, Currency, Entry, EntryFilter, EntryId, EntryKey, Timestamp};
+use crate::store::{BulkReader, ScanLimits, StoreError, count};
+
+const SELECT_CURRENCY: &str = "select value from setting where name = 'currency'";
+const SELECT_TIME: &str = "select created_at from entry where entry_id = ?1";
+const SELECT_KEY: &str = select_entry!("entry", "where event_id = ?1 and entry.user_id = ?2 and kind = ?3");
+
+struct SqliteBulkReader {
+    connection: Connection,
+    currency: Currency,
+}
+
+/// Opens the ledger in the file at `path`, which may be served meanwhile, to read it as a whole.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be read, or is no wallet's.
+pub fn bulk_reader(path: &Path) -> Result<Box<dyn BulkReader>, StoreError> {
+    let connection = open_to_read(path)?;
+    if !is_wallets(&connection).map_err(unreadable(path))? {
+        return Err(StoreError::Incompatible(format!("{} is not a wallet's database", path.display())));
+    }
+    schema_version(&connection)?;
+    let code = query(&connection, SELECT_CURRENCY, [], |row| row.get::<_, String>(0).map_err(failed))?;
+    let code = code.unwrap_or_else(|| "missing".to_owned());
+    let currency =
+        code.parse().map_err(|_| StoreError::Corrupt { table: "setting", column: "currency", row: 0, found: code })?;
+    Ok(Box::new(SqliteBulkReader { connection, currency }))
+}
+
+impl BulkReader for SqliteBulkReader {
+    fn currency(&self) -> Currency {
+        self.currency
+    }
+
+    fn head(&mut self) -> Result<Commit, StoreError> {
+        let head = query(&self.connection, SELECT_HEAD, [], row::commit)?;
+        Ok(head.unwrap_or_else(|| Commit::genesis(self.currency)))
+    }
+
+    fn first_since(&mut self, time: Timestamp, entries: Range<EntryId>) -> Result<EntryId, StoreError> {
+        let (mut low, mut high) = (entries.start.get(), entries.end.get());
+        while low < high {
+            let middle = low.midpoint(high);
+            let found: Option<i64> = query(&self.connection, SELECT_TIME, [middle], |row| row.get(0).map_err(failed))?;
+            if found.ok_or_else(|| missing(middle))? < time.microseconds() {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(EntryId::new(low).unwrap_or(entries.end))
+    }
+
+    fn entries(&mut self, entries: Range<EntryId>, filter: &EntryFilter) -> Result<Vec<Entry>, StoreError> {
+        let after = EntryId::new(entries.start.get().saturating_sub(1)).unwrap_or(EntryId::ZERO);
+        let size = usize::try_from(count(&entries)).unwrap_or(usize::MAX);
+        let limits = ScanLimits { rows_max: size, entries_max: size };
+        Ok(scan(&self.connection, after, filter, limits)?.entries)
+    }
+
+    fn find(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>, StoreError> {
+        let tx = self.connection.transaction().map_err(failed)?;
+        // Prepared once: to look it up by its text takes as long as to run it.
+        let mut select = tx.prepare_cached(SELECT_KEY).map_err(failed)?;
+        let mut find = |key: &EntryKey| {
+            let params = (key.event_id.get(), key.user_id.get(), key.kind.code());
+            let mut rows = select.query(params).map_err(failed)?;
+            rows.next().map_err(failed)?.map(row::entry).transpose()
+        };
+        keys.iter().map(&mut find).collect()
+    }
+}
