@@ -2,37 +2,42 @@
 
 use std::time::Duration;
 
-use futures::{StreamExt as _, stream};
+use tempfile::TempDir;
 use tokio::net::TcpSocket;
 use tonic::Code;
 use tonic::transport::Endpoint;
 use tonic_types::StatusExt as _;
 use wallet::api::feed::FeedOptions;
 use wallet::config::Settings;
+use wallet::ledger::Command;
+use wallet::store::Location;
 
 use super::{WalletClient, app_with, charge, from, next, next_id, watch};
 use crate::grpc::assert_status;
 use crate::support::app::App;
 use crate::support::events::Events;
+use crate::support::store::{self, at, close, open, open_sqlite, transact};
 
 const SLOW: Duration = Duration::from_millis(300);
-/// More than a connection and its client hold for a reader.
-const ENTRIES: i64 = 12_000;
+/// More than a connection, the system and a client hold for a reader.
+const ENTRIES: i64 = 40_000;
 
-/// A service with many entries.
-async fn long_ledger() -> App {
+/// A service with many entries, and the folder of its database.
+async fn long_ledger() -> (App, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("long.db");
+    let mut store = open_sqlite(&path).await;
+    let charges: Vec<Command> = (1..ENTRIES).map(|event| store::charge(1, event, 0)).collect();
+    transact(&mut store, &[open(1, 1_000)], at(1)).unwrap();
+    for batch in charges.chunks(1_000) {
+        transact(&mut store, batch, at(2)).unwrap();
+    }
+    close(store).await;
     let change = |settings: &mut Settings| {
+        settings.database.url = Location::Sqlite(path);
         settings.feed = FeedOptions { sign_of_life_interval: SLOW / 3, slow_reader_timeout: SLOW };
     };
-    let app = app_with(1, change).await;
-    let body = |event: i64| format!(r#"{{"UserId":1,"EventId":{event},"Amount":0.00}}"#);
-    let charges = (1..ENTRIES).map(|event| {
-        let app = &app;
-        async move { app.post("/api/v1/charge", &body(event)).await.status }
-    });
-    let statuses: Vec<u16> = stream::iter(charges).buffer_unordered(64).collect().await;
-    assert!(statuses.iter().all(|status| *status == 200));
-    app
+    (app_with(0, change).await, dir)
 }
 
 #[tokio::test]
@@ -50,7 +55,7 @@ async fn one_reader_too_many_is_refused_until_another_leaves() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_reader_is_told_where_to_go_on() {
-    let app = long_ledger().await;
+    let (app, _dir) = long_ledger().await;
     // A window that holds a part of it.
     let endpoint = Endpoint::from_shared(format!("http://{}", app.grpc)).unwrap().initial_stream_window_size(65_535);
     let mut client = WalletClient::new(endpoint.connect().await.unwrap());
@@ -82,7 +87,7 @@ async fn a_slow_reader_is_told_where_to_go_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_reader_of_events_is_cut_off() {
-    let app = long_ledger().await;
+    let (app, _dir) = long_ledger().await;
     // A client whose system takes little.
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();

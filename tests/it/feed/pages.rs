@@ -60,8 +60,7 @@ async fn a_page_waits_for_its_first_entry() {
             charge(&app, 2, event).await;
         }
     });
-    let entry_id = waited.0[0];
-    assert!(waited.0.len() == 1 && entry_id >= 5, "{waited:?}");
+    assert!(waited.0[0] >= 5, "not the charge of another user: {waited:?}");
     let begun = Instant::now();
     let (nothing, next) = page(&app, "wait=1&after=now").await;
     assert!(nothing.is_empty() && begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
