@@ -164,7 +164,12 @@ impl Proxy {
     fn balance(&self) -> String {
         let user = self.rest(&[], "/api/v1/users/123123", b"");
         assert_eq!(user.status(), "200", "{}", user.body);
-        user.body.split(r#""AccountBalance":"#).nth(1).expect("a balance").trim_end_matches('}').to_owned()
+        user.body
+            .split(r#""AccountBalance":"#)
+            .nth(1)
+            .and_then(|rest| rest.split(',').next())
+            .expect("a balance")
+            .to_owned()
     }
 }
 

@@ -36,14 +36,16 @@ pub(super) fn currency(connection: &Connection) -> Result<Currency, Stop> {
 struct Part {
     kind: String,
     name: String,
-    sql: String,
+    table: String,
+    /// `None` of an index that SQLite makes by itself.
+    sql: Option<String>,
 }
 
 fn parts(connection: &Connection) -> rusqlite::Result<Vec<Part>> {
     let mut select = connection.prepare(
-        "select type, name, sql from sqlite_schema
-         where sql is not null and substr(tbl_name, 1, 1) <> '_' and substr(name, 1, 7) <> 'sqlite_'",
+        "select type, name, tbl_name, sql from sqlite_schema
+         where substr(tbl_name, 1, 1) <> '_' and substr(name, 1, 11) <> 'sqlite_stat'",
     )?;
-    let part = |row: &Row<'_>| Ok(Part { kind: row.get(0)?, name: row.get(1)?, sql: row.get(2)? });
+    let part = |row: &Row<'_>| Ok(Part { kind: row.get(0)?, name: row.get(1)?, table: row.get(2)?, sql: row.get(3)? });
     select.query_map([], part)?.collect()
 }
