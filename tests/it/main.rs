@@ -28,6 +28,7 @@ mod reconcile;
 mod relay;
 mod rest;
 mod schemathesis;
+mod semantics;
 mod settings;
 mod simulation;
 mod start;

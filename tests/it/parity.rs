@@ -1,5 +1,8 @@
 //! Every scenario by each protocol: the same outcome.
 
+use serde_json::{Value, json};
+use tonic::Response;
+use wallet::api::grpc::proto::{Entry, GetEventRequest, WatchEntriesRequest};
 use wallet::api::reason::Reason;
 use wallet::ledger::Balance;
 
@@ -187,6 +190,106 @@ async fn an_event_sent_to_one_api_is_known_to_the_other() {
             for protocol in [Protocol::Grpc, Protocol::Stream] {
                 assert_eq!(client.send(protocol, command).await, replay, "{call:?} by {protocol:?}");
             }
+        }
+    }
+}
+
+/// What a batch of this one command answers; `None` for a command that no batch carries.
+async fn by_batch(app: &App, command: PlainCommand) -> Option<Value> {
+    let encoded = command.encode();
+    let Message::Command(_) = encoded.message else { return None };
+    let (first, rest) = encoded.path.split_at(1);
+    let body = format!(r#"{{"Commands":[{{"{}{rest}":{}}}]}}"#, first.to_uppercase(), encoded.json());
+    let reply = app.post("/api/v1/batch", &body).await;
+    assert_eq!(reply.status, 200, "{body}");
+    Some(reply.json()["Results"][0].clone())
+}
+
+#[tokio::test]
+async fn a_batch_has_the_same_outcome() {
+    let apps = [App::spawn().await, App::spawn().await];
+    let (client, batched) = (apps[0].client().await, apps[1].client().await);
+    for (call, expected) in scenario() {
+        let Call::Command(command) = call else { continue };
+        let single = reply(&client, Protocol::Rest, call).await;
+        assert_eq!(single, expected, "{call:?}");
+        let Some(result) = by_batch(&apps[1], command).await else {
+            reply(&batched, Protocol::Rest, call).await;
+            continue;
+        };
+        match single {
+            Reply::Refused { reason, message, .. } => {
+                let refused = json!({"success": false, "error": message, "Reason": reason.name()});
+                assert_eq!(result, refused, "{call:?}");
+            }
+            Reply::Done { applied, .. } => {
+                assert_eq!(result["success"], true, "{call:?}: {result}");
+                assert!(result.get("Applied").is_none_or(|shown| *shown == applied), "{call:?}: {result}");
+            }
+            Reply::Unavailable | Reply::Unanswered => panic!("{call:?}: {single:?}"),
+        }
+    }
+    assert_eq!(client.balance(1).await, batched.balance(1).await);
+}
+
+/// An entry as gRPC shows it, written as REST writes it.
+fn as_rest(entry: &Entry) -> Value {
+    // Not by the ledger's own formatter, which is under test.
+    let decimal = |minor: i64| -> Value {
+        serde_json::from_str(&format!("{}.{:02}", minor / 100, minor % 100)).expect("a number")
+    };
+    json!({
+        "EntryId": entry.entry_id, "UserId": entry.user_id, "Sequence": entry.sequence,
+        "Kind": entry.kind().as_str_name().trim_start_matches("ENTRY_KIND_").to_lowercase(), "EventId": entry.event_id,
+        "Amount": decimal(entry.amount_minor), "BalanceAfter": decimal(entry.balance_after_minor),
+        "RoundId": entry.round_id, "Note": entry.note, "Caller": entry.caller,
+    })
+}
+
+#[tokio::test]
+async fn what_is_read_is_the_same() {
+    let app = App::spawn().await;
+    let client = app.client().await;
+    for (call, _) in scenario() {
+        reply(&client, Protocol::Rest, call).await;
+    }
+    let without_time = |entry: &Value| {
+        let mut entry = entry.clone();
+        entry.as_object_mut().and_then(|fields| fields.remove("CreatedAt")).expect("a time");
+        entry
+    };
+    let mut grpc = client.grpc.clone();
+    // The feed.
+    let page = app.get("/api/v1/ledger/entries?limit=1000").await.json();
+    let by_rest: Vec<Value> = page["Entries"].as_array().unwrap().iter().map(without_time).collect();
+    let mut watched = grpc.watch_entries(WatchEntriesRequest::default()).await.unwrap().into_inner();
+    let (mut by_grpc, mut cursor) = (Vec::new(), String::new());
+    while by_grpc.len() < by_rest.len() {
+        let response = watched.message().await.unwrap().unwrap();
+        by_grpc.extend(response.entry.as_ref().map(as_rest));
+        cursor = response.cursor;
+    }
+    assert_eq!((by_rest, page["Next"].as_str().unwrap()), (by_grpc, cursor.as_str()));
+    // Each event.
+    for event_id in 0..30 {
+        let request = GetEventRequest { user_id: Some(1), event_id: Some(event_id) };
+        let (by_grpc, by_rest) =
+            (grpc.get_event(request).await, app.get(&format!("/api/v1/users/1/events/{event_id}")).await);
+        let Ok(by_grpc) = by_grpc.map(Response::into_inner) else {
+            assert_eq!(by_rest.header("wallet-reason"), "UNKNOWN_EVENT", "{event_id}");
+            continue;
+        };
+        let by_rest = by_rest.json();
+        for (name, entry) in [
+            ("Charge", by_grpc.charge),
+            ("Win", by_grpc.win),
+            ("Deposit", by_grpc.deposit),
+            ("Withdrawal", by_grpc.withdrawal),
+            ("Rollback", by_grpc.rollback),
+            ("WinRollback", by_grpc.win_rollback),
+        ] {
+            let shown = Some(&by_rest[name]).filter(|shown| !shown.is_null()).map(without_time);
+            assert_eq!(shown, entry.as_ref().map(as_rest), "{event_id} {name}");
         }
     }
 }
