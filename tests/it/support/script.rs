@@ -29,28 +29,29 @@ struct Step {
 }
 
 impl Step {
-    /// A charge, a win, a deposit, a withdrawal, the rollbacks of that charge and of that win; and again.
+    /// A charge, a win, a deposit, a withdrawal, the rollbacks of that charge and of that win, a play; and again.
     const fn command(self) -> PlainCommand {
         let Self { user, number } = self;
-        match number % 6 {
+        match number % 7 {
             0 => PlainCommand::charge(user, number, 1),
             1 => PlainCommand::win(user, number, 2),
             2 => PlainCommand::deposit(user, number, 3),
             3 => PlainCommand::withdraw(user, number, 1),
             4 => PlainCommand::rollback(user, number - 4),
-            _ => PlainCommand::rollback_win(user, number - 4),
+            5 => PlainCommand::rollback_win(user, number - 4),
+            _ => PlainCommand::play(user, (number, 3), (number, 4)),
         }
     }
 
     /// The balance that it leaves: of everything before it, and itself, done once.
     fn balance(self) -> i64 {
         let Self { number, .. } = self;
-        OPENING + number / 6 * 2 + [-1, 1, 4, 3, 4, 2][usize::try_from(number % 6).unwrap()]
+        OPENING + number / 7 * 3 + [-1, 1, 4, 3, 4, 2, 3][usize::try_from(number % 7).unwrap()]
     }
 
     /// Whether it is a charge or a win that a later step rolled back: sent again after that, it is refused.
     const fn is_rolled_back_by(self, sent: i64) -> bool {
-        self.number % 6 < 2 && self.number + 4 < sent
+        self.number % 7 < 2 && self.number + 4 < sent
     }
 }
 
