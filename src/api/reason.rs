@@ -261,7 +261,7 @@ impl From<Refusal> for Problem {
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
         Self::from(match error {
-            EngineError::UnknownCursor => return Self::invalid("after is beyond the end of the ledger"),
+            EngineError::UnknownCursor => return Self::invalid("The cursor is beyond the end of the ledger"),
             EngineError::Busy => Reason::Busy,
             EngineError::Deadline => Reason::Deadline,
             EngineError::Unavailable(_) | EngineError::Stopped => Reason::Unavailable,

@@ -13,7 +13,9 @@ pub mod serve;
 mod stop;
 
 use std::fmt::Display;
+use std::fs;
 use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::CommandFactory as _;
@@ -82,6 +84,18 @@ pub fn one_line(error: &anyhow::Error) -> String {
 /// Writes to standard output. A reader that closes it early is no failure.
 fn print(text: &dyn Display) -> Result<()> {
     still_read(writeln!(io::stdout(), "{text}")).map(|_| ())
+}
+
+/// Where the links at `path` lead, also to a file that is not there yet.
+fn follow_links(path: &Path) -> PathBuf {
+    /// As many as Linux follows.
+    const LINKS_MAX: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Ok(target) = fs::read_link(&path) else { break };
+        path = path.parent().map_or_else(|| target.clone(), |folder| folder.join(&target));
+    }
+    path
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use tempfile::{Builder, NamedTempFile};
 
+use super::follow_links;
 use crate::store::Location;
 
 /// Bytes on their way.
@@ -72,7 +73,7 @@ pub struct NewFile {
 impl NewFile {
     /// A file that only this user can read. A file at `path` is replaced when this one is whole. A link is followed.
     fn create(path: &Path) -> Result<Self> {
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let path = follow_links(path);
         let is_special = path.metadata().is_ok_and(|found| !found.is_file());
         ensure!(!is_special, "{} is no regular file; write to standard output instead", path.display());
         let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?;

@@ -36,7 +36,7 @@ pub async fn run(args: &RelayArgs) -> Result<()> {
     let receiver = Receiver::new(args)?;
     let route = Route::new(args);
     let client = client::connect(&args.service)?;
-    let file = CursorFile::open(&args.cursor_file, &route, args.after.as_deref().unwrap_or_default())?;
+    let file = CursorFile::open(&args.cursor_file, &route, args.after.as_deref())?;
     let feed = Feed::new(client, args, file.reached());
     let retry = Retry::new("receiver", Duration::from_millis(args.retry_max_ms));
     let (service, to, version) = (&route.server, receiver.shown(), env!("CARGO_PKG_VERSION"));

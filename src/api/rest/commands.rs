@@ -11,7 +11,9 @@ use super::openapi::declare_reasons;
 use super::request::{
     ChargeRequest, FreezeRequest, PlayRequest, RollbackRequest, TransactionRequest, UserRequest, WinRequest,
 };
-use super::response::{self, BalanceAnswer, IDEMPOTENT_REPLAYED, RollbackAnswer, WALLET_CURRENT_BALANCE, WalletAnswer};
+use super::response::{
+    self, BalanceAnswer, IDEMPOTENT_REPLAYED, OpenedAnswer, RollbackAnswer, WALLET_CURRENT_BALANCE, WalletAnswer,
+};
 use super::uri::UserPath;
 use super::{RestState, SharedState};
 use crate::ledger::{Command, Currency, EventId, Outcome, Receipt, UserId};
@@ -138,15 +140,15 @@ pub async fn withdraw(State(state): State<SharedState>, body: JsonBody) -> Resul
 #[utoipa::path(
     post, path = "/api/v1/users", tag = "users", operation_id = "createUser", request_body = UserRequest,
     responses(
-        (status = 201, description = "The wallet is made.", body = WalletAnswer),
-        (status = 200, description = "The wallet was made before; it is given as it was opened.", body = WalletAnswer),
+        (status = 201, description = "The wallet is made.", body = OpenedAnswer),
+        (status = 200, description = "The wallet was made before; it is given as it was opened.", body = OpenedAnswer),
         CreateUserReasons,
     ),
 )]
 pub async fn create_user(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
     let (user_id, opening_minor) = body.parse::<UserRequest<'_>>()?.opening(state.amounts())?;
     let outcome = state.engine.ledger.open_wallet(user_id, opening_minor, state.deadline()).await?;
-    render(outcome, StatusCode::CREATED, WalletAnswer::new, state.engine.currency)
+    render(outcome, StatusCode::CREATED, OpenedAnswer::new, state.engine.currency)
 }
 
 /// Freeze a wallet

@@ -107,7 +107,12 @@ fn events(page: &FeedPage, currency: Currency) -> Vec<u8> {
 
 /// Where a client was cut off, if it says so.
 fn last_event_id(headers: &HeaderMap) -> Result<Option<FeedStart>, Problem> {
-    let Some(value) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
+    let mut values = headers.get_all(LAST_EVENT_ID).iter();
+    // A client that has seen no event yet may say so with an empty one.
+    let Some(value) = values.next().filter(|value| !value.is_empty()) else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::invalid("Last-Event-ID is given more than once"));
+    }
     feed::start("Last-Event-ID", value.to_str().unwrap_or("\u{fffd}")).map(Some)
 }
 

@@ -164,6 +164,30 @@ impl RollbackAnswer {
     }
 }
 
+/// A user's wallet, as it was made.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(example = json!({
+    "success": true, "UserId": 123_123, "WalletId": "019b76f1-2f00-7c6e-8d4e-2b1f0a9c3d55", "AccountBalance": 10.00
+}))]
+pub struct OpenedAnswer {
+    #[serde(rename = "success")]
+    success: bool,
+    #[schema(value_type = Id)]
+    user_id: i64,
+    /// The wallet's unique id: a UUID, version 7.
+    #[schema(format = "uuid")]
+    wallet_id: String,
+    account_balance: Decimal,
+}
+
+impl OpenedAnswer {
+    pub fn new(wallet: &Wallet, currency: Currency) -> Self {
+        let WalletAnswer { success, user_id, wallet_id, account_balance, .. } = WalletAnswer::new(wallet, currency);
+        Self { success, user_id, wallet_id, account_balance }
+    }
+}
+
 /// A user's wallet.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]

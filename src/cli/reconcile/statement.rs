@@ -40,7 +40,7 @@ enum Lines<R> {
 }
 
 impl<R: Read> Statement<R> {
-    /// A statement in this currency. It is NDJSON if it begins with `{`, and CSV otherwise.
+    /// A statement in this currency. It is NDJSON if its first character that is no white space is `{`, and CSV otherwise.
     ///
     /// # Errors
     /// If it cannot be read, or is a CSV whose first line does not name the fields.
@@ -51,7 +51,13 @@ impl<R: Read> Statement<R> {
         if start.starts_with(BYTE_ORDER_MARK) {
             start.drain(..BYTE_ORDER_MARK.len());
         }
-        let is_json = start.starts_with(b"{");
+        // White space in front of the first line, as far as it is no name of a column.
+        while start.trim_ascii_start().is_empty() && input.by_ref().take(1).read_to_end(&mut start)? > 0 {
+            if u64::try_from(start.len())? > LINE_SIZE_MAX {
+                bail!("line 1: it is too long");
+            }
+        }
+        let is_json = start.trim_ascii_start().starts_with(b"{");
         // The last line has an end then, as every other has: its number follows from how many ends were read.
         let input = Cursor::new(start).chain(input).chain(&b"\n"[..]);
         let source = Source { input, left: LINE_SIZE_MAX };

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
+use crate::cli::follow_links;
 use crate::config::RelayArgs;
 use crate::ledger::{Kind, UserId};
 
@@ -64,11 +65,13 @@ pub struct CursorFile {
 }
 
 impl CursorFile {
-    /// Opens the file of the relay with this route. If it is missing, it is made, and begins behind `after`.
+    /// Opens the file of the relay with this route. A link is followed. If it is missing, the relay begins behind `after`,
+    /// and the file is made when the service has taken that.
     ///
     /// # Errors
     /// If it cannot be read and written, another process uses it, or it belongs to another relay.
-    pub fn open(path: &Path, route: &Route, after: &str) -> Result<Self> {
+    pub fn open(path: &Path, route: &Route, after: Option<&str>) -> Result<Self> {
+        let path = &follow_links(path);
         let shown = path.display();
         let lock = lock(path)?;
         match fs::read(path) {
@@ -77,14 +80,16 @@ impl CursorFile {
                     format!("the cursor file {shown} is broken; bring it back, or move it away to begin anew")
                 })?;
                 check_route(&content.route, route).with_context(|| format!("cannot use the cursor file {shown}"))?;
+                if after.is_some() {
+                    tracing::warn!(cursor_file = %shown, "the cursor file exists: --after has no effect");
+                }
                 Ok(Self { path: path.to_owned(), content, _lock: lock })
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let (format, route, delivered) = (FORMAT.to_owned(), route.clone(), after.to_owned());
+                let (format, route, delivered) =
+                    (FORMAT.to_owned(), route.clone(), after.unwrap_or_default().to_owned());
                 let content = Content { format, route, delivered, pending: None };
-                let file = Self { path: path.to_owned(), content, _lock: lock };
-                file.write()?;
-                Ok(file)
+                Ok(Self { path: path.to_owned(), content, _lock: lock })
             }
             Err(error) => Err(error).with_context(|| format!("cannot read the cursor file {shown}")),
         }
@@ -124,7 +129,7 @@ impl CursorFile {
     /// # Errors
     /// If that cannot be written.
     pub fn advance(&mut self, cursor: String) -> Result<()> {
-        if self.content.delivered == cursor {
+        if self.content.delivered == cursor && self.path.exists() {
             return Ok(());
         }
         self.content.delivered = cursor;

@@ -164,7 +164,10 @@ fn currency<T>(response: &Response<T>) -> Result<Currency> {
 /// Ends the relay if another attempt would be refused as this one was.
 fn refuse_final(status: &Status) -> Result<()> {
     match status.code() {
-        Code::InvalidArgument => bail!("the service does not know this cursor or filter: {}", status.message()),
+        Code::InvalidArgument => bail!(
+            "the service refuses the cursor (of the cursor file, or of --after) or the filter: {}",
+            status.message()
+        ),
         Code::Unauthenticated | Code::PermissionDenied => {
             bail!("the service refuses the token of WALLET_TOKEN: {}", status.message())
         }

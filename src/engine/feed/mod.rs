@@ -12,9 +12,10 @@ mod watcher;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{self, Instant};
 
 use super::{EngineError, Queries};
@@ -45,6 +46,8 @@ pub struct Feed {
     shared: Arc<Shared>,
     queries: Queries,
     watchers_max: usize,
+    /// One for each reader that may read the store at the same time, and write what it found.
+    scans: Arc<Semaphore>,
 }
 
 /// What the feed's parts share.
@@ -80,13 +83,14 @@ impl Feed {
         });
         let publisher = Publisher::new(sender, Arc::clone(&shared));
         let telling = tell(commits, Arc::clone(&shared), queries.clone());
-        (Self { shared, queries, watchers_max }, publisher, telling)
+        let scans = Arc::new(Semaphore::new(scans_max()));
+        (Self { shared, queries, watchers_max, scans }, publisher, telling)
     }
 
     /// Follows the ledger from `start` on: the entries that `filter` wants.
     ///
     /// # Errors
-    /// [`EngineError::Busy`] if there are as many watchers as may be, or the feed is closed.
+    /// [`EngineError::Busy`] if there are as many watchers as may be. [`EngineError::Stopped`] if the feed is closed.
     /// [`EngineError::UnknownCursor`] if `start` is beyond the end of the ledger. Those of a read.
     pub async fn watch(
         &self,
@@ -131,6 +135,7 @@ impl Feed {
         deadline: Option<Instant>,
     ) -> Result<FeedPage, EngineError> {
         let begin = self.resolve(start, deadline).await?;
+        let permit = self.scan_permit(deadline).await?;
         let (mut entries, mut end) = (Vec::new(), begin);
         for _ in 0..PAGE_SCANS_MAX {
             let limits = ScanLimits { entries_max: size - entries.len(), rows_max: SCAN_ROWS_MAX };
@@ -141,7 +146,18 @@ impl Feed {
                 break;
             }
         }
-        Ok(FeedPage::scanned(entries, begin, end))
+        Ok(FeedPage::scanned(entries, begin, end).with_permit(permit))
+    }
+
+    /// Waits until this reader may read the store. However many readers are behind, the commits keep most of the
+    /// machine: so few read at the same time, in turn.
+    async fn scan_permit(&self, deadline: Option<Instant>) -> Result<OwnedSemaphorePermit, EngineError> {
+        let permit = Arc::clone(&self.scans).acquire_owned();
+        let permit = match deadline {
+            Some(deadline) => time::timeout_at(deadline, permit).await.map_err(|_| EngineError::Deadline)?,
+            None => permit.await,
+        };
+        permit.map_err(|_| EngineError::Stopped)
     }
 
     /// The entry that the reader begins behind.
@@ -154,6 +170,11 @@ impl Feed {
     pub fn close(&self) {
         self.shared.recent().close();
     }
+}
+
+/// How many readers may read the store at the same time: half of the processors.
+fn scans_max() -> usize {
+    thread::available_parallelism().map_or(1, |processors| processors.get() / 2).max(1)
 }
 
 /// The entry that a reader begins behind, in a ledger that ends at `head`.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::Entries;
 use crate::ledger::{Cursor, Entry, EntryFilter, EntryId};
 
@@ -14,17 +16,27 @@ pub struct FeedPage {
     after: EntryId,
     /// The last entry that was looked at, wanted or not.
     end: EntryId,
+    /// Held until what was read in the store is written.
+    permit: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl FeedPage {
     /// Commits, of which those entries belong to the page that lie between `after` and `end` and that `filter` wants.
     pub(super) const fn of(commits: Vec<Entries>, filter: EntryFilter, after: EntryId, end: EntryId) -> Self {
-        Self { commits, filter, after, end }
+        Self { commits, filter, after, end, permit: None }
     }
 
     /// Entries as a scan found them.
     pub(super) fn scanned(entries: Vec<Entry>, after: EntryId, end: EntryId) -> Self {
         Self::of(vec![Arc::new(entries)], EntryFilter::default(), after, end)
+    }
+
+    /// The same page, which keeps `permit` for as long as it has entries to write.
+    pub(super) fn with_permit(mut self, permit: OwnedSemaphorePermit) -> Self {
+        if !self.is_empty() {
+            self.permit = Some(Arc::new(permit));
+        }
+        self
     }
 
     /// The entries, in commit order.

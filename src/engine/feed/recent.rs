@@ -6,7 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 
-use super::{Entries, FeedPage};
+use super::{EngineError, Entries, FeedPage};
 use crate::ledger::{EntryFilter, EntryId, UserId};
 
 /// The most entries that are kept: a few megabytes, a second's work under full load.
@@ -65,16 +65,22 @@ impl Recent {
         Self { commits, size: 0, head: EntryId::ZERO, watches, last_key: 0, is_closed: false }
     }
 
-    /// Adds a watcher; `None` if there are as many as may be, or it is closed. It is woken by what is returned.
-    pub fn register(&mut self, filter: EntryFilter, watchers_max: usize) -> Option<(u64, Arc<Notify>)> {
-        if self.is_closed || self.watches.len() >= watchers_max {
-            return None;
+    /// Adds a watcher. It is woken by what is returned.
+    ///
+    /// # Errors
+    /// [`EngineError::Stopped`] if it is closed, [`EngineError::Busy`] if there are as many as may be.
+    pub fn register(&mut self, filter: EntryFilter, watchers_max: usize) -> Result<(u64, Arc<Notify>), EngineError> {
+        if self.is_closed {
+            return Err(EngineError::Stopped);
+        }
+        if self.watches.len() >= watchers_max {
+            return Err(EngineError::Busy);
         }
         let wake = Arc::<Notify>::default();
         self.last_key += 1;
         let watch = Watch { filter, since: EntryId::MAX, first: None, wake: Arc::clone(&wake) };
         self.watches.insert(self.last_key, watch);
-        Some((self.last_key, wake))
+        Ok((self.last_key, wake))
     }
 
     /// The watcher has read that the ledger ended here, after it was added.

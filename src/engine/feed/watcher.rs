@@ -31,7 +31,7 @@ impl Watcher {
         deadline: Option<Instant>,
     ) -> Result<Self, EngineError> {
         let registered = feed.shared.recent().register(filter.clone(), feed.watchers_max);
-        let (key, wake) = registered.ok_or(EngineError::Busy)?;
+        let (key, wake) = registered?;
         feed.shared.watching.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let mut watcher = Self { feed, key, filter, wake, position: EntryId::ZERO };
@@ -86,6 +86,7 @@ impl Watcher {
 
     /// Reads on in the store.
     async fn scan(&mut self, entries_max: usize) -> Result<FeedPage, EngineError> {
+        let permit = self.feed.scan_permit(None).await?;
         let limits = ScanLimits { entries_max, rows_max: SCAN_ROWS_MAX };
         let after = self.position;
         let scan = self.feed.queries.scan(after, &self.filter, limits, None).await?;
@@ -93,7 +94,7 @@ impl Watcher {
             return Err(EngineError::UnknownCursor);
         }
         self.position = scan.end;
-        Ok(FeedPage::scanned(scan.entries, after, scan.end))
+        Ok(FeedPage::scanned(scan.entries, after, scan.end).with_permit(permit))
     }
 }
 

@@ -40,6 +40,23 @@ pub fn bulk_reader(path: &Path) -> Result<Box<dyn BulkReader>, StoreError> {
     Ok(Box::new(SqliteBulkReader { connection, currency }))
 }
 
+impl SqliteBulkReader {
+    /// More entries than the database has room for, in any case: its size in bytes.
+    fn room(&self) -> Result<i64, StoreError> {
+        let select = "select page_count * page_size from pragma_page_count, pragma_page_size";
+        Ok(query(&self.connection, select, [], |row| row.get(0).map_err(failed))?.unwrap_or_default())
+    }
+}
+
+/// Refuses the number of an entry that cannot be there: whoever reads the ledger would take as much time or memory.
+fn check_place(entry_id: EntryId, room: i64) -> Result<(), StoreError> {
+    if entry_id.get() <= room {
+        return Ok(());
+    }
+    let found = "more than the database has room for".to_owned();
+    Err(StoreError::Corrupt { table: "entry", column: "entry_id", row: entry_id.get(), found })
+}
+
 impl BulkReader for SqliteBulkReader {
     fn currency(&self) -> Currency {
         self.currency
@@ -47,7 +64,9 @@ impl BulkReader for SqliteBulkReader {
 
     fn head(&mut self) -> Result<Commit, StoreError> {
         let head = query(&self.connection, SELECT_HEAD, [], row::commit)?;
-        Ok(head.unwrap_or_else(|| Commit::genesis(self.currency)))
+        let head = head.unwrap_or_else(|| Commit::genesis(self.currency));
+        check_place(head.last_entry_id, self.room()?)?;
+        Ok(head)
     }
 
     fn first_since(&mut self, time: Timestamp, entries: Range<EntryId>) -> Result<EntryId, StoreError> {
@@ -68,17 +87,24 @@ impl BulkReader for SqliteBulkReader {
         let after = EntryId::new(entries.start.get().saturating_sub(1)).unwrap_or(EntryId::ZERO);
         let size = usize::try_from(count(&entries)).unwrap_or(usize::MAX);
         let limits = ScanLimits { rows_max: size, entries_max: size };
-        Ok(scan(&self.connection, after, filter, limits)?.entries)
+        let scan = scan(&self.connection, after, filter, limits)?;
+        // The commits say that there are more.
+        if count(&entries) > 0 && scan.end.next() < entries.end {
+            return Err(missing(scan.end.next().get()));
+        }
+        Ok(scan.entries)
     }
 
     fn find(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>, StoreError> {
+        let room = self.room()?;
         let tx = self.connection.transaction().map_err(failed)?;
         // Prepared once: to look it up by its text takes as long as to run it.
         let mut select = tx.prepare_cached(SELECT_KEY).map_err(failed)?;
         let mut find = |key: &EntryKey| {
             let params = (key.event_id.get(), key.user_id.get(), key.kind.code());
             let mut rows = select.query(params).map_err(failed)?;
-            rows.next().map_err(failed)?.map(row::entry).transpose()
+            let found = rows.next().map_err(failed)?.map(row::entry).transpose()?;
+            found.map(|entry| check_place(entry.entry_id, room).map(|()| entry)).transpose()
         };
         keys.iter().map(&mut find).collect()
     }

@@ -60,5 +60,5 @@ pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
 /// Whether `file` is the database at `path`, or a file that is kept beside it.
 pub(super) fn owns(path: &Path, file: &Path) -> bool {
     let (path, file) = (open::canonical_path(path), open::canonical_path(file));
-    ["", "-wal", "-shm", "-journal", "-lock"].iter().any(|suffix| open::sibling(&path, suffix) == file)
+    ["", "-wal", "-shm", "-journal", "-lock", "-addr"].iter().any(|suffix| open::sibling(&path, suffix) == file)
 }

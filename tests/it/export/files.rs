@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::disk::Disk;
 use crate::support::ledger_file::{charges, every_kind, ledger, on};
-use crate::support::process::{database_url, wallet};
+use crate::support::process::{database_url, run, wallet};
 
 fn export_to(database: &Path, file: &Path) -> (String, String, Option<i32>) {
     on(database, &["export", "--format", "csv", "--out", file.to_str().unwrap()])
@@ -123,21 +123,38 @@ async fn a_reader_that_hangs_up_is_no_failure_and_gets_no_checkpoint() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_that_is_wrong_is_not_exported() {
-    for (change, named) in [
+    let missing = "entry.entry_id of row 4 is missing";
+    for (change, named, filter) in [
+        ("drop trigger entry_is_never_deleted; delete from entry where entry_id = 4", missing, None),
+        // A filter does not hide what is missing, nor that it was the last.
+        ("drop trigger entry_is_never_deleted; delete from entry where entry_id = 4", missing, Some("open")),
         (
-            "drop trigger entry_is_never_deleted; delete from entry where entry_id = 4",
-            "entry.entry_id of row 4 is missing",
+            "pragma foreign_keys = off; drop trigger entry_is_never_deleted; delete from entry
+             where entry_id = (select max(entry_id) from entry)",
+            "is missing",
+            None,
+        ),
+        (
+            "drop trigger ledger_commit_is_never_updated;
+             update ledger_commit set last_entry_id = last_entry_id + 281474976710656
+             where commit_id = (select max(commit_id) from ledger_commit)",
+            "is more than the database has room for",
+            None,
         ),
         (
             "drop trigger entry_is_never_updated; update entry set kind = 77 where entry_id = 4",
             "entry.kind of row 4 is 77",
+            None,
         ),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let database = ledger(&dir, &every_kind()).await;
         rusqlite::Connection::open(&database).unwrap().execute_batch(change).unwrap();
         let file = dir.path().join("out.csv");
-        let (_, stderr, code) = export_to(&database, &file);
+        let (url, out) = (database_url(&database), file.display().to_string());
+        let mut args = vec!["export", "--format", "csv", "--out", &out, "--database-url", &url];
+        args.extend(filter.iter().flat_map(|kind| ["--kind", kind]));
+        let (_, stderr, code) = run(&args);
         assert_eq!(code, Some(2), "{stderr}");
         assert!(stderr.contains(named), "{stderr}");
         assert!(!file.exists());

@@ -35,6 +35,8 @@ async fn an_event_is_an_entry_and_its_id_is_the_cursor_behind_it() {
         (PATH.to_owned(), "v1.2"),
         // The address that a browser began with stays; the header says how far it came.
         (format!("{PATH}?after=now"), "v1.2"),
+        // A client that has no id yet may send an empty one.
+        (format!("{PATH}?after=v1.2"), ""),
     ] {
         let mut events = Events::open(app.http, &path, &[("last-event-id", header)]).await.unwrap();
         assert_eq!(events.next().await.unwrap().id, "v1.3", "{path}");
@@ -56,7 +58,7 @@ async fn what_is_not_well_formed_is_refused_at_once() {
     let app = app(1).await;
     for (query, message) in [
         ("after=1", "after is not a cursor that was given out"),
-        ("after=v1.2", "after is beyond the end of the ledger"),
+        ("after=v1.2", "The cursor is beyond the end of the ledger"),
         ("user=-1", "user must be a whole number from 0 to 9223372036854775807"),
         ("limit=1", "`limit` is not a query parameter of this call"),
         ("wait=1", "`wait` is not a query parameter of this call"),
@@ -66,4 +68,7 @@ async fn what_is_not_well_formed_is_refused_at_once() {
     }
     let reply = app.request("GET", PATH, &[("last-event-id", "x")], "").await;
     assert_error(&reply, 400, "INVALID_REQUEST", "Last-Event-ID is not a cursor that was given out");
+    let twice = [("last-event-id", "v1.1"), ("last-event-id", "v1.0")];
+    let reply = app.request("GET", PATH, &twice, "").await;
+    assert_error(&reply, 400, "INVALID_REQUEST", "Last-Event-ID is given more than once");
 }

@@ -83,7 +83,7 @@ async fn pages_that_wait_count_as_watchers() {
 async fn what_is_not_well_formed_is_refused() {
     let app = app(1).await;
     for (query, message) in [
-        ("after=v1.2", "after is beyond the end of the ledger"),
+        ("after=v1.2", "The cursor is beyond the end of the ledger"),
         ("after=1", "after is not a cursor that was given out"),
         ("limit=1001", "limit must be a whole number from 1 to 1000"),
         ("wait=31", "wait must be a whole number from 0 to 30"),

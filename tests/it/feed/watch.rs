@@ -109,7 +109,7 @@ async fn what_is_not_well_formed_is_refused_at_once() {
     for (request, message) in [
         (from("1"), "after is not a cursor that was given out"),
         (from("v1.01"), "after is not a cursor that was given out"),
-        (from("v1.2"), "after is beyond the end of the ledger"),
+        (from("v1.2"), "The cursor is beyond the end of the ledger"),
         (WatchEntriesRequest { user_id: Some(-1), ..from("") }, "user_id must be a whole number"),
         (WatchEntriesRequest { kinds: vec![0], ..from("") }, "kinds has 0, which is no kind of entry"),
         (WatchEntriesRequest { kinds: vec![2, 99], ..from("") }, "kinds has 99, which is no kind of entry"),

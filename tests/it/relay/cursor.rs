@@ -76,6 +76,21 @@ async fn a_relay_goes_on_where_it_was_and_a_new_one_where_it_is_told() {
 }
 
 #[tokio::test]
+async fn a_link_to_the_file_is_followed_and_locks_what_it_leads_to() {
+    let (feed, receiver) = (Feed::start(1, |_| Opening::Follow).await, Receiver::start(|_| Answer::Taken).await);
+    let (dir, file) = cursor_file();
+    let link = dir.path().join("link.json");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let mut first = Relay::start(relay(&feed.url(), &receiver.url, &link));
+    first.until(receiver.wait(|posts| has_taken(posts, 1))).await;
+    first.logged(|log| log.count("receiver", "working") == 1).await;
+    assert!(link.is_symlink() && file.is_file());
+    let (stderr, code) = refused(relay(&feed.url(), &receiver.url, &file));
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("another relay uses the cursor file"), "{stderr}");
+}
+
+#[tokio::test]
 async fn a_sign_of_life_moves_the_cursor() {
     let (feed, receiver) = (Feed::start(0, |_| Opening::Nothing("c0")).await, Receiver::start(|_| Answer::Close).await);
     let (_dir, file) = cursor_file();

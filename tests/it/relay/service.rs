@@ -84,7 +84,27 @@ async fn a_cursor_that_the_ledger_has_not_reached_ends_the_relay() {
     let command = relay(&server, &receiver.url, &file);
     let (stderr, code) = tokio::task::spawn_blocking(|| refused(command)).await.unwrap();
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("does not know this cursor"), "{stderr}");
+    assert!(stderr.contains("refuses the cursor"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_cursor_that_the_service_refuses_is_not_kept() {
+    let (dir, file) = cursor_file();
+    let receiver = Receiver::start(|_| Answer::Taken).await;
+    let service = Process::start(&dir.path().join("wallet.db"));
+    service.client().await.create_wallet(1, 0).await;
+    let relay = |after: &str| {
+        let mut relay = relay(&format!("http://{}", service.grpc), &receiver.url, &file);
+        relay.args(["--after", after]);
+        relay
+    };
+    let wrong = relay("bogus");
+    let (stderr, code) = tokio::task::spawn_blocking(|| refused(wrong)).await.unwrap();
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("after is not a cursor that was given out"), "{stderr}");
+    assert!(!file.exists());
+    let mut right = Relay::start(relay("v1.0"));
+    right.until(receiver.wait(|posts| has_taken(posts, 1))).await;
 }
 
 /// Pays so many prizes out, one after the other, each until it is answered.

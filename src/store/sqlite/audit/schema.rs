@@ -9,6 +9,7 @@ use crate::store::sqlite::open::MIGRATIONS;
 /// Compares the database's tables, triggers and indexes with what the migrations up to `version` make. Tables whose
 /// names begin with `_` belong to sqlx and to other programs that use the file, such as a replicator.
 pub(super) fn check(connection: &Connection, version: i64) -> Result<(), Stop> {
+    check_migrations(connection, version)?;
     let pattern = Connection::open_in_memory()?;
     for migration in MIGRATIONS.iter().filter(|migration| migration.version <= version) {
         pattern.execute_batch(migration.sql.as_str())?;
@@ -21,6 +22,23 @@ pub(super) fn check(connection: &Connection, version: i64) -> Result<(), Stop> {
         return Err(Finding::Foreign { what: format!("{kind} `{name}`") }.into());
     }
     Ok(())
+}
+
+/// Compares the notes of which migrations were made with the program's: a service would not open the database.
+fn check_migrations(connection: &Connection, version: i64) -> Result<(), Stop> {
+    let changed = |what: String| Stop::from(Finding::Changed { what });
+    let select = connection.prepare("select version, checksum from _sqlx_migrations where success order by version");
+    let mut select = select.map_err(|_| changed("table `_sqlx_migrations`".to_owned()))?;
+    let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let found: Vec<(i64, Vec<u8>)> = select.query_map([], row)?.collect::<Result<_, _>>()?;
+    let made = MIGRATIONS.iter().filter(|migration| migration.version <= version);
+    let expected: Vec<(i64, Vec<u8>)> =
+        made.map(|migration| (migration.version, migration.checksum.to_vec())).collect();
+    let differs = expected
+        .iter()
+        .find(|migration| !found.contains(migration))
+        .or_else(|| found.iter().find(|migration| !expected.contains(migration)));
+    differs.map_or(Ok(()), |(version, _)| Err(changed(format!("note of migration {version}"))))
 }
 
 /// The currency that is stored.
