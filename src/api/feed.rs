@@ -28,8 +28,8 @@ impl Default for FeedOptions {
     }
 }
 
-/// Entries that a reader gets at once, which bounds what is held for it: a hundred kilobytes, or half a megabyte if each
-/// has a note as long as it may be.
+/// Entries that a reader gets at once, which bounds what is held for it: a hundred kilobytes, or half a megabyte if
+/// each has a note as long as it may be.
 const PAGE_SIZE: usize = 512;
 
 /// Reads where a reader begins, from the field or header called `name`.

@@ -40,7 +40,8 @@ enum Lines<R> {
 }
 
 impl<R: Read> Statement<R> {
-    /// A statement in this currency. It is NDJSON if its first character that is no white space is `{`, and CSV otherwise.
+    /// A statement in this currency. It is NDJSON if its first character that is no white space is `{`, and otherwise
+    /// CSV.
     ///
     /// # Errors
     /// If it cannot be read, or is a CSV whose first line does not name the fields.

@@ -65,8 +65,8 @@ pub struct CursorFile {
 }
 
 impl CursorFile {
-    /// Opens the file of the relay with this route. A link is followed. If it is missing, the relay begins behind `after`,
-    /// and the file is made when the service has taken that.
+    /// Opens the file of the relay with this route. A link is followed. If it is missing, the relay begins behind
+    /// `after`, and the file is made when the service has taken that.
     ///
     /// # Errors
     /// If it cannot be read and written, another process uses it, or it belongs to another relay.
