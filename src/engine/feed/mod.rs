@@ -32,7 +32,7 @@ type Entries = Arc<Vec<Entry>>;
 /// Commits that may wait to be told; watchers read what is more from the store.
 const QUEUE_CAPACITY: usize = 64;
 /// How long watchers are left alone after they were woken: under load they are woken for many commits at once.
-const WAKE_INTERVAL: Duration = Duration::from_millis(5);
+const WAKE_INTERVAL: Duration = Duration::from_millis(10);
 /// How long to wait after a read of the head has failed.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 /// Entries that one scan of the store looks at: a few milliseconds, also when none of them is wanted.
