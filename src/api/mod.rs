@@ -1,5 +1,6 @@
 //! The two APIs. Each parses bytes into commands, submits them to the engine, and renders the outcome.
 
+mod event;
 pub mod feed;
 mod group;
 pub mod grpc;

@@ -6,6 +6,7 @@ pub mod export;
 pub mod healthcheck;
 pub mod maintenance;
 mod output;
+mod path;
 mod progress;
 pub mod reconcile;
 pub mod relay;
@@ -13,9 +14,7 @@ pub mod serve;
 mod stop;
 
 use std::fmt::Display;
-use std::fs;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::CommandFactory as _;
@@ -84,18 +83,6 @@ pub fn one_line(error: &anyhow::Error) -> String {
 /// Writes to standard output. A reader that closes it early is no failure.
 fn print(text: &dyn Display) -> Result<()> {
     still_read(writeln!(io::stdout(), "{text}")).map(|_| ())
-}
-
-/// Where the links at `path` lead, also to a file that is not there yet.
-fn follow_links(path: &Path) -> PathBuf {
-    /// As many as Linux follows.
-    const LINKS_MAX: usize = 40;
-    let mut path = path.to_owned();
-    for _ in 0..LINKS_MAX {
-        let Ok(target) = fs::read_link(&path) else { break };
-        path = path.parent().map_or_else(|| target.clone(), |folder| folder.join(&target));
-    }
-    path
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! Where a command writes what was asked for: standard output, or a file that appears when it is whole.
 
-use std::fs::File;
 use std::io::{self, ErrorKind, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::{Builder, NamedTempFile};
 
-use super::follow_links;
+use super::path::{folder, follow_links, sync_name};
 use crate::store::Location;
 
 /// Bytes on their way.
@@ -88,15 +87,10 @@ impl NewFile {
         let persist = || {
             partial.as_file().sync_all()?;
             partial.persist(&path)?;
-            // The new name is to last as well.
-            File::open(folder(&path))?.sync_all()
+            sync_name(&path)
         };
         persist().with_context(|| cannot_write(&path))
     }
-}
-
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn cannot_write(path: &Path) -> String {

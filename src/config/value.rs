@@ -50,7 +50,7 @@ pub(super) fn user_id(text: &str) -> Result<UserId, String> {
 
 /// Reads the kind of an entry, by its name.
 pub(super) fn kind(text: &str) -> Result<Kind, String> {
-    Kind::from_name(text).ok_or_else(|| format!("needs one of {}", Kind::ALL.map(Kind::name).join(", ")))
+    Kind::from_name(text).ok_or_else(|| format!("needs one of {}", Kind::names()))
 }
 
 /// Reads the URL of a service: what is behind its host would mean nothing to gRPC.

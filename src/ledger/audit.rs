@@ -382,6 +382,22 @@ mod tests {
     }
 
     #[test]
+    fn money_out_of_a_frozen_wallet_is_found() {
+        let head = Head { commit: Commit::genesis(eur()), last_event_id: None };
+        let fetched = Fetched { wallets: vec![(user(), None)], ..Fetched::default() };
+        let mut batch = Batch::new(head, Timestamp::from_microseconds(3), fetched);
+        batch.decide(&Command::open(user(), WalletId::from_bytes([1; 16]), 1_000).unwrap());
+        batch.decide(&Command::freeze(user(), EventId::new(1).unwrap()));
+        batch.decide(&Command::deposit(user(), EventId::new(1).unwrap(), 5).unwrap());
+        let mut changes = batch.changes();
+        assert!(audit(&changes).is_ok());
+        changes.entries[2].kind = Kind::Withdrawal;
+        changes.entries[2].balance_after = Balance::from_minor(995).unwrap();
+        let entry_id = changes.entries[2].entry_id;
+        assert_eq!(audit(&changes), Err(Finding::Frozen { entry_id, user_id: user() }));
+    }
+
+    #[test]
     fn a_wallet_without_entries_or_with_another_time_is_found() {
         let changes = ledger();
         let (user_id, _, state) = changes.opened[0];

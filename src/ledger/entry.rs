@@ -30,7 +30,7 @@ impl EntryKey {
 pub struct Annotations {
     /// The game's own number for what belongs together. It is kept and shown, never interpreted.
     pub round_id: Option<RoundId>,
-    /// What the operator wrote about it. No API takes it yet.
+    /// What the operator wrote about it.
     pub note: Option<Note>,
     /// Who sent it. No API knows its callers yet.
     pub caller: Option<Caller>,

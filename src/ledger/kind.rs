@@ -76,6 +76,12 @@ impl Kind {
         }
     }
 
+    /// The names of every kind, separated by commas, for messages.
+    #[must_use]
+    pub fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
+
     /// The kind of this name, if there is one.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

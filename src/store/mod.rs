@@ -120,6 +120,7 @@ pub trait Reader: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn event(&self, event: EventKey) -> Result<Option<Vec<Entry>>, StoreError>;
+
     /// Reads the ledger in commit order from behind the entry `after`, as far as `limits` allow: the entries that
     /// `filter` wants.
     ///

@@ -19,6 +19,7 @@ use super::proto::{
     WinResponse, WithdrawRequest, WithdrawResponse,
 };
 use super::{GrpcOptions, WALLET_CURRENCY, convert, deadline, transact, watch};
+use crate::api::event;
 use crate::api::reason::{Problem, Reason};
 use crate::engine::{Engine, Page};
 use crate::ledger::{Command, EntryId, Outcome};
@@ -120,12 +121,8 @@ impl WalletService for Service {
         let GetEventRequest { user_id, event_id } = *request.get_ref();
         let event = convert::event_key(user_id, event_id)?;
         let found = self.engine.queries.event(event, deadline::of(request.metadata())?).await.map_err(Problem::from)?;
-        let event = found.ok_or_else(unknown_user)?;
-        if event.is_known() {
-            Ok(Response::new((&event).into()))
-        } else {
-            Err(Problem::from(Reason::UnknownEvent).into())
-        }
+        let event = event::known(found).map_err(Problem::from)?;
+        Ok(Response::new((&event).into()))
     }
 
     async fn get_wallet(&self, request: Request<GetWalletRequest>) -> Answered<Wallet> {
@@ -162,10 +159,7 @@ impl WalletService for Service {
 
     type WatchEntriesStream = Pin<Box<dyn Stream<Item = Result<WatchEntriesResponse, Status>> + Send>>;
 
-    async fn watch_entries(
-        &self,
-        request: Request<WatchEntriesRequest>,
-    ) -> Result<Response<Self::WatchEntriesStream>, Status> {
+    async fn watch_entries(&self, request: Request<WatchEntriesRequest>) -> Answered<Self::WatchEntriesStream> {
         let deadline = deadline::of(request.metadata())?;
         let entries = watch::entries(&self.engine.feed, request.into_inner(), deadline, self.options.feed).await?;
         let entries: Self::WatchEntriesStream = Box::pin(entries);

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::{self, Instant};
 use utoipa::ToSchema;
 
@@ -11,12 +11,12 @@ use super::body::{BatchBody, Field};
 use super::error::Failure;
 use super::openapi::declare_reasons;
 use super::request::{ChargeRequest, PlayRequest, RollbackRequest, TransactionRequest, WinRequest};
-use super::response::{self, BatchAnswer};
+use super::response::{self, BalanceAnswer, RollbackAnswer};
 use super::{Amounts, SharedState};
 use crate::api::group;
 use crate::api::reason::Problem;
 use crate::engine::{EngineError, Ledger, Replies};
-use crate::ledger::{Command, Outcome};
+use crate::ledger::{Command, Currency, Outcome};
 
 /// The most commands of one request.
 const COMMANDS_MAX: usize = 1000;
@@ -60,6 +60,58 @@ struct BatchCommand<'a> {
     #[serde(borrow, default)]
     #[schema(value_type = TransactionRequest, required = false)]
     withdraw: Field<'a>,
+}
+
+/// What became of many commands, in their order.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct BatchAnswer {
+    #[serde(rename = "success")]
+    success: bool,
+    results: Vec<ResultAnswer>,
+}
+
+impl BatchAnswer {
+    pub fn new(results: impl Iterator<Item = Result<Outcome, Problem>>, currency: Currency) -> Self {
+        Self { success: true, results: results.map(|result| ResultAnswer::new(result, currency)).collect() }
+    }
+}
+
+/// What became of one command of many: what its own call would have answered.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum ResultAnswer {
+    Rollback(RollbackAnswer),
+    Balance(BalanceAnswer),
+    Refused(RefusedAnswer),
+}
+
+impl ResultAnswer {
+    fn new(result: Result<Outcome, Problem>, currency: Currency) -> Self {
+        let problem = match result {
+            Ok(Outcome::Applied(receipt) | Outcome::Replayed { receipt, .. }) => {
+                return match receipt.entry.kind.undoes() {
+                    Some(_) => Self::Rollback(RollbackAnswer::new(&receipt, currency)),
+                    None => Self::Balance(BalanceAnswer::new(&receipt, currency)),
+                };
+            }
+            Ok(Outcome::Refused(refusal)) => Problem::from(refusal),
+            Err(problem) => problem,
+        };
+        Self::Refused(RefusedAnswer { success: false, error: problem.message, reason: problem.reason.name() })
+    }
+}
+
+/// One command of many was not done.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({"success": false, "error": "Account balance is too low", "Reason": "BALANCE_TOO_LOW"}))]
+struct RefusedAnswer {
+    success: bool,
+    /// A message for a person to read.
+    error: String,
+    /// Why, for machines: what `Wallet-Reason` would have said.
+    #[serde(rename = "Reason")]
+    reason: &'static str,
 }
 
 /// Send many commands

@@ -173,8 +173,8 @@ impl Field<'_> {
     /// # Errors
     /// [`Reason::InvalidRequest`], in a message that names the field.
     pub fn optional_text(self, name: &str) -> Result<Option<String>, Problem> {
-        let not_text = |_| Problem::invalid(format!("{name} must be a text"));
-        self.0.map(|raw| serde_json::from_str(raw.get()).map_err(not_text)).transpose()
+        let not_string = |_| Problem::invalid(format!("{name} must be a string"));
+        self.0.map(|raw| serde_json::from_str(raw.get()).map_err(not_string)).transpose()
     }
 
     /// The elements of the array that the field called `name` must hold.

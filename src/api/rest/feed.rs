@@ -8,14 +8,15 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use futures::{StreamExt as _, TryStreamExt as _, future};
+use serde::Serialize;
 use tokio::time::Instant;
-use utoipa::IntoParams;
 use utoipa::openapi::schema::{ArrayBuilder, Object, ObjectBuilder, Type};
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::Failure;
 use super::openapi::declare_reasons;
 use super::request::{self, Limit};
-use super::response::{self, EntryAnswer, FeedAnswer, Id};
+use super::response::{self, EntryAnswer, Id};
 use super::{SharedState, uri};
 use crate::api::feed::{self, Timed};
 use crate::api::reason::Problem;
@@ -30,6 +31,25 @@ declare_reasons! {
 const WAIT_MAX_SECONDS: i64 = 30;
 /// The header in which a client of a stream says where it was cut off.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// A page of the whole ledger, in commit order.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct FeedAnswer {
+    #[serde(rename = "success")]
+    success: bool,
+    entries: Vec<EntryAnswer>,
+    /// What `after` must be for what comes next. Keep it as it is.
+    #[schema(example = "v1.2")]
+    next: String,
+}
+
+impl FeedAnswer {
+    pub fn new(page: &FeedPage, currency: Currency) -> Self {
+        let entries = page.entries().map(|entry| EntryAnswer::new(entry, currency)).collect();
+        Self { success: true, entries, next: page.cursor().to_string() }
+    }
+}
 
 /// Read the ledger in commit order
 ///
@@ -188,8 +208,7 @@ fn parse_kinds(kinds: Option<&str>) -> Result<Vec<Kind>, Problem> {
 }
 
 fn unknown_kind() -> Problem {
-    let names = Kind::ALL.map(Kind::name).join(", ");
-    Problem::invalid(format!("kind must be one or more of {names}, separated by commas"))
+    Problem::invalid(format!("kind must be one or more of {}, separated by commas", Kind::names()))
 }
 
 fn wait_schema() -> Object {

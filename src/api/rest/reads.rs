@@ -10,6 +10,7 @@ use super::openapi::declare_reasons;
 use super::request::{EntriesQuery, WalletQuery};
 use super::response::{self, CheckpointAnswer, EntriesAnswer, EventAnswer, HealthAnswer, WalletAnswer};
 use super::uri::{EventPath, NoQuery, UserPath};
+use crate::api::event;
 use crate::api::reason::Reason;
 use crate::engine::Health;
 use crate::ledger::EventKey;
@@ -117,10 +118,7 @@ pub async fn event(
     _: NoQuery,
 ) -> Result<Response, Failure> {
     let event = state.engine.queries.event(EventKey { event_id, user_id }, state.deadline()).await?;
-    let event = event.ok_or_else(|| Failure::of_read(Reason::UnknownUser))?;
-    if !event.is_known() {
-        return Err(Failure::of_read(Reason::UnknownEvent));
-    }
+    let event = event::known(event).map_err(Failure::of_read)?;
     Ok(response::answer(StatusCode::OK, &EventAnswer::new(&event, state.engine.currency)))
 }
 

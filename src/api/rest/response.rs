@@ -13,11 +13,8 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::api::reason::Problem;
-use crate::engine::{FeedPage, Page};
-use crate::ledger::{
-    Annotations, Checkpoint, Commit, Currency, Entry, EntryId, Event, Kind, Outcome, Receipt, RoundId, Wallet,
-};
+use crate::engine::Page;
+use crate::ledger::{Annotations, Checkpoint, Commit, Currency, Entry, EntryId, Event, Kind, Receipt, RoundId, Wallet};
 
 /// The header in which machines read why something was not done.
 pub const WALLET_REASON: HeaderName = HeaderName::from_static("wallet-reason");
@@ -237,25 +234,6 @@ impl EntriesAnswer {
     }
 }
 
-/// A page of the whole ledger, in commit order.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "PascalCase")]
-pub struct FeedAnswer {
-    #[serde(rename = "success")]
-    success: bool,
-    entries: Vec<EntryAnswer>,
-    /// What `after` must be for what comes next. Keep it as it is.
-    #[schema(example = "v1.2")]
-    next: String,
-}
-
-impl FeedAnswer {
-    pub fn new(page: &FeedPage, currency: Currency) -> Self {
-        let entries = page.entries().map(|entry| EntryAnswer::new(entry, currency)).collect();
-        Self { success: true, entries, next: page.cursor().to_string() }
-    }
-}
-
 /// One fact in a wallet's history.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
@@ -372,58 +350,6 @@ impl EventAnswer {
             win_rollback: entry(Kind::WinRollback),
         }
     }
-}
-
-/// What became of many commands, in their order.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "PascalCase")]
-pub struct BatchAnswer {
-    #[serde(rename = "success")]
-    success: bool,
-    results: Vec<ResultAnswer>,
-}
-
-impl BatchAnswer {
-    pub fn new(results: impl Iterator<Item = Result<Outcome, Problem>>, currency: Currency) -> Self {
-        Self { success: true, results: results.map(|result| ResultAnswer::new(result, currency)).collect() }
-    }
-}
-
-/// What became of one command of many: what its own call would have answered.
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-enum ResultAnswer {
-    Rollback(RollbackAnswer),
-    Balance(BalanceAnswer),
-    Refused(RefusedAnswer),
-}
-
-impl ResultAnswer {
-    fn new(result: Result<Outcome, Problem>, currency: Currency) -> Self {
-        let problem = match result {
-            Ok(Outcome::Applied(receipt) | Outcome::Replayed { receipt, .. }) => {
-                return match receipt.entry.kind.undoes() {
-                    Some(_) => Self::Rollback(RollbackAnswer::new(&receipt, currency)),
-                    None => Self::Balance(BalanceAnswer::new(&receipt, currency)),
-                };
-            }
-            Ok(Outcome::Refused(refusal)) => Problem::from(refusal),
-            Err(problem) => problem,
-        };
-        Self::Refused(RefusedAnswer { success: false, error: problem.message, reason: problem.reason.name() })
-    }
-}
-
-/// One command of many was not done.
-#[derive(Serialize, ToSchema)]
-#[schema(example = json!({"success": false, "error": "Account balance is too low", "Reason": "BALANCE_TOO_LOW"}))]
-struct RefusedAnswer {
-    success: bool,
-    /// A message for a person to read.
-    error: String,
-    /// Why, for machines: what `Wallet-Reason` would have said.
-    #[serde(rename = "Reason")]
-    reason: &'static str,
 }
 
 /// The head of the commit chain. Whoever keeps it can prove later that nothing before it was altered.

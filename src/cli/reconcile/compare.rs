@@ -7,9 +7,9 @@ use anyhow::Result;
 use fixedbitset::FixedBitSet;
 use foldhash::fast::RandomState;
 
-use super::difference::{Difference, Recorded, What};
+use super::difference::{Difference, DifferenceKind, Recorded};
 use super::report::Report;
-use super::statement::Told;
+use super::statement::StatementLine;
 use crate::cli::bar::Bar;
 use crate::ledger::{Commit, Entry, EntryFilter, EntryId, EntryKey, Span};
 use crate::store::{self, BulkReader, Location};
@@ -47,8 +47,13 @@ impl Comparison {
     ///
     /// # Errors
     /// If the ledger cannot be read, or what `next` answers.
-    pub fn lines(&mut self, next: &mut dyn FnMut() -> Result<Option<Told>>, report: &mut Report) -> Result<bool> {
-        let lines: Vec<Told> = iter::from_fn(|| next().transpose()).take(LINES_AT_ONCE).collect::<Result<_>>()?;
+    pub fn lines(
+        &mut self,
+        next: &mut dyn FnMut() -> Result<Option<StatementLine>>,
+        report: &mut Report,
+    ) -> Result<bool> {
+        let lines: Vec<StatementLine> =
+            iter::from_fn(|| next().transpose()).take(LINES_AT_ONCE).collect::<Result<_>>()?;
         let keys: Vec<EntryKey> = lines.iter().map(|told| told.key).collect();
         for (told, entry) in lines.iter().zip(self.reader.find(&keys)?) {
             report.count_line(told);
@@ -61,14 +66,14 @@ impl Comparison {
     }
 
     /// In what a line differs from the ledger, if it does.
-    fn difference(&mut self, told: &Told, recorded: Option<Recorded>) -> Option<What> {
+    fn difference(&mut self, told: &StatementLine, recorded: Option<Recorded>) -> Option<DifferenceKind> {
         if self.seen.note(told.key, recorded) {
-            return Some(What::Duplicate);
+            return Some(DifferenceKind::Duplicate);
         }
         match recorded {
-            None => Some(What::MissingInLedger),
-            Some(recorded) if !self.span.contains(recorded.created_at) => Some(What::OutsideSpan),
-            Some(recorded) if recorded.amount != told.amount => Some(What::Amount),
+            None => Some(DifferenceKind::MissingInLedger),
+            Some(recorded) if !self.span.contains(recorded.created_at) => Some(DifferenceKind::OutsideSpan),
+            Some(recorded) if recorded.amount != told.amount => Some(DifferenceKind::Amount),
             Some(_) => None,
         }
     }

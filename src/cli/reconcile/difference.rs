@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::statement::Told;
+use super::statement::StatementLine;
 use crate::api::rest::Decimal;
 use crate::ledger::{Amount, Currency, Entry, EntryId, EntryKey, Timestamp};
 
 /// What is different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum DifferenceKind {
     /// The file has an event that the ledger has not.
     MissingInLedger,
     /// The ledger has an event of the span that the file has not.
@@ -21,7 +21,7 @@ pub enum What {
     Duplicate,
 }
 
-impl What {
+impl DifferenceKind {
     /// Each of them, in the order of their numbers.
     pub const ALL: [Self; 5] =
         [Self::MissingInLedger, Self::MissingInFile, Self::Amount, Self::OutsideSpan, Self::Duplicate];
@@ -66,7 +66,7 @@ impl From<&Entry> for Recorded {
 /// One event in which the file and the ledger differ.
 #[derive(Clone, Copy, Debug)]
 pub struct Difference {
-    pub what: What,
+    pub what: DifferenceKind,
     pub key: EntryKey,
     /// The line and the amount of the file, if it has the event.
     pub told: Option<(u64, Amount)>,
@@ -76,13 +76,13 @@ pub struct Difference {
 
 impl Difference {
     /// A line of the file that differs from what the ledger has.
-    pub const fn of_line(what: What, told: Told, recorded: Option<Recorded>) -> Self {
+    pub const fn of_line(what: DifferenceKind, told: StatementLine, recorded: Option<Recorded>) -> Self {
         Self { what, key: told.key, told: Some((told.line, told.amount)), recorded }
     }
 
     /// An entry that the file has not.
     pub fn of_entry(entry: &Entry) -> Self {
-        Self { what: What::MissingInFile, key: entry.key(), told: None, recorded: Some(entry.into()) }
+        Self { what: DifferenceKind::MissingInFile, key: entry.key(), told: None, recorded: Some(entry.into()) }
     }
 
     /// The line of JSON that tells it.

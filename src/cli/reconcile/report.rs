@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tempfile::SpooledTempFile;
 
-use super::difference::{Difference, What};
-use super::statement::Told;
+use super::difference::{Difference, DifferenceKind};
+use super::statement::StatementLine;
 use super::totals::{TotalAnswer, Totals};
 use crate::ledger::{Amount, Checkpoint, Commit, Currency, Entry, Kind, Span};
 
@@ -30,8 +30,8 @@ pub struct Report {
     form: Form,
     currency: Currency,
     rows: BufWriter<SpooledTempFile>,
-    /// How many differences there are of each kind of [`What`].
-    differences: [u64; What::ALL.len()],
+    /// How many differences there are of each kind of [`DifferenceKind`].
+    differences: [u64; DifferenceKind::ALL.len()],
     file: Totals,
     ledger: Totals,
 }
@@ -49,7 +49,7 @@ impl Report {
     }
 
     /// Counts a line of the file.
-    pub fn count_line(&mut self, told: &Told) {
+    pub fn count_line(&mut self, told: &StatementLine) {
         self.file.add(told.key.kind, told.amount);
     }
 
@@ -119,7 +119,7 @@ impl Report {
     }
 
     fn answer(&self, span: Span, head: &Commit) -> SummaryAnswer {
-        let counts = What::ALL.map(|what| (what.name().to_owned(), self.differences[what as usize].into()));
+        let counts = DifferenceKind::ALL.map(|what| (what.name().to_owned(), self.differences[what as usize].into()));
         let kind = |kind: Kind| KindAnswer {
             kind: kind.name(),
             file: self.file.answer(kind, self.currency),
@@ -167,7 +167,7 @@ impl Report {
 
     /// How many differences there are of each sort, in words.
     pub fn summary(&self) -> String {
-        let counts = What::ALL.into_iter().zip(self.differences).filter(|(_, count)| *count > 0);
+        let counts = DifferenceKind::ALL.into_iter().zip(self.differences).filter(|(_, count)| *count > 0);
         counts.map(|(what, count)| format!("{count} {}", what.words())).collect::<Vec<_>>().join(", ")
     }
 }

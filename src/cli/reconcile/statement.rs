@@ -21,7 +21,7 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// One event, as a statement tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct StatementLine {
     /// The number of its line in the file, from 1 on.
     pub line: u64,
     pub key: EntryKey,
@@ -74,7 +74,7 @@ impl<R: Read> Statement<R> {
     ///
     /// # Errors
     /// If the line does not tell an event; the error names its number.
-    pub fn next(&mut self) -> Result<Option<Told>> {
+    pub fn next(&mut self) -> Result<Option<StatementLine>> {
         match &mut self.lines {
             Lines::Csv(csv) => {
                 let Some(line) = csv.next_record()? else { return Ok(None) };
@@ -188,14 +188,14 @@ fn object(text: &str) -> Result<Object<'_>> {
     let mut json = serde_json::Deserializer::from_str(text);
     let object = read_object(&mut json).map_err(|error| match error {
         ReadError::Name(problem) => anyhow!(problem.message),
-        ReadError::Input(_) => anyhow!("it is no JSON object with a text as its Kind"),
+        ReadError::Input(_) => anyhow!("it is no JSON object with a string as its Kind"),
     })?;
     json.end().map_err(|_| anyhow!("there is more than one JSON object"))?;
     Ok(object)
 }
 
 /// The event that a line tells, from the texts of its fields in the order of [`FIELDS`].
-fn told(line: u64, fields: [Option<&str>; 4], currency: Currency) -> Result<Told> {
+fn told(line: u64, fields: [Option<&str>; 4], currency: Currency) -> Result<StatementLine> {
     let text = |field: usize| fields[field].with_context(|| format!("{} is missing", FIELDS[field]));
     let number = |field: usize| {
         let number = parse_decimal(text(field)?, 0).ok().filter(|number| *number >= 0);
@@ -204,12 +204,12 @@ fn told(line: u64, fields: [Option<&str>; 4], currency: Currency) -> Result<Told
     let user_id = UserId::new(number(0)?).context("UserId is negative")?;
     let name = text(1)?;
     let Some(kind) = Kind::from_name(name) else {
-        bail!("Kind {name:?} is none of {}", Kind::ALL.map(Kind::name).join(", "));
+        bail!("Kind {name:?} is none of {}", Kind::names());
     };
     let event_id = EventId::new(number(2)?).context("EventId is negative")?;
     let minor = currency.parse_minor(text(3)?).map_err(|error| anyhow!("Amount {error}"))?;
     let amount = Amount::from_minor(minor).context("Amount is negative")?;
-    Ok(Told { line, key: EntryKey { user_id, kind, event_id }, amount })
+    Ok(StatementLine { line, key: EntryKey { user_id, kind, event_id }, amount })
 }
 
 /// Why a CSV cannot be read.
@@ -250,7 +250,7 @@ mod tests {
         let read = || {
             let mut statement = Statement::open(text.as_bytes(), "EUR".parse()?)?;
             let mut all = Vec::new();
-            while let Some(Told { line, key, amount }) = statement.next()? {
+            while let Some(StatementLine { line, key, amount }) = statement.next()? {
                 all.push((line, key.user_id.get(), key.kind.name(), key.event_id.get(), amount.minor()));
             }
             anyhow::Ok(all)

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
-use crate::cli::follow_links;
+use crate::cli::path::{folder, follow_links, sync_name};
 use crate::config::RelayArgs;
 use crate::ledger::{Kind, UserId};
 
@@ -129,6 +129,7 @@ impl CursorFile {
     /// # Errors
     /// If that cannot be written.
     pub fn advance(&mut self, cursor: String) -> Result<()> {
+        // A new file is made also when the service has nothing behind its first cursor.
         if self.content.delivered == cursor && self.path.exists() {
             return Ok(());
         }
@@ -144,7 +145,7 @@ impl CursorFile {
             file.write_all(&serde_json::to_vec_pretty(&self.content)?)?;
             file.sync_all()?;
             fs::rename(&partial, &self.path)?;
-            File::open(folder(&self.path))?.sync_all()
+            sync_name(&self.path)
         };
         write().with_context(|| format!("cannot write the cursor file {}", self.path.display()))
     }
@@ -190,10 +191,6 @@ fn lock(path: &Path) -> Result<File> {
         Err(TryLockError::WouldBlock) => bail!("another relay uses the cursor file {shown}"),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock the cursor file {shown}")),
     }
-}
-
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The path of a file that belongs to the one at `path`.

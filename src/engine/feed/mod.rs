@@ -46,7 +46,7 @@ pub struct Feed {
     shared: Arc<Shared>,
     queries: Queries,
     watchers_max: usize,
-    /// One for each reader that may read the store at the same time, and write what it found.
+    /// One for each reader that may read the store, and encode what it found, at the same time.
     scans: Arc<Semaphore>,
 }
 
@@ -149,8 +149,8 @@ impl Feed {
         Ok(FeedPage::scanned(entries, begin, end).with_permit(permit))
     }
 
-    /// Waits until this reader may read the store. However many readers are behind, the commits keep most of the
-    /// machine: so few read at the same time, in turn.
+    /// Waits until this reader may read the store. Few may at the same time, in turn: however many readers are behind,
+    /// the commits keep half of the processors.
     async fn scan_permit(&self, deadline: Option<Instant>) -> Result<OwnedSemaphorePermit, EngineError> {
         let permit = Arc::clone(&self.scans).acquire_owned();
         let permit = match deadline {

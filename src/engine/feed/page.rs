@@ -8,7 +8,7 @@ use super::Entries;
 use crate::ledger::{Cursor, Entry, EntryFilter, EntryId};
 
 /// A part of the feed: entries in commit order, and the cursor behind them. It shares the entries with other readers.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct FeedPage {
     commits: Vec<Entries>,
     filter: EntryFilter,
@@ -16,8 +16,8 @@ pub struct FeedPage {
     after: EntryId,
     /// The last entry that was looked at, wanted or not.
     end: EntryId,
-    /// Held until what was read in the store is written.
-    permit: Option<Arc<OwnedSemaphorePermit>>,
+    /// Held until what was read in the store is encoded.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl FeedPage {
@@ -31,10 +31,10 @@ impl FeedPage {
         Self::of(vec![Arc::new(entries)], EntryFilter::default(), after, end)
     }
 
-    /// The same page, which keeps `permit` for as long as it has entries to write.
+    /// The same page, which keeps `permit` if it has entries to encode.
     pub(super) fn with_permit(mut self, permit: OwnedSemaphorePermit) -> Self {
         if !self.is_empty() {
-            self.permit = Some(Arc::new(permit));
+            self.permit = Some(permit);
         }
         self
     }

@@ -21,7 +21,7 @@ async fn a_note_is_kept_as_it_was_written() {
 }
 
 #[tokio::test]
-async fn a_note_that_is_too_long_or_no_text_is_refused() {
+async fn a_note_that_is_too_long_or_no_string_is_refused() {
     let app = app().await;
     let limits = "Note must have at most 200 characters, no control characters";
     let long = format!("\"{}\"", "x".repeat(201));
@@ -30,10 +30,10 @@ async fn a_note_that_is_too_long_or_no_text_is_refused() {
         (r#""\u0000""#, limits),
         (r#""\u0085""#, limits),
         (long.as_str(), limits),
-        (r#""\ud800""#, "Note must be a text"),
-        ("1", "Note must be a text"),
-        ("null", "Note must be a text"),
-        (r#"["a"]"#, "Note must be a text"),
+        (r#""\ud800""#, "Note must be a string"),
+        ("1", "Note must be a string"),
+        ("null", "Note must be a string"),
+        (r#"["a"]"#, "Note must be a string"),
     ] {
         let body = format!(r#"{{"UserId":123123,"TransactionId":1,"Amount":-1,"Note":{text}}}"#);
         for call in ["deposit", "withdraw", "users/123123/freeze", "users/123123/unfreeze"] {

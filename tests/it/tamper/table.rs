@@ -1,6 +1,10 @@
 //! Each alteration, and what is found.
 
+use tempfile::TempDir;
+use wallet::ledger::Command;
+
 use super::{altered, altered_without_index, found, ledger, verify};
+use crate::support::store::{at, close, event, open, open_sqlite, transact, user};
 
 /// What is done with the closed file, and what is found where.
 const ALTERATIONS: &[(&str, &str)] = &[
@@ -187,4 +191,35 @@ async fn an_index_that_does_not_agree_with_its_table_is_found() {
         assert!(error.contains(&format!("sqlite_autoindex_{table}_1")), "{sql}: {report}");
     }
     println!("{} alterations behind the back of an index: each found", WITHOUT_INDEX.len());
+}
+
+#[tokio::test]
+async fn an_index_of_freezings_that_lacks_one_or_has_one_too_many_is_found() {
+    let dir = TempDir::new().unwrap();
+    let database = dir.path().join("wallet.db");
+    let mut store = open_sqlite(&database).await;
+    let commands = [open(1, 1_000), Command::freeze(user(1), event(1)), Command::unfreeze(user(1), event(1))];
+    transact(&mut store, &commands, at(10)).unwrap();
+    close(store).await;
+    let (report, code) = verify(&database);
+    assert_eq!(code, Some(0), "{report}");
+    let set = |condition: &str| {
+        let sql = format!(
+            "pragma writable_schema = on;
+             update sqlite_schema set sql = substr(sql, 1, instr(sql, 'where') - 1) || 'where {condition}'
+             where name = 'entry_freezing';"
+        );
+        rusqlite::Connection::open(&database).unwrap().execute_batch(&sql).unwrap();
+    };
+    for (condition, error) in [
+        ("kind = 9", "row 2 missing from index entry_freezing"),
+        ("kind in (1, 8, 9)", "the index of freezings has 3 rows, not 2"),
+    ] {
+        set(condition);
+        rusqlite::Connection::open(&database).unwrap().execute_batch("reindex entry_freezing").unwrap();
+        set("kind in (8, 9)");
+        let (report, code) = verify(&database);
+        assert_eq!((found(&report).as_str(), code), ("DAMAGED", Some(2)), "{report}");
+        assert!(report["error"].as_str().unwrap().ends_with(error), "{report}");
+    }
 }
