@@ -5,6 +5,7 @@ pub mod feed;
 mod group;
 pub mod grpc;
 mod note;
+pub mod peer;
 pub mod reason;
 pub mod rest;
 mod trace;

@@ -99,6 +99,12 @@ reasons! {
         "Request body is too large"
     UnsupportedMediaType "UNSUPPORTED_MEDIA_TYPE" 415 415 InvalidArgument    NO  YES
         "Content-Type must be application/json"
+    Unauthenticated      "UNAUTHENTICATED"        401 401 Unauthenticated    NO  NO
+        "Credentials are missing or not valid"
+    Forbidden            "FORBIDDEN"              403 403 PermissionDenied   NO  NO
+        "Caller may not do this"
+    RateLimited          "RATE_LIMITED"           429 429 ResourceExhausted  YES NO
+        "Too many failed attempts from this address"
     Busy                 "BUSY"                   503 503 ResourceExhausted  YES NO
         "Wallet is busy and nothing was done, try again"
     SlowReader           "SLOW_READER"            503 503 ResourceExhausted  YES NO
@@ -295,8 +301,8 @@ mod tests {
             assert!(!reason.message().is_empty());
             assert!(!reason.http(Call::Command).is_success() && !reason.http(Call::Read).is_success());
             assert_ne!(reason.grpc(), Code::Ok);
-            let unavailable = reason.http(Call::Command) == StatusCode::SERVICE_UNAVAILABLE;
-            assert_eq!(reason.retry_after().is_some(), unavailable, "{reason:?}");
+            let later = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
+            assert_eq!(reason.retry_after().is_some(), later.contains(&reason.http(Call::Command)), "{reason:?}");
         }
         names.sort_unstable();
         names.dedup();
@@ -328,8 +334,11 @@ mod tests {
         let unlisted = Reason::ALL.into_iter().filter(|reason| !listed.contains(reason));
         assert_eq!(unlisted.collect::<Vec<_>>(), [Reason::UnsupportedMediaType], "only REST has media types");
         let retried = Reason::ALL.into_iter().filter(|reason| reason.retry_after().is_some());
-        assert_eq!(retried.map(Reason::name).collect::<Vec<_>>(), ["BUSY", "SLOW_READER", "DEADLINE", "UNAVAILABLE"]);
-        assert!(proto.contains("// BUSY, SLOW_READER, DEADLINE and UNAVAILABLE carry a `google.rpc.RetryInfo`"));
+        assert_eq!(
+            retried.map(Reason::name).collect::<Vec<_>>(),
+            ["RATE_LIMITED", "BUSY", "SLOW_READER", "DEADLINE", "UNAVAILABLE",]
+        );
+        assert!(proto.contains("// RATE_LIMITED, BUSY, SLOW_READER, DEADLINE and UNAVAILABLE carry"));
     }
 
     #[test]

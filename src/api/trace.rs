@@ -23,11 +23,13 @@ const REQUEST_ID_LEN_MAX: usize = 128;
 ///
 /// A line of log costs as much as the rest of a request. So a request is logged if it brings an id of its own, so that
 /// its caller can find it; if it failed; and one now and then as a sample. All others are logged at debug.
-pub async fn trace(request: Request, next: Next) -> Response {
+pub async fn trace(mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let given = given_id(request.headers());
     let why = Why::known_before(given.is_some());
     let id = given.unwrap_or_else(new_id);
+    // So that whoever handles the request finds it, whether it was given or made.
+    request.headers_mut().insert(REQUEST_ID, id.clone());
     let (method, uri) = (request.method().clone(), request.uri().clone());
     // What a request logs on its way is told apart by this span, which costs something itself.
     let span = match why {

@@ -26,6 +26,7 @@ use super::activity::{Activity, Call, Piece, Verdict};
 use super::limits::{Timeouts, Version};
 use super::socket::LimitedSocket;
 use crate::api::grpc::ConnectionStreams;
+use crate::api::peer::Peer;
 
 /// What serves connections.
 #[derive(Clone)]
@@ -38,11 +39,17 @@ pub struct Server {
 
 impl Server {
     /// Serves one connection until it ends, or until what is in flight at shut-down is finished.
-    pub async fn serve(self, socket: impl AsyncRead + AsyncWrite + Unpin + 'static, shutdown: &CancellationToken) {
+    pub async fn serve(
+        self,
+        socket: impl AsyncRead + AsyncWrite + Unpin + 'static,
+        peer: Peer,
+        shutdown: &CancellationToken,
+    ) {
         let Self { builder, router, version, timeouts } = self;
         let activity = Arc::new(Activity::default());
         let io = TokioIo::new(LimitedSocket::new(socket, version, Arc::clone(&activity), timeouts));
-        let api = Api { router, activity: Arc::clone(&activity), streams: ConnectionStreams::default() };
+        let (activity_of_calls, streams) = (Arc::clone(&activity), ConnectionStreams::default());
+        let api = Api { router, activity: activity_of_calls, peer: Arc::new(peer), streams };
         let mut connection = pin!(builder.serve_connection(io, api));
         let mut watch = AbortOnDropHandle::new(tokio::spawn(watch(Arc::clone(&activity), timeouts, shutdown.clone())));
         let result = tokio::select! {
@@ -95,6 +102,7 @@ async fn until_idle(activity: &Activity, pause: Duration) {
 struct Api {
     router: Router,
     activity: Arc<Activity>,
+    peer: Arc<Peer>,
     streams: ConnectionStreams,
 }
 
@@ -105,6 +113,7 @@ impl hyper::service::Service<Request<Incoming>> for Api {
 
     fn call(&self, mut request: Request<Incoming>) -> Answering {
         let call = Call::begin(&self.activity);
+        request.extensions_mut().insert(Arc::clone(&self.peer));
         self.streams.mark(&mut request);
         Answering { answering: self.router.clone().call(request), call: Some(call) }
     }

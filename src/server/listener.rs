@@ -1,6 +1,7 @@
 //! One API's connections: accepted up to a limit, served, drained at shut-down. Clients that are slow or hostile are
 //! dropped on time.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Executor, Server};
 use super::limits::{self, PREFACE, Timeouts, Version};
+use crate::api::peer::Peer;
 use crate::telemetry::Throttle;
 
 /// How often a preface that comes in pieces is checked.
@@ -47,8 +49,8 @@ impl Listener {
         let mut places = Places::new(connections_max, version);
         let mut connections = JoinSet::new();
         loop {
-            let stream = tokio::select! {
-                stream = accept(&socket) => stream,
+            let (stream, addr) = tokio::select! {
+                accepted = accept(&socket) => accepted,
                 Some(_) = connections.join_next() => continue,
                 () = shutdown.cancelled() => break,
             };
@@ -58,7 +60,7 @@ impl Listener {
                 let _permit = permit;
                 let begins = shutdown.run_until_cancelled(wait_for_preface(&stream, version, timeouts));
                 if begins.await == Some(true) {
-                    server.serve(stream, &shutdown).await;
+                    server.serve(stream, Peer::new(addr), &shutdown).await;
                 }
             });
         }
@@ -125,13 +127,13 @@ async fn wait_for_preface(stream: &TcpStream, version: Version, timeouts: Timeou
     })
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, addr)) => {
                 // Answers are small and written whole: waiting to fill a packet would only delay them.
                 let _ = stream.set_nodelay(true);
-                return stream;
+                return (stream, addr);
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");

@@ -24,7 +24,7 @@ use crate::engine::FeedPage;
 use crate::ledger::{Currency, Cursor, EntryFilter, FeedStart, Kind, UserId};
 
 declare_reasons! {
-    FeedReasons: Read [InvalidRequest Busy Deadline Unavailable]
+    FeedReasons: Read [InvalidRequest Unauthenticated Forbidden RateLimited Busy Deadline Unavailable]
 }
 
 /// The longest that a page may wait for its first entry, in seconds.

@@ -19,9 +19,11 @@ declare_reasons! {
     LiveReasons: Read []
     ReadyReasons: Read [Unavailable]
     SystemReasons: Read [InvalidRequest Unavailable]
-    CheckpointReasons: Read [InvalidRequest Deadline Unavailable]
-    UserReasons: Read [InvalidRequest NotFound UnknownUser Deadline Unavailable]
-    EventReasons: Read [InvalidRequest NotFound UnknownUser UnknownEvent Deadline Unavailable]
+    CheckpointReasons: Read [InvalidRequest Unauthenticated Forbidden RateLimited Deadline Unavailable]
+    UserReasons: Read
+        [InvalidRequest NotFound UnknownUser Unauthenticated Forbidden RateLimited Deadline Unavailable]
+    EventReasons: Read
+        [InvalidRequest NotFound UnknownUser UnknownEvent Unauthenticated Forbidden RateLimited Deadline Unavailable]
 }
 
 /// Ask whether the process answers
