@@ -1,5 +1,6 @@
 //! Every setting, once: its flag, environment variable, default and help.
 
+mod access;
 mod address;
 mod client;
 mod command_line;
@@ -22,6 +23,7 @@ use crate::engine::EngineOptions;
 use crate::ledger::{Checkpoint, Currency};
 use crate::store::{Location, StoreOptions};
 use crate::telemetry;
+pub use access::{AccessArgs, TokenTask, TokensFileArgs};
 pub use address::Address;
 pub use client::{Secret, ServiceArgs};
 pub use command_line::one_line;
@@ -78,6 +80,9 @@ pub enum Task {
     Export(ExportArgs),
     /// Compare what a game provider says happened with the ledger; works while it is served
     Reconcile(ReconcileArgs),
+    /// Make, list and revoke the tokens of those who may call
+    #[command(subcommand)]
+    Token(TokenTask),
     /// Print the OpenAPI 3.1 description of the REST API
     Openapi {
         /// The currency of the examples, by its ISO 4217 code
@@ -174,6 +179,9 @@ pub struct Settings {
     /// Where the gRPC service listens
     #[arg(long, env = "WALLET_GRPC_ADDR", default_value = "127.0.0.1:50051", value_name = "HOST:PORT")]
     pub grpc_addr: Address,
+
+    #[command(flatten)]
+    pub access: AccessArgs,
 
     #[command(flatten)]
     pub database: DatabaseArgs,

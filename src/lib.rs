@@ -15,6 +15,7 @@
 //! | [`engine`] | group commit: **submits** a command, answers when its outcome is on disk |
 //! | [`store`] | SQLite: **fetches** what a batch must see, **commits** what it did, reads what was committed |
 //! | [`ledger`] | the rules, pure: **decides** |
+//! | [`access`] | who may call: tokens, scopes, failed attempts |
 //! | [`config`] | every setting, once |
 //! | [`telemetry`] | logs |
 //!
@@ -30,6 +31,7 @@
 //! transaction sees the version of the ledger that the cache is of), one disk flush serves all who wait for it, and a
 //! caller that hangs up cannot cancel a commit.
 
+pub mod access;
 pub mod api;
 pub mod cli;
 pub mod config;

@@ -1,5 +1,6 @@
 //! Both APIs and the ledger behind them, started and stopped together.
 
+mod access;
 mod activity;
 mod connection;
 mod limits;
@@ -19,6 +20,7 @@ use tokio::sync::oneshot;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Access, TokenError};
 use crate::api::{grpc, rest};
 use crate::config::{Address, Settings};
 use crate::engine::{ClockBehind, Engine, SystemClock, check_clock};
@@ -41,6 +43,8 @@ pub enum StartError {
     Bind { api: &'static str, addr: Address, source: io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Access(#[from] TokenError),
     #[error("{0}; set the clock right, or accept it with --accept-clock")]
     Clock(#[from] ClockBehind),
 }
@@ -53,6 +57,7 @@ pub struct Server {
     grpc_addr: SocketAddr,
     settings: Settings,
     timeouts: Timeouts,
+    access: Access,
     engine: Engine,
     reader: Arc<dyn Reader>,
     ledger_ended: oneshot::Receiver<()>,
@@ -65,6 +70,7 @@ impl Server {
     /// # Errors
     /// [`StartError`], which says which address or what about the database.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let access = access::of(&settings)?;
         let http = Bound::new("REST", &settings.http_addr).await?;
         let grpc = Bound::new("gRPC", &settings.grpc_addr).await?;
         let store = settings.database.url.open(settings.store()).await?;
@@ -80,7 +86,8 @@ impl Server {
         let (engine, ledger_ended) = Engine::start(store, SystemClock, settings.engine());
         let idle_timeout = Duration::from_millis(settings.idle_timeout_ms);
         let timeouts = Timeouts { idle_timeout, ..Timeouts::default() };
-        Ok(Self { http, grpc, http_addr, grpc_addr, settings, timeouts, engine, reader, ledger_ended })
+        access::warn(&access, &settings, [http_addr, grpc_addr]);
+        Ok(Self { http, grpc, http_addr, grpc_addr, settings, timeouts, access, engine, reader, ledger_ended })
     }
 
     /// The same service with other timeouts.
@@ -104,8 +111,8 @@ impl Server {
     /// Serves until `shutdown` is cancelled; then stops accepting, finishes what is in flight, and closes the ledger.
     pub async fn run(self, shutdown: CancellationToken) {
         let connections_max = usize::try_from(self.settings.connections_max).unwrap_or(usize::MAX);
-        let rest = rest::router(self.engine.clone(), self.settings.rest());
-        let grpc = grpc::router(self.engine.clone(), self.settings.grpc(), shutdown.clone());
+        let rest = rest::router(self.engine.clone(), self.access.clone(), self.settings.rest());
+        let grpc = grpc::router(self.engine.clone(), self.access.clone(), self.settings.grpc(), shutdown.clone());
         let listener =
             |socket, router, version| Listener { socket, router, version, connections_max, timeouts: self.timeouts };
         let (rest, grpc) = (listener(self.http, rest, Version::Http1), listener(self.grpc, grpc, Version::Http2));

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+use wallet::access::Access;
 use wallet::api::grpc::proto::ListEntriesRequest;
 use wallet::api::grpc::{self, GrpcOptions};
 use wallet::api::reason::Reason;
@@ -103,8 +104,8 @@ impl Service {
             let options = EngineOptions { spin: false, ..settings.engine() };
             let (engine, work) = Engine::new(ledger::store(settings.currency), SystemClock, options);
             tokio::spawn(work);
-            let rest = rest::router(engine.clone(), RestOptions::default());
-            (rest, grpc::router(engine, GrpcOptions::default(), CancellationToken::new()))
+            let rest = rest::router(engine.clone(), Access::default(), RestOptions::default());
+            (rest, grpc::router(engine, Access::default(), GrpcOptions::default(), CancellationToken::new()))
         });
         Self { runtime, rest, grpc }
     }

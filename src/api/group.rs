@@ -1,23 +1,74 @@
 //! Commands that are queued together, and the answer to each.
 
+use crate::api::actor::Actor;
+use crate::api::audit::{self, Act};
 use crate::api::reason::Problem;
 use crate::engine::EngineError;
-use crate::ledger::Outcome;
+use crate::ledger::{Command, Outcome};
 
-/// The answer to each of several commands, in their order.
-///
-/// `refused` has, for each, why it was refused at once, malformed or negative; `None` if it was queued. `outcomes` are
-/// those of the commands that were queued.
-///
-/// # Panics
-/// If there are not as many outcomes as commands that were queued.
-pub fn answers(
-    refused: Vec<Option<Problem>>,
-    outcomes: impl IntoIterator<Item = Result<Outcome, EngineError>>,
-) -> impl Iterator<Item = Result<Outcome, Problem>> {
-    let mut outcomes = outcomes.into_iter();
-    refused.into_iter().map(move |refused| match refused {
-        Some(problem) => Err(problem),
-        None => outcomes.next().expect("each command that was queued has its outcome").map_err(Problem::from),
-    })
+/// Commands that came together: those to be queued, and for each of all its place in the answer.
+pub struct Group {
+    /// Those to be queued, in order.
+    pub commands: Vec<Command>,
+    /// The places of all, in order.
+    pub places: Places,
+}
+
+/// The places of commands that came together.
+pub struct Places(Vec<Place>);
+
+/// What is known of one command.
+enum Place {
+    /// It was refused at once: malformed, negative, or not its caller's to send.
+    Refused(Problem),
+    /// It was queued. If it is the operator's: what it is to do.
+    Queued(Option<Act>),
+}
+
+impl Group {
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { commands: Vec::with_capacity(capacity), places: Places(Vec::with_capacity(capacity)) }
+    }
+
+    /// Adds a command in the name of `actor`, or why it is none.
+    pub fn push(&mut self, actor: &Actor, command: Result<Command, Problem>) {
+        self.places.0.push(match command.and_then(|command| actor.admit(command)) {
+            Ok(command) => {
+                let act = Act::of_operator(&command);
+                self.commands.push(command);
+                Place::Queued(act)
+            }
+            Err(problem) => Place::Refused(problem),
+        });
+    }
+}
+
+impl Places {
+    /// How many commands came together.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The answer to each command, in order. `outcomes` are those of the commands that were queued.
+    ///
+    /// # Panics
+    /// If there are not as many outcomes as commands that were queued.
+    pub fn answers(
+        self,
+        actor: &Actor,
+        outcomes: impl IntoIterator<Item = Result<Outcome, EngineError>>,
+    ) -> impl Iterator<Item = Result<Outcome, Problem>> {
+        let mut outcomes = outcomes.into_iter();
+        self.0.into_iter().map(move |place| match place {
+            Place::Refused(problem) => Err(problem),
+            Place::Queued(act) => {
+                let outcome = outcomes.next().expect("each command that was queued has its outcome");
+                let outcome = outcome.map_err(Problem::from);
+                if let Some(act) = act {
+                    audit::done(actor, &act, &outcome);
+                }
+                outcome
+            }
+        })
+    }
 }

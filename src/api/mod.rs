@@ -1,10 +1,13 @@
 //! The two APIs. Each parses bytes into commands, submits them to the engine, and renders the outcome.
 
+mod actor;
+mod audit;
 mod event;
 pub mod feed;
 mod group;
 pub mod grpc;
 mod note;
+mod opening;
 pub mod peer;
 pub mod reason;
 pub mod rest;

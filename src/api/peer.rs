@@ -1,6 +1,6 @@
 //! The other end of a connection.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 /// Who is connected. The server puts an `Arc` of it into the extensions of each request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +10,13 @@ pub struct Peer {
     /// The names in the client's certificate, which was verified: first those of the subject alternative name (DNS names
     /// and URIs), then the common name. Empty if it has brought none.
     pub names: Vec<String>,
+}
+
+/// Nobody: a request that came over no connection.
+impl Default for Peer {
+    fn default() -> Self {
+        Self::new(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0))
+    }
 }
 
 impl Peer {

@@ -12,6 +12,7 @@ pub mod reconcile;
 pub mod relay;
 pub mod serve;
 mod stop;
+pub mod token;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -53,6 +54,7 @@ pub fn run(task: Task) -> Result<()> {
         Task::Relay(args) => relay::run(&args),
         Task::Export(args) => export::run(&args),
         Task::Reconcile(args) => reconcile::run(&args),
+        Task::Token(task) => print(&token::run(task)?),
         Task::Openapi { currency } => print(&rest::openapi(currency)),
         Task::Completions { shell } => {
             let mut script = Vec::new();

@@ -39,11 +39,16 @@ impl CommandLine {
         // `serve` needs no name. Its settings are nothing to a command that was named.
         let is_named = args.get(1).is_some_and(|word| command.find_subcommand(word).is_some());
         let command = without_variables(command, &|name| is_named || is_left_out(name));
-        let mut command = command.mut_subcommands(|subcommand| without_variables(subcommand, is_left_out));
+        let mut command = in_subcommands(command, is_left_out);
         let matches = command.try_get_matches_from_mut(args)?;
         let Self { task, settings } = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         Ok(task.unwrap_or_else(|| Task::Serve(Box::new(settings))))
     }
+}
+
+/// The command, as if the settings of its subcommands, and of theirs, had no variables of these names.
+fn in_subcommands(command: Command, is_left_out: &dyn Fn(&OsStr) -> bool) -> Command {
+    command.mut_subcommands(|command| in_subcommands(without_variables(command, is_left_out), is_left_out))
 }
 
 /// The command, as if its settings had no variables of these names.

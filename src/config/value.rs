@@ -1,15 +1,21 @@
 //! How the values of settings are read, where their type does not say it.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use axum::http::Uri;
 use axum::http::uri::Scheme;
+use ipnet::IpNet;
 
-use crate::ledger::{Checkpoint, Kind, UserId};
+use crate::ledger::{Caller, Checkpoint, Kind, UserId};
 
 /// The durations that a setting takes, in milliseconds: up to a day. None is a timeout of nothing, which would refuse
 /// everything.
 const MILLISECONDS: RangeInclusive<u128> = 1..=86_400_000;
+
+/// How long a token may be valid.
+const LIFETIME_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// Reads a duration: `5s`, `500ms`, `1m 30s`, or milliseconds without a unit.
 pub(super) fn milliseconds(text: &str) -> Result<u64, String> {
@@ -51,6 +57,33 @@ pub(super) fn user_id(text: &str) -> Result<UserId, String> {
 /// Reads the kind of an entry, by its name.
 pub(super) fn kind(text: &str) -> Result<Kind, String> {
     Kind::from_name(text).ok_or_else(|| format!("needs one of {}", Kind::names()))
+}
+
+/// Reads the name of a caller.
+pub(super) fn caller(text: &str) -> Result<Caller, String> {
+    let is_trimmed = text == text.trim();
+    let caller = Caller::new(text).filter(|_| is_trimmed);
+    caller.ok_or_else(|| "needs 1 to 64 characters, no control characters, no space at either end".to_owned())
+}
+
+/// Reads for how long a token is valid, in microseconds.
+pub(super) fn lifetime(text: &str) -> Result<i64, String> {
+    let duration = humantime::parse_duration(text).map_err(|_| "needs a duration, such as 90d or 12h".to_owned())?;
+    if duration < Duration::from_secs(1) || duration > LIFETIME_MAX {
+        return Err("needs at least a second and at most 100 years".to_owned());
+    }
+    i64::try_from(duration.as_micros()).map_err(|error| error.to_string())
+}
+
+/// Reads an address or a network of proxies.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    let addr = || text.parse::<IpAddr>().map(IpNet::from);
+    let network = text
+        .parse::<IpNet>()
+        .or_else(|_| addr())
+        .map_err(|_| "needs an address, such as 10.0.0.2, or a network, such as 10.0.0.0/24".to_owned())?;
+    Ok(network.trunc())
 }
 
 /// Reads the URL of a service: what is behind its host would mean nothing to gRPC.
@@ -124,6 +157,25 @@ mod tests {
             assert_eq!(kind(expected.name()), Ok(expected));
         }
         assert!(kind("Charge").unwrap_err().contains("open, charge, win"));
+    }
+
+    #[test]
+    fn a_token_is_valid_for_a_second_or_longer() {
+        assert_eq!(lifetime("90d"), Ok(90 * 86_400_000_000));
+        assert_eq!(lifetime("1h 30m"), Ok(5_400_000_000));
+        for text in ["", "90", "0s", "999ms", "-1d", "101 years", "never"] {
+            assert!(lifetime(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn proxies_are_addresses_and_networks() {
+        for (text, expected) in [("10.0.0.2", "10.0.0.2/32"), ("10.1.2.3/8", "10.0.0.0/8"), (" ::1", "::1/128")] {
+            assert_eq!(network(text).unwrap().to_string(), expected);
+        }
+        for text in ["", "proxy", "10.0.0.0/33", "10.0.0.2:80"] {
+            assert!(network(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -6,12 +6,11 @@ use std::{iter, slice};
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::overload::Overload;
 use super::spin::AdaptiveSpin;
 use super::{EngineError, EngineOptions};
-use crate::ledger::{Command, Outcome, UserId, Wallet, WalletId};
+use crate::ledger::{Command, Outcome, Wallet};
 
 /// The most commands that can be queued together. Enough for one wake-up to serve many, few enough that a batch holds
 /// the groups of several callers.
@@ -96,23 +95,6 @@ impl Ledger {
             Some(reply) => reply,
             None => reply.await.unwrap_or(Err(EngineError::Stopped)),
         }
-    }
-
-    /// Makes the user's wallet, with an id of its own, and waits for the outcome as [`submit`](Self::submit) does.
-    ///
-    /// # Errors
-    /// As [`submit`](Self::submit).
-    pub async fn open_wallet(
-        &self,
-        user_id: UserId,
-        opening_minor: i64,
-        deadline: Option<Instant>,
-    ) -> Result<Outcome<Wallet>, EngineError> {
-        let command = match Command::open(user_id, WalletId::from(Uuid::now_v7()), opening_minor) {
-            Ok(command) => command,
-            Err(refusal) => return Ok(Outcome::Refused(refusal)),
-        };
-        self.submit_for_wallet(command, deadline).await
     }
 
     /// Queues the opening, freezing or unfreezing of a wallet, and waits for the outcome as [`submit`](Self::submit)

@@ -11,6 +11,8 @@ use tracing_subscriber::filter::{LevelFilter, ParseError};
 
 pub use throttle::Throttle;
 
+/// The target of the audit log. Its lines are logged unless the filter says `off`, or names this target.
+pub const AUDIT: &str = "wallet.audit";
 /// The levels, for a person to read.
 const LEVELS: &str = "error, warn, info, debug, trace, off";
 
@@ -51,9 +53,11 @@ pub fn check_filter(text: &str) -> Result<String, String> {
     parse_filter(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
-/// Errors of parts that the filter does not name are logged as well, unless it says `off`.
+/// Errors of parts that the filter does not name are logged as well, and so is the audit log, unless it says `off`.
 fn parse_filter(text: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::builder().parse(format!("error,{text}"))
+    let is_off = text.split(',').any(|directive| directive.trim().eq_ignore_ascii_case("off"));
+    let audit = if is_off { String::new() } else { format!(",{AUDIT}=info") };
+    EnvFilter::builder().parse(format!("error{audit},{text}"))
 }
 
 /// Logs each panic where it happens, and counts those that repeat.
@@ -90,6 +94,14 @@ mod tests {
         for (filter, shown) in [("wallt=debug", "error"), ("info", "info"), ("off", "off")] {
             let parsed = parse_filter(filter).unwrap().to_string();
             assert_eq!(parsed.split(',').next_back(), Some(shown), "{parsed}");
+        }
+    }
+
+    #[test]
+    fn the_audit_log_is_written_unless_it_is_switched_off() {
+        for (filter, audited) in [("warn", true), ("wallet=error", true), ("off", false), ("wallet.audit=off", false)] {
+            let parsed = parse_filter(filter).unwrap().to_string();
+            assert_eq!(parsed.contains("wallet.audit=info"), audited, "{parsed}");
         }
     }
 }

@@ -11,6 +11,7 @@ use super::proto::{
     WithdrawResponse, rollback_request, transact_request, transact_response,
 };
 use crate::api::note::note;
+use crate::api::opening;
 use crate::api::reason::{Detail, Problem};
 use crate::ledger::{
     self, Annotations, Command, Commit, EventId, EventKey, Kind, Outcome, Refusal, RoundId, Timestamp, UserId,
@@ -118,9 +119,12 @@ impl TryFrom<TransactRequest> for Command {
     }
 }
 
-/// The user of a wallet that is to be made, and what it holds from the start, in minor units.
-pub fn opening(request: &CreateWalletRequest) -> Result<(UserId, i64), Problem> {
-    Ok((user(request.user_id)?, request.opening_balance_minor.unwrap_or(0)))
+impl TryFrom<CreateWalletRequest> for Command {
+    type Error = Problem;
+
+    fn try_from(request: CreateWalletRequest) -> Result<Self, Problem> {
+        Ok(opening::command(user(request.user_id)?, request.opening_balance_minor.unwrap_or(0))?)
+    }
 }
 
 fn movement(

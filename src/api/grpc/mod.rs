@@ -3,6 +3,7 @@
 mod convert;
 mod deadline;
 mod health;
+mod identify;
 mod read;
 mod reflection;
 mod request_body;
@@ -20,10 +21,12 @@ use tonic::service::Routes;
 use tower::util::{MapRequestLayer, MapResponseLayer};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use self::identify::IdentifyLayer;
 use self::proto::wallet_service_server::WalletServiceServer;
 pub use self::read::UnreadableEntry;
 use self::service::Service;
 pub use self::side_streams::ConnectionStreams;
+use crate::access::Access;
 use crate::api::feed::FeedOptions;
 use crate::api::trace;
 use crate::engine::Engine;
@@ -75,11 +78,12 @@ impl Default for GrpcOptions {
     }
 }
 
-/// The whole gRPC service over `engine`, with health and server reflection. Streams end when `shutdown` is cancelled.
+/// The whole gRPC service over `engine` for those who have `access`, with health and server reflection, which are open
+/// to all. Streams end when `shutdown` is cancelled.
 ///
 /// # Panics
 /// Never: the descriptors are made with the program.
-pub fn router(engine: Engine, options: GrpcOptions, shutdown: CancellationToken) -> Router {
+pub fn router(engine: Engine, access: Access, options: GrpcOptions, shutdown: CancellationToken) -> Router {
     let health = health::service(engine.health.clone(), options, shutdown.clone());
     let reflection = reflection::router(options, shutdown.clone());
     let wallet = WalletServiceServer::new(Service::new(engine, options, shutdown))
@@ -94,6 +98,7 @@ pub fn router(engine: Engine, options: GrpcOptions, shutdown: CancellationToken)
             CatchPanicLayer::custom(status::panicked),
             middleware::from_fn(status::of_grpc_only),
             MapResponseLayer::new(status::normalize_error),
+            IdentifyLayer(access),
             MapRequestLayer::new(move |request| request_body::with_limits(request, options)),
         ))
 }

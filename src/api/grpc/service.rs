@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,10 @@ use super::proto::{
     TransactResponse, UnfreezeWalletRequest, Wallet, WatchEntriesRequest, WatchEntriesResponse, WinRequest,
     WinResponse, WithdrawRequest, WithdrawResponse,
 };
-use super::{GrpcOptions, WALLET_CURRENCY, convert, deadline, transact, watch};
+use super::transact::{self, Sender};
+use super::{GrpcOptions, WALLET_CURRENCY, convert, deadline, watch};
+use crate::access::Right;
+use crate::api::actor::Actor;
 use crate::api::event;
 use crate::api::reason::{Problem, Reason};
 use crate::engine::{Engine, Page};
@@ -39,12 +42,18 @@ impl Service {
     }
 
     /// Submits a request's command, and answers with its outcome as `answer` shows it.
-    async fn submit<R, A>(&self, request: Request<R>, answer: fn(&Outcome) -> Result<A, Problem>) -> Answered<A>
+    async fn submit<R, A>(
+        &self,
+        request: Request<R>,
+        right: Right,
+        answer: fn(&Outcome) -> Result<A, Problem>,
+    ) -> Answered<A>
     where
         Command: TryFrom<R, Error = Problem>,
     {
+        let actor = permitted(&request, right)?;
         let (command, deadline) = command(request)?;
-        let outcome = self.engine.ledger.submit(command, deadline).await.map_err(Problem::from)?;
+        let outcome = actor.submit(command, |command| self.engine.ledger.submit(command, deadline)).await?;
         Ok(Response::new(answer(&outcome)?))
     }
 
@@ -53,8 +62,9 @@ impl Service {
     where
         Command: TryFrom<R, Error = Problem>,
     {
+        let actor = permitted(&request, Right::Operate)?;
         let (command, deadline) = command(request)?;
-        let outcome = self.engine.ledger.submit_for_wallet(command, deadline).await.map_err(Problem::from)?;
+        let outcome = actor.submit(command, |command| self.engine.ledger.submit_for_wallet(command, deadline)).await?;
         Ok(Response::new(convert::wallet(&outcome)?))
     }
 }
@@ -71,6 +81,17 @@ where
     Ok((Command::try_from(request.into_inner())?, deadline))
 }
 
+/// Who sent a request: the layer in front has found out.
+fn identified<R>(request: &Request<R>) -> Arc<Actor> {
+    Arc::clone(request.extensions().get().expect("the layer in front has found out"))
+}
+
+/// Who sent a request, if the caller has this right.
+fn permitted<R>(request: &Request<R>, right: Right) -> Result<Arc<Actor>, Problem> {
+    let actor = identified(request);
+    actor.demand(right).map(|()| actor)
+}
+
 fn unknown_user() -> Problem {
     Reason::UnknownUser.into()
 }
@@ -78,35 +99,31 @@ fn unknown_user() -> Problem {
 #[tonic::async_trait]
 impl WalletService for Service {
     async fn charge(&self, request: Request<ChargeRequest>) -> Answered<ChargeResponse> {
-        self.submit(request, convert::response).await
+        self.submit(request, Right::Play, convert::response).await
     }
 
     async fn win(&self, request: Request<WinRequest>) -> Answered<WinResponse> {
-        self.submit(request, convert::response).await
+        self.submit(request, Right::Play, convert::response).await
     }
 
     async fn rollback(&self, request: Request<RollbackRequest>) -> Answered<RollbackResponse> {
-        self.submit(request, convert::response).await
+        self.submit(request, Right::Play, convert::response).await
     }
 
     async fn play(&self, request: Request<PlayRequest>) -> Answered<PlayResponse> {
-        self.submit(request, convert::played).await
+        self.submit(request, Right::Play, convert::played).await
     }
 
     async fn deposit(&self, request: Request<DepositRequest>) -> Answered<DepositResponse> {
-        self.submit(request, convert::response).await
+        self.submit(request, Right::Operate, convert::response).await
     }
 
     async fn withdraw(&self, request: Request<WithdrawRequest>) -> Answered<WithdrawResponse> {
-        self.submit(request, convert::response).await
+        self.submit(request, Right::Operate, convert::response).await
     }
 
     async fn create_wallet(&self, request: Request<CreateWalletRequest>) -> Answered<Wallet> {
-        let deadline = deadline::of(request.metadata())?;
-        let (user_id, opening_minor) = convert::opening(request.get_ref())?;
-        let opened = self.engine.ledger.open_wallet(user_id, opening_minor, deadline);
-        let outcome = opened.await.map_err(Problem::from)?;
-        Ok(Response::new(convert::wallet(&outcome)?))
+        self.submit_for_wallet(request).await
     }
 
     async fn freeze_wallet(&self, request: Request<FreezeWalletRequest>) -> Answered<Wallet> {
@@ -118,6 +135,7 @@ impl WalletService for Service {
     }
 
     async fn get_event(&self, request: Request<GetEventRequest>) -> Answered<Event> {
+        permitted(&request, Right::LookUp)?;
         let GetEventRequest { user_id, event_id } = *request.get_ref();
         let event = convert::event_key(user_id, event_id)?;
         let found = self.engine.queries.event(event, deadline::of(request.metadata())?).await.map_err(Problem::from)?;
@@ -126,6 +144,7 @@ impl WalletService for Service {
     }
 
     async fn get_wallet(&self, request: Request<GetWalletRequest>) -> Answered<Wallet> {
+        permitted(&request, Right::LookUp)?;
         let GetWalletRequest { user_id, at } = *request.get_ref();
         let (user_id, at) = (convert::user(user_id)?, at.map(convert::timestamp).transpose()?);
         let deadline = deadline::of(request.metadata())?;
@@ -134,6 +153,7 @@ impl WalletService for Service {
     }
 
     async fn list_entries(&self, request: Request<ListEntriesRequest>) -> Answered<ListEntriesResponse> {
+        permitted(&request, Right::ReadLedger)?;
         let ListEntriesRequest { user_id, page_size, page_token } = request.get_ref();
         let (user_id, size, before) =
             (convert::user(*user_id)?, parse_size(*page_size)?, parse_token(page_token.as_deref())?);
@@ -147,11 +167,11 @@ impl WalletService for Service {
     type TransactStream = Pin<Box<dyn Stream<Item = Result<TransactResponse, Status>> + Send>>;
 
     async fn transact(&self, request: Request<Streaming<TransactRequest>>) -> Answered<Self::TransactStream> {
-        let deadline = deadline::of(request.metadata())?;
+        let (actor, deadline) = (identified(&request), deadline::of(request.metadata())?);
         let permit = Arc::clone(&self.stream_permits).try_acquire_owned().map_err(|_| Problem::from(Reason::Busy))?;
-        let ledger = self.engine.ledger.clone();
+        let sender = Sender { actor, ledger: self.engine.ledger.clone(), deadline };
         let in_flight_max = self.options.stream_in_flight_max;
-        let answers = transact::answers(ledger, request.into_inner(), deadline, in_flight_max, self.shutdown.clone());
+        let answers = transact::answers(sender, request.into_inner(), in_flight_max, self.shutdown.clone());
         // The stream keeps its permit for as long as its client may read answers.
         let answers = answers.inspect(move |_| _ = &permit);
         Ok(Response::new(Box::pin(answers)))
@@ -160,8 +180,10 @@ impl WalletService for Service {
     type WatchEntriesStream = Pin<Box<dyn Stream<Item = Result<WatchEntriesResponse, Status>> + Send>>;
 
     async fn watch_entries(&self, request: Request<WatchEntriesRequest>) -> Answered<Self::WatchEntriesStream> {
+        let actor = permitted(&request, Right::ReadLedger)?;
         let deadline = deadline::of(request.metadata())?;
         let entries = watch::entries(&self.engine.feed, request.into_inner(), deadline, self.options.feed).await?;
+        let entries = Actor::clone(&actor).while_admitted(entries).map_err(Status::from);
         let entries: Self::WatchEntriesStream = Box::pin(entries);
         let mut response = Response::new(entries);
         let currency = MetadataValue::from_static(self.engine.currency.code());
@@ -170,6 +192,7 @@ impl WalletService for Service {
     }
 
     async fn get_checkpoint(&self, request: Request<GetCheckpointRequest>) -> Answered<Checkpoint> {
+        permitted(&request, Right::ReadLedger)?;
         let head = self.engine.queries.head(deadline::of(request.metadata())?).await.map_err(Problem::from)?;
         Ok(Response::new(head.into()))
     }

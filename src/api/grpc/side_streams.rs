@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
+use axum::http::Uri;
 use futures::{Stream, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Extensions, Status};
@@ -13,6 +14,11 @@ use crate::api::reason::{Problem, Reason};
 pub const PER_CONNECTION_MAX: usize = 32;
 /// How the paths of health and of reflection begin.
 const PATHS: &str = "/grpc.";
+
+/// Whether a call is one of health or of reflection.
+pub fn is_side_call(uri: &Uri) -> bool {
+    uri.path().starts_with(PATHS)
+}
 
 /// The streams of health and of reflection that one connection may still open.
 #[derive(Clone, Debug)]
@@ -27,7 +33,7 @@ impl Default for ConnectionStreams {
 impl ConnectionStreams {
     /// Lets the request know its connection's limit, if its call is one that has to.
     pub fn mark<B>(&self, request: &mut Request<B>) {
-        if request.uri().path().starts_with(PATHS) {
+        if is_side_call(request.uri()) {
             request.extensions_mut().insert(self.clone());
         }
     }

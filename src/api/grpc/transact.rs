@@ -18,7 +18,8 @@ use tracing::{Instrument, Span};
 use super::convert;
 use super::proto::{TransactRequest, TransactResponse};
 use super::status;
-use crate::api::group;
+use crate::api::actor::Actor;
+use crate::api::group::{Group, Places};
 use crate::api::reason::{Problem, Reason};
 use crate::engine::{Ledger, Replies};
 use crate::ledger::Command;
@@ -26,17 +27,24 @@ use crate::ledger::Command;
 /// What the response stream waits for next.
 enum Pending {
     /// The outcomes of commands that came together.
-    Group(Group),
+    Group(Queued),
     /// Nothing: after all that came before, the stream ends with this.
     End(Status),
 }
 
+/// Who sends a stream's commands, to whom, and until when.
+pub struct Sender {
+    pub actor: Arc<Actor>,
+    pub ledger: Ledger,
+    pub deadline: Option<Instant>,
+}
+
 /// Commands that came together.
-struct Group {
-    /// For each, in order: why it was refused at once, malformed or negative; `None` if it was queued.
-    refused: Vec<Option<Problem>>,
+struct Queued {
+    /// Of all.
+    places: Places,
     /// Of those that were queued, in order.
-    queued: Replies,
+    replies: Replies,
     /// One for each command, held until it is answered.
     _permits: OwnedSemaphorePermit,
 }
@@ -45,32 +53,30 @@ struct Group {
 /// after all that was accepted, when `deadline` passes, when `shutdown` is cancelled, or when bytes come that are no
 /// message.
 pub fn answers(
-    ledger: Ledger,
+    sender: Sender,
     requests: Streaming<TransactRequest>,
-    deadline: Option<Instant>,
     in_flight_max: usize,
     shutdown: CancellationToken,
 ) -> impl Stream<Item = Result<TransactResponse, Status>> + Send {
-    let (sender, pending) = mpsc::unbounded_channel();
-    let permits = Arc::new(Semaphore::new(in_flight_max.max(ledger.group_size_max())));
-    tokio::spawn(read(ledger, requests, deadline, permits, sender, shutdown).in_current_span());
-    let span = Span::current();
-    let answer = move |pending| answer(pending).instrument(span.clone());
+    let (queue, pending) = mpsc::unbounded_channel();
+    let permits = Arc::new(Semaphore::new(in_flight_max.max(sender.ledger.group_size_max())));
+    let (actor, span) = (Arc::clone(&sender.actor), Span::current());
+    tokio::spawn(read(sender, requests, permits, queue, shutdown).in_current_span());
+    let answer = move |pending| answer(Arc::clone(&actor), pending).instrument(span.clone());
     UnboundedReceiverStream::new(pending).then(answer).flat_map(stream::iter)
 }
 
 async fn read(
-    ledger: Ledger,
+    sender: Sender,
     requests: Streaming<TransactRequest>,
-    deadline: Option<Instant>,
     permits: Arc<Semaphore>,
     pending: mpsc::UnboundedSender<Pending>,
     shutdown: CancellationToken,
 ) {
     let end = tokio::select! {
-        end = queue(ledger, requests, deadline, permits, &pending) => end,
+        end = queue(&sender, requests, permits, &pending) => end,
         () = shutdown.cancelled() => Err(Problem::from(Reason::Unavailable).into()),
-        () = until_deadline(deadline) => Err(Problem::from(Reason::Deadline).into()),
+        () = until_deadline(sender.deadline) => Err(Problem::from(Reason::Deadline).into()),
         // The client is gone. What was queued is decided all the same.
         () = pending.closed() => Ok(()),
     };
@@ -82,39 +88,35 @@ async fn read(
 
 /// Queues commands as they come, grouping those that have already arrived.
 async fn queue(
-    ledger: Ledger,
+    Sender { actor, ledger, deadline }: &Sender,
     requests: Streaming<TransactRequest>,
-    deadline: Option<Instant>,
     permits: Arc<Semaphore>,
     pending: &mpsc::UnboundedSender<Pending>,
 ) -> Result<(), Status> {
     let mut requests = requests.ready_chunks(ledger.group_size_max());
     while let Some(chunk) = requests.next().await {
-        let (commands, refused, end) = partition(chunk);
-        let size = u32::try_from(refused.len()).unwrap_or(u32::MAX);
+        actor.recheck()?;
+        let (Group { commands, places }, end) = group(actor, chunk);
+        let size = u32::try_from(places.len()).unwrap_or(u32::MAX);
         let permits = Arc::clone(&permits).acquire_many_owned(size).await.expect("it is never closed");
-        let queued = ledger.enqueue(commands, deadline).await.map_err(Problem::from)?;
+        let replies = ledger.enqueue(commands, *deadline).await.map_err(Problem::from)?;
         // Nothing is awaited in between: what was queued will be answered, wherever this is cancelled.
-        let _ = pending.send(Pending::Group(Group { refused, queued, _permits: permits }));
+        let _ = pending.send(Pending::Group(Queued { places, replies, _permits: permits }));
         end?;
     }
     Ok(())
 }
 
-/// Splits a chunk into the commands, why others were refused (one slot per request), and whether the stream broke.
-fn partition(chunk: Vec<Result<TransactRequest, Status>>) -> (Vec<Command>, Vec<Option<Problem>>, Result<(), Status>) {
-    let (mut commands, mut refused) = (Vec::with_capacity(chunk.len()), Vec::with_capacity(chunk.len()));
+/// The commands of a chunk, and whether the stream broke.
+fn group(actor: &Actor, chunk: Vec<Result<TransactRequest, Status>>) -> (Group, Result<(), Status>) {
+    let mut group = Group::with_capacity(chunk.len());
     for request in chunk {
-        match request.map(Command::try_from) {
-            Ok(Ok(command)) => {
-                commands.push(command);
-                refused.push(None);
-            }
-            Ok(Err(problem)) => refused.push(Some(problem)),
-            Err(status) => return (commands, refused, Err(status::normal(status))),
+        match request {
+            Ok(request) => group.push(actor, Command::try_from(request)),
+            Err(status) => return (group, Err(status::normal(status))),
         }
     }
-    (commands, refused, Ok(()))
+    (group, Ok(()))
 }
 
 async fn until_deadline(deadline: Option<Instant>) {
@@ -124,12 +126,12 @@ async fn until_deadline(deadline: Option<Instant>) {
     }
 }
 
-async fn answer(pending: Pending) -> Vec<Result<TransactResponse, Status>> {
-    let Group { refused, queued, _permits } = match pending {
+async fn answer(actor: Arc<Actor>, pending: Pending) -> Vec<Result<TransactResponse, Status>> {
+    let Queued { places, replies, _permits } = match pending {
         Pending::Group(group) => group,
         Pending::End(status) => return vec![Err(status)],
     };
-    let outcomes = queued.outcomes().await;
+    let outcomes = replies.outcomes().await;
     let answer = |outcome: Result<_, _>| Ok(outcome.and_then(|outcome| convert::applied(&outcome)).into());
-    group::answers(refused, outcomes).map(answer).collect()
+    places.answers(&actor, outcomes).map(answer).collect()
 }

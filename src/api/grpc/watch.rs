@@ -2,7 +2,6 @@
 
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::Instant;
-use tonic::Status;
 
 use super::convert;
 use super::proto::{WatchEntriesRequest, WatchEntriesResponse};
@@ -20,11 +19,11 @@ pub async fn entries(
     request: WatchEntriesRequest,
     deadline: Option<Instant>,
     options: FeedOptions,
-) -> Result<impl Stream<Item = Result<WatchEntriesResponse, Status>> + Send + use<>, Problem> {
+) -> Result<impl Stream<Item = Result<WatchEntriesResponse, Problem>> + Send + use<>, Problem> {
     let (start, filter) = parse(request)?;
     let pages = feed::pages(feed, start, filter, deadline, options).await?;
     let responses = pages.map_ok(|page| stream::iter(responses(&page)).map(Ok)).try_flatten();
-    Ok(Timed::new(Box::pin(responses), options).map_err(Status::from))
+    Ok(Timed::new(Box::pin(responses), options))
 }
 
 /// Where the reader begins, and what it wants.

@@ -13,7 +13,8 @@ use super::openapi::declare_reasons;
 use super::request::{ChargeRequest, PlayRequest, RollbackRequest, TransactionRequest, WinRequest};
 use super::response::{self, BalanceAnswer, RollbackAnswer};
 use super::{Amounts, SharedState};
-use crate::api::group;
+use crate::api::actor::Actor;
+use crate::api::group::Group;
 use crate::api::reason::Problem;
 use crate::engine::{EngineError, Ledger, Replies};
 use crate::ledger::{Command, Currency, Outcome};
@@ -123,19 +124,22 @@ struct RefusedAnswer {
     post, path = "/api/v1/batch", tag = "game", operation_id = "batch", request_body = BatchRequest,
     responses((status = 200, description = "What became of each command.", body = BatchAnswer), BatchReasons),
 )]
-pub async fn batch(State(state): State<SharedState>, BatchBody(body): BatchBody) -> Result<Response, Failure> {
+pub async fn batch(
+    State(state): State<SharedState>,
+    actor: Actor,
+    BatchBody(body): BatchBody,
+) -> Result<Response, Failure> {
     let request: BatchRequest<'_> = body.parse()?;
     let elements = request.commands.elements("Commands")?;
     if elements.len() > COMMANDS_MAX {
         return Err(Problem::invalid(format!("Commands must have at most {COMMANDS_MAX} elements")).into());
     }
-    let (mut commands, mut refused) = (Vec::with_capacity(elements.len()), Vec::with_capacity(elements.len()));
+    let mut group = Group::with_capacity(elements.len());
     for element in elements {
-        let command = command(element, state.amounts());
-        refused.push(command.map(|command| commands.push(command)).err());
+        group.push(&actor, command(element, state.amounts()));
     }
-    let outcomes = submit(&state.engine.ledger, commands, state.deadline()).await;
-    let results = group::answers(refused, outcomes);
+    let outcomes = submit(&state.engine.ledger, group.commands, state.deadline()).await;
+    let results = group.places.answers(&actor, outcomes);
     Ok(response::answer(StatusCode::OK, &BatchAnswer::new(results, state.engine.currency)))
 }
 

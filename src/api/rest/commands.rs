@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::body::JsonBody;
 use super::error::Failure;
 use super::openapi::declare_reasons;
+use super::permitted::{Permitted, ToOperate, ToPlay};
 use super::request::{
     ChargeRequest, FreezeRequest, PlayRequest, RollbackRequest, TransactionRequest, UserRequest, WinRequest,
 };
@@ -16,7 +17,9 @@ use super::response::{
 };
 use super::uri::UserPath;
 use super::{RestState, SharedState};
-use crate::ledger::{Command, Currency, EventId, Outcome, Receipt, UserId};
+use crate::api::actor::Actor;
+use crate::api::reason::Problem;
+use crate::ledger::{Command, Currency, EventId, Outcome, Receipt, UserId, Wallet};
 
 declare_reasons! {
     ChargeReasons: Command(Charge) [NegativeAmount UnknownUser RolledBack EventConflict Frozen BalanceTooLow]
@@ -38,9 +41,13 @@ declare_reasons! {
     post, path = "/api/v1/charge", tag = "game", operation_id = "charge", request_body = ChargeRequest,
     responses((status = 200, description = "The stake is taken.", body = BalanceAnswer), ChargeReasons),
 )]
-pub async fn charge(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
+pub async fn charge(
+    State(state): State<SharedState>,
+    actor: Permitted<ToPlay>,
+    body: JsonBody,
+) -> Result<Response, Failure> {
     let command = body.parse::<ChargeRequest<'_>>()?.command(state.amounts())?;
-    submit(&state, command, BalanceAnswer::new).await
+    submit(&state, &actor, command, BalanceAnswer::new).await
 }
 
 /// Pay out a win
@@ -56,9 +63,13 @@ pub async fn charge(State(state): State<SharedState>, body: JsonBody) -> Result<
         WinReasons,
     ),
 )]
-pub async fn win(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
+pub async fn win(
+    State(state): State<SharedState>,
+    actor: Permitted<ToPlay>,
+    body: JsonBody,
+) -> Result<Response, Failure> {
     let command = body.parse::<WinRequest<'_>>()?.command(state.amounts())?;
-    submit(&state, command, BalanceAnswer::new).await
+    submit(&state, &actor, command, BalanceAnswer::new).await
 }
 
 /// Charge a wallet and pay out a win, together
@@ -76,9 +87,13 @@ pub async fn win(State(state): State<SharedState>, body: JsonBody) -> Result<Res
         PlayReasons,
     ),
 )]
-pub async fn play(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
+pub async fn play(
+    State(state): State<SharedState>,
+    actor: Permitted<ToPlay>,
+    body: JsonBody,
+) -> Result<Response, Failure> {
     let command = body.parse::<PlayRequest<'_>>()?.command(state.amounts())?;
-    submit(&state, command, BalanceAnswer::new).await
+    submit(&state, &actor, command, BalanceAnswer::new).await
 }
 
 /// Roll back a charge or a win
@@ -93,9 +108,13 @@ pub async fn play(State(state): State<SharedState>, body: JsonBody) -> Result<Re
         RollbackReasons,
     ),
 )]
-pub async fn rollback(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
+pub async fn rollback(
+    State(state): State<SharedState>,
+    actor: Permitted<ToPlay>,
+    body: JsonBody,
+) -> Result<Response, Failure> {
     let command = body.parse::<RollbackRequest<'_>>()?.command()?;
-    submit(&state, command, RollbackAnswer::new).await
+    submit(&state, &actor, command, RollbackAnswer::new).await
 }
 
 /// Deposit money
@@ -111,9 +130,13 @@ pub async fn rollback(State(state): State<SharedState>, body: JsonBody) -> Resul
         DepositReasons,
     ),
 )]
-pub async fn deposit(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
+pub async fn deposit(
+    State(state): State<SharedState>,
+    actor: Permitted<ToOperate>,
+    body: JsonBody,
+) -> Result<Response, Failure> {
     let request = body.parse::<TransactionRequest<'_>>()?;
-    submit(&state, request.command(state.amounts(), Command::deposit)?, BalanceAnswer::new).await
+    submit(&state, &actor, request.command(state.amounts(), Command::deposit)?, BalanceAnswer::new).await
 }
 
 /// Withdraw money
@@ -129,9 +152,13 @@ pub async fn deposit(State(state): State<SharedState>, body: JsonBody) -> Result
         WithdrawReasons,
     ),
 )]
-pub async fn withdraw(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
+pub async fn withdraw(
+    State(state): State<SharedState>,
+    actor: Permitted<ToOperate>,
+    body: JsonBody,
+) -> Result<Response, Failure> {
     let request = body.parse::<TransactionRequest<'_>>()?;
-    submit(&state, request.command(state.amounts(), Command::withdraw)?, BalanceAnswer::new).await
+    submit(&state, &actor, request.command(state.amounts(), Command::withdraw)?, BalanceAnswer::new).await
 }
 
 /// Create a user
@@ -145,9 +172,13 @@ pub async fn withdraw(State(state): State<SharedState>, body: JsonBody) -> Resul
         CreateUserReasons,
     ),
 )]
-pub async fn create_user(State(state): State<SharedState>, body: JsonBody) -> Result<Response, Failure> {
-    let (user_id, opening_minor) = body.parse::<UserRequest<'_>>()?.opening(state.amounts())?;
-    let outcome = state.engine.ledger.open_wallet(user_id, opening_minor, state.deadline()).await?;
+pub async fn create_user(
+    State(state): State<SharedState>,
+    actor: Permitted<ToOperate>,
+    body: JsonBody,
+) -> Result<Response, Failure> {
+    let command = body.parse::<UserRequest<'_>>()?.command(state.amounts())?;
+    let outcome = submit_for_wallet(&state, &actor, command).await?;
     render(outcome, StatusCode::CREATED, OpenedAnswer::new, state.engine.currency)
 }
 
@@ -171,10 +202,11 @@ pub async fn create_user(State(state): State<SharedState>, body: JsonBody) -> Re
 )]
 pub async fn freeze(
     State(state): State<SharedState>,
+    actor: Permitted<ToOperate>,
     UserPath { user_id }: UserPath,
     body: JsonBody,
 ) -> Result<Response, Failure> {
-    submit_freezing(&state, user_id, &body, Command::freeze).await
+    submit_freezing(&state, &actor, user_id, &body, Command::freeze).await
 }
 
 /// Unfreeze a wallet
@@ -187,30 +219,40 @@ pub async fn freeze(
 )]
 pub async fn unfreeze(
     State(state): State<SharedState>,
+    actor: Permitted<ToOperate>,
     UserPath { user_id }: UserPath,
     body: JsonBody,
 ) -> Result<Response, Failure> {
-    submit_freezing(&state, user_id, &body, Command::unfreeze).await
+    submit_freezing(&state, &actor, user_id, &body, Command::unfreeze).await
 }
 
 async fn submit_freezing(
     state: &RestState,
+    actor: &Actor,
     user_id: UserId,
     body: &JsonBody,
     make: fn(UserId, EventId) -> Command,
 ) -> Result<Response, Failure> {
     let command = body.parse::<FreezeRequest<'_>>()?.command(user_id, make)?;
-    let outcome = state.engine.ledger.submit_for_wallet(command, state.deadline()).await?;
+    let outcome = submit_for_wallet(state, actor, command).await?;
     render(outcome, StatusCode::OK, WalletAnswer::new, state.engine.currency)
+}
+
+/// Submits a command that is answered by the wallet.
+async fn submit_for_wallet(state: &RestState, actor: &Actor, command: Command) -> Result<Outcome<Wallet>, Problem> {
+    let ledger = &state.engine.ledger;
+    actor.submit(command, |command| ledger.submit_for_wallet(command, state.deadline())).await
 }
 
 /// Submits a command and renders its outcome.
 async fn submit<A: Serialize>(
     state: &RestState,
+    actor: &Actor,
     command: Command,
     answer: fn(&Receipt, Currency) -> A,
 ) -> Result<Response, Failure> {
-    let outcome = state.engine.ledger.submit(command, state.deadline()).await?;
+    let ledger = &state.engine.ledger;
+    let outcome = actor.submit(command, |command| ledger.submit(command, state.deadline())).await?;
     render(outcome, StatusCode::OK, answer, state.engine.currency)
 }
 

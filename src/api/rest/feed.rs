@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::error::Failure;
 use super::openapi::declare_reasons;
+use super::permitted::{Permitted, ToReadLedger};
 use super::request::{self, Limit};
 use super::response::{self, EntryAnswer, Id};
 use super::{SharedState, uri};
@@ -60,7 +61,11 @@ impl FeedAnswer {
     get, path = "/api/v1/ledger/entries", tag = "ledger", operation_id = "listLedgerEntries", params(PageQuery),
     responses((status = 200, description = "A page of entries.", body = FeedAnswer), FeedReasons),
 )]
-pub async fn entries(State(state): State<SharedState>, uri: Uri) -> Result<Response, Failure> {
+pub async fn entries(
+    State(state): State<SharedState>,
+    _: Permitted<ToReadLedger>,
+    uri: Uri,
+) -> Result<Response, Failure> {
     let PageQuery { after, limit, wait, user, kind } = PageQuery::parse(&uri)?;
     let filter = EntryFilter { user_id: user, kinds: kind };
     // The wait comes on top of what a read may take.
@@ -87,7 +92,12 @@ pub async fn entries(State(state): State<SharedState>, uri: Uri) -> Result<Respo
         FeedReasons,
     ),
 )]
-pub async fn stream(State(state): State<SharedState>, headers: HeaderMap, uri: Uri) -> Result<Response, Failure> {
+pub async fn stream(
+    State(state): State<SharedState>,
+    Permitted(actor, _): Permitted<ToReadLedger>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Failure> {
     let StreamQuery { after, user, kind } = StreamQuery::parse(&uri)?;
     let start = last_event_id(&headers)?.unwrap_or(after);
     let filter = EntryFilter { user_id: user, kinds: kind };
@@ -95,7 +105,8 @@ pub async fn stream(State(state): State<SharedState>, headers: HeaderMap, uri: U
     let pages = feed::pages(&state.engine.feed, start, filter, None::<Instant>, options).await?;
     let events = pages.map_ok(move |page| (page.cursor(), events(&page, currency)));
     // There is no event for why it ends. The client asks again, and is told.
-    let events = Timed::new(Box::pin(events), options).take_while(|events| future::ready(events.is_ok()));
+    let events =
+        actor.while_admitted(Timed::new(Box::pin(events), options)).take_while(|events| future::ready(events.is_ok()));
     let events = events.map_err(|Problem { message, .. }| message);
     let mut response = Response::new(Body::from_stream(events));
     response.headers_mut().extend([

@@ -9,6 +9,7 @@ mod feed;
 mod host;
 mod names;
 mod openapi;
+mod permitted;
 mod reads;
 mod request;
 mod response;
@@ -29,6 +30,7 @@ use utoipa_axum::routes;
 pub use self::names::{Names, ReadError, read_object};
 pub use self::response::{Decimal, EntryAnswer};
 pub use self::unparsed::documented;
+use crate::access::Access;
 use crate::api::feed::FeedOptions;
 use crate::api::trace;
 use crate::engine::Engine;
@@ -67,6 +69,7 @@ impl Default for RestOptions {
 /// What every handler shares.
 struct RestState {
     engine: Engine,
+    access: Access,
     options: RestOptions,
 }
 
@@ -106,12 +109,12 @@ impl FromRef<SharedState> for RestOptions {
     }
 }
 
-/// The whole REST API over `engine`, with its OpenAPI description and a page to try it.
-pub fn router(engine: Engine, options: RestOptions) -> Router {
+/// The whole REST API over `engine` for those who have `access`, with its OpenAPI description and a page to try it.
+pub fn router(engine: Engine, access: Access, options: RestOptions) -> Router {
     let (router, _) = routes().split_for_parts();
     router
         .merge(docs::routes(openapi(engine.currency)))
-        .with_state(Arc::new(RestState { engine, options }))
+        .with_state(Arc::new(RestState { engine, access, options }))
         // One layer, not three: each costs every request several allocations.
         .layer((
             middleware::from_fn(trace::trace),

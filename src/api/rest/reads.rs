@@ -7,6 +7,7 @@ use axum::response::Response;
 use super::SharedState;
 use super::error::Failure;
 use super::openapi::declare_reasons;
+use super::permitted::{Permitted, ToLookUp, ToReadLedger};
 use super::request::{EntriesQuery, WalletQuery};
 use super::response::{self, CheckpointAnswer, EntriesAnswer, EventAnswer, HealthAnswer, WalletAnswer};
 use super::uri::{EventPath, NoQuery, UserPath};
@@ -79,6 +80,7 @@ pub async fn healthcheck(State(state): State<SharedState>, _: NoQuery) -> Result
 )]
 pub async fn user(
     State(state): State<SharedState>,
+    _: Permitted<ToLookUp>,
     UserPath { user_id }: UserPath,
     uri: Uri,
 ) -> Result<Response, Failure> {
@@ -98,6 +100,7 @@ pub async fn user(
 )]
 pub async fn entries(
     State(state): State<SharedState>,
+    _: Permitted<ToReadLedger>,
     UserPath { user_id }: UserPath,
     uri: Uri,
 ) -> Result<Response, Failure> {
@@ -116,6 +119,7 @@ pub async fn entries(
 )]
 pub async fn event(
     State(state): State<SharedState>,
+    _: Permitted<ToLookUp>,
     EventPath { user_id, event_id }: EventPath,
     _: NoQuery,
 ) -> Result<Response, Failure> {
@@ -131,7 +135,11 @@ pub async fn event(
     get, path = "/api/v1/ledger/checkpoint", tag = "system", operation_id = "getCheckpoint",
     responses((status = 200, description = "The head of the chain.", body = CheckpointAnswer), CheckpointReasons),
 )]
-pub async fn checkpoint(State(state): State<SharedState>, _: NoQuery) -> Result<Response, Failure> {
+pub async fn checkpoint(
+    State(state): State<SharedState>,
+    _: Permitted<ToReadLedger>,
+    _: NoQuery,
+) -> Result<Response, Failure> {
     let head = state.engine.queries.head(state.deadline()).await?;
     Ok(response::answer(StatusCode::OK, &CheckpointAnswer::new(&head)))
 }

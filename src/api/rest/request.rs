@@ -12,8 +12,8 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 use super::body::Field;
 use super::response::{Decimal, Id};
 use super::{Amounts, uri};
-use crate::api::note;
 use crate::api::reason::Problem;
+use crate::api::{note, opening};
 use crate::engine::Page;
 use crate::ledger::{Annotations, Command, EntryId, EventId, Refusal, RoundId, Timestamp, UserId};
 
@@ -233,12 +233,12 @@ impl RollbackRequest<'_> {
 }
 
 impl UserRequest<'_> {
-    /// The user, and what the wallet holds from the start, in minor units.
-    pub fn opening(&self, amounts: Amounts) -> Result<(UserId, i64), Problem> {
+    /// The command that makes the wallet.
+    pub fn command(&self, amounts: Amounts) -> Result<Command, Problem> {
         let user_id = self.user_id.id("UserId", UserId::new)?;
         let opening = self.account_balance;
         let minor = if opening.is_given() { opening.amount_minor("AccountBalance", amounts)? } else { 0 };
-        Ok((user_id, minor))
+        Ok(opening::command(user_id, minor)?)
     }
 }
 

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use wallet::access::Access;
 use wallet::api::grpc::{self, GrpcOptions};
 use wallet::api::rest::{self, RestOptions};
 use wallet::config::Settings;
@@ -46,9 +47,13 @@ impl Faulty {
         let health = engine.health.clone();
         let shutdown = CancellationToken::new();
         let timeout = Duration::from_millis(100);
-        let rest = rest::router(engine.clone(), RestOptions { body_timeout: timeout, ..RestOptions::default() });
+        let rest = rest::router(
+            engine.clone(),
+            Access::default(),
+            RestOptions { body_timeout: timeout, ..RestOptions::default() },
+        );
         let options = GrpcOptions { message_timeout: timeout, idle_timeout: 10 * timeout, ..GrpcOptions::default() };
-        let grpc = grpc::router(engine, options, shutdown.clone());
+        let grpc = grpc::router(engine, Access::default(), options, shutdown.clone());
         let (http, grpc) = (serve(rest).await, serve(grpc).await);
         Self { http, grpc, health, shutdown: shutdown.drop_guard(), _dir: dir }
     }

@@ -1,0 +1,101 @@
+//! A limit on the failed attempts of each address.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+/// Failed attempts that an address has at once.
+const BURST: NonZeroU32 = NonZeroU32::new(10).unwrap();
+/// Failed attempts that it gets back in a second.
+const PER_SECOND: NonZeroU32 = NonZeroU32::new(1).unwrap();
+/// After so many failed attempts, addresses that have all of theirs back are forgotten.
+const SWEEP_INTERVAL: u64 = 1_024;
+
+/// Whether a failed attempt is one too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// It is within the limit.
+    Within,
+    /// It is not: nothing is said but that.
+    TooMany,
+}
+
+/// The failed attempts of each address. Attempts that succeed are neither counted nor limited: who has a valid token is
+/// not shut out by others behind the same address.
+pub struct Attempts {
+    limiter: DefaultKeyedRateLimiter<IpAddr>,
+    failed: AtomicU64,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        let quota = Quota::per_second(PER_SECOND).allow_burst(BURST);
+        Self { limiter: RateLimiter::keyed(quota), failed: AtomicU64::new(0) }
+    }
+}
+
+impl Attempts {
+    /// Counts a failed attempt from an address.
+    pub fn fail(&self, addr: IpAddr) -> Attempt {
+        let failed = self.failed.fetch_add(1, Ordering::Relaxed);
+        if failed % SWEEP_INTERVAL == SWEEP_INTERVAL - 1 {
+            self.limiter.retain_recent();
+        }
+        match self.limiter.check_key(&network(addr)) {
+            Ok(()) => Attempt::Within,
+            Err(_) => Attempt::TooMany,
+        }
+    }
+
+    /// How many attempts have failed since the start.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+}
+
+/// What is limited together: an IPv4 address, or the 64 bits of an IPv6 address that one customer is given.
+fn network(addr: IpAddr) -> IpAddr {
+    match addr.to_canonical() {
+        IpAddr::V4(addr) => addr.into(),
+        IpAddr::V6(addr) => Ipv6Addr::from_bits(addr.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_has_ten_failed_attempts_at_once_and_others_have_theirs() {
+        let attempts = Attempts::default();
+        for _ in 0..10 {
+            assert_eq!(attempts.fail(addr("192.0.2.1")), Attempt::Within);
+        }
+        assert_eq!(attempts.fail(addr("192.0.2.1")), Attempt::TooMany);
+        assert_eq!(attempts.fail(addr("::ffff:192.0.2.1")), Attempt::TooMany, "it is the same address");
+        assert_eq!(attempts.fail(addr("192.0.2.2")), Attempt::Within);
+        assert_eq!(attempts.failed(), 13);
+    }
+
+    #[test]
+    fn one_customers_ipv6_addresses_are_one() {
+        assert_eq!(network(addr("2001:db8:1:2:3:4:5:6")), network(addr("2001:db8:1:2::1")));
+        assert_ne!(network(addr("2001:db8:1:2::1")), network(addr("2001:db8:1:3::1")));
+    }
+
+    #[test]
+    fn addresses_that_made_no_attempt_for_long_are_forgotten() {
+        let attempts = Attempts::default();
+        for number in 0..SWEEP_INTERVAL - 1 {
+            attempts.fail(IpAddr::V4(u32::try_from(number).unwrap().into()));
+        }
+        assert_eq!(attempts.limiter.len(), usize::try_from(SWEEP_INTERVAL - 1).unwrap());
+    }
+}

@@ -1,0 +1,57 @@
+//! Who may call this service, as its settings say.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::access::{Access, Table, TokenError, read_table};
+use crate::config::Settings;
+use crate::engine::{Clock as _, SystemClock};
+use crate::telemetry::AUDIT;
+
+/// The bits of a file's mode that let others than its owner change it.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// Who may call.
+///
+/// # Errors
+/// If the tokens file cannot be used.
+pub fn of(settings: &Settings) -> Result<Access, TokenError> {
+    let proxies = settings.access.trusted_proxies.clone();
+    Ok(match &settings.access.tokens_file {
+        Some(path) => Access::restricted(read(path)?, proxies),
+        None => Access::open(proxies),
+    })
+}
+
+/// Reads the tokens file again. If it cannot be used, those who could call still can.
+pub fn reload(access: &Access, path: &Path) {
+    match read(path) {
+        Ok(table) => access.replace(table),
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "the tokens file is not taken: those of before are in force");
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Table, TokenError> {
+    let table = read_table(path)?;
+    let (tokens, certificates) = table.count(SystemClock.now());
+    tracing::info!(target: AUDIT, file = %path.display(), tokens, certificates, "the tokens file was read");
+    Ok(table)
+}
+
+/// Warns of what an operator may not have meant.
+pub fn warn(access: &Access, settings: &Settings, addrs: [SocketAddr; 2]) {
+    if access.is_open()
+        && let Some(addr) = addrs.iter().find(|addr| !addr.ip().is_loopback())
+    {
+        tracing::warn!(%addr, "whoever reaches this service may move money: set WALLET_TOKENS_FILE");
+    }
+    if let Some(path) = &settings.access.tokens_file
+        && path.metadata().is_ok_and(|file| file.permissions().mode() & WRITABLE_BY_OTHERS != 0)
+    {
+        tracing::warn!(file = %path.display(), "others can change the tokens file: set its mode to 600");
+    }
+}
