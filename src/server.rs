@@ -4,6 +4,7 @@ mod activity;
 mod connection;
 mod limits;
 mod listener;
+mod reload;
 mod resets;
 mod served_at;
 mod socket;
@@ -27,6 +28,7 @@ pub use limits::Timeouts;
 use limits::Version;
 use listener::Listener;
 pub use listener::raise_file_limit;
+use reload::Reloader;
 pub use served_at::{AddrFile, ServedAt};
 
 /// How long the ledger may take to end when nobody is served any more.
@@ -53,6 +55,7 @@ pub struct Server {
     grpc_addr: SocketAddr,
     settings: Settings,
     timeouts: Timeouts,
+    reloader: Reloader,
     engine: Engine,
     reader: Arc<dyn Reader>,
     ledger_ended: oneshot::Receiver<()>,
@@ -80,7 +83,8 @@ impl Server {
         let (engine, ledger_ended) = Engine::start(store, SystemClock, settings.engine());
         let idle_timeout = Duration::from_millis(settings.idle_timeout_ms);
         let timeouts = Timeouts { idle_timeout, ..Timeouts::default() };
-        Ok(Self { http, grpc, http_addr, grpc_addr, settings, timeouts, engine, reader, ledger_ended })
+        let reloader = Reloader::default();
+        Ok(Self { http, grpc, http_addr, grpc_addr, settings, timeouts, reloader, engine, reader, ledger_ended })
     }
 
     /// The same service with other timeouts.
@@ -115,7 +119,8 @@ impl Server {
             shutdown.cancelled().await;
             feed.close();
         };
-        tokio::join!(rest.serve(&shutdown), grpc.serve(&shutdown), closing);
+        let reloading = shutdown.run_until_cancelled(self.reloader.run());
+        tokio::join!(rest.serve(&shutdown), grpc.serve(&shutdown), closing, reloading);
         self.reader.close().await;
         // The worker ends with the last handle, and the writer is the last to let go of the database: it can leave
         // everything in the one file.
