@@ -5,6 +5,7 @@ mod activity;
 mod connection;
 mod limits;
 mod listener;
+mod reload;
 mod resets;
 mod served_at;
 mod socket;
@@ -29,6 +30,7 @@ pub use limits::Timeouts;
 use limits::Version;
 use listener::Listener;
 pub use listener::raise_file_limit;
+use reload::Reloader;
 pub use served_at::{AddrFile, ServedAt};
 
 /// How long the ledger may take to end when nobody is served any more.
@@ -45,6 +47,8 @@ pub enum StartError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Access(#[from] TokenError),
+    #[error("cannot catch SIGHUP")]
+    Signal(#[source] io::Error),
     #[error("{0}; set the clock right, or accept it with --accept-clock")]
     Clock(#[from] ClockBehind),
 }
@@ -58,6 +62,7 @@ pub struct Server {
     settings: Settings,
     timeouts: Timeouts,
     access: Access,
+    reloader: Reloader,
     engine: Engine,
     reader: Arc<dyn Reader>,
     ledger_ended: oneshot::Receiver<()>,
@@ -70,7 +75,8 @@ impl Server {
     /// # Errors
     /// [`StartError`], which says which address or what about the database.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let access = access::of(&settings)?;
+        let mut reloader = Reloader::default();
+        let access = access::of(&settings, &mut reloader)?;
         let http = Bound::new("REST", &settings.http_addr).await?;
         let grpc = Bound::new("gRPC", &settings.grpc_addr).await?;
         let store = settings.database.url.open(settings.store()).await?;
@@ -87,7 +93,19 @@ impl Server {
         let idle_timeout = Duration::from_millis(settings.idle_timeout_ms);
         let timeouts = Timeouts { idle_timeout, ..Timeouts::default() };
         access::warn(&access, &settings, [http_addr, grpc_addr]);
-        Ok(Self { http, grpc, http_addr, grpc_addr, settings, timeouts, access, engine, reader, ledger_ended })
+        Ok(Self {
+            http,
+            grpc,
+            http_addr,
+            grpc_addr,
+            settings,
+            timeouts,
+            access,
+            reloader,
+            engine,
+            reader,
+            ledger_ended,
+        })
     }
 
     /// The same service with other timeouts.
@@ -122,7 +140,8 @@ impl Server {
             shutdown.cancelled().await;
             feed.close();
         };
-        tokio::join!(rest.serve(&shutdown), grpc.serve(&shutdown), closing);
+        let reloading = shutdown.run_until_cancelled(self.reloader.run());
+        tokio::join!(rest.serve(&shutdown), grpc.serve(&shutdown), closing, reloading);
         self.reader.close().await;
         // The worker ends with the last handle, and the writer is the last to let go of the database: it can leave
         // everything in the one file.

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use super::StartError;
+use super::reload::{Files, Reloader};
 use crate::access::{Access, Table, TokenError, read_table};
 use crate::config::Settings;
 use crate::engine::{Clock as _, SystemClock};
@@ -12,20 +14,22 @@ use crate::telemetry::AUDIT;
 /// The bits of a file's mode that let others than its owner change it.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// Who may call.
+/// Who may call. If a file says so, it is read again when it changes.
 ///
 /// # Errors
 /// If the tokens file cannot be used.
-pub fn of(settings: &Settings) -> Result<Access, TokenError> {
+pub fn of(settings: &Settings, reloader: &mut Reloader) -> Result<Access, StartError> {
     let proxies = settings.access.trusted_proxies.clone();
-    Ok(match &settings.access.tokens_file {
-        Some(path) => Access::restricted(read(path)?, proxies),
-        None => Access::open(proxies),
-    })
+    let Some(path) = settings.access.tokens_file.clone() else { return Ok(Access::open(proxies)) };
+    let files = Files::new(vec![path.clone()]);
+    let access = Access::restricted(read(&path)?, proxies);
+    let reloaded = access.clone();
+    reloader.watch(files, move || reload(&reloaded, &path)).map_err(StartError::Signal)?;
+    Ok(access)
 }
 
 /// Reads the tokens file again. If it cannot be used, those who could call still can.
-pub fn reload(access: &Access, path: &Path) {
+fn reload(access: &Access, path: &Path) {
     match read(path) {
         Ok(table) => access.replace(table),
         Err(error) => {
