@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use axum::http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
@@ -73,6 +73,9 @@ impl IntoResponse for Failure {
         // A 415 without it is about the media type (RFC 9110, section 12.5.3).
         if coding {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+        if reason == Reason::Unauthenticated {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(delay) = reason.retry_after() {
             headers.insert(RETRY_AFTER, delay.as_secs().into());

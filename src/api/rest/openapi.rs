@@ -222,6 +222,9 @@ fn error(status: &str, reasons: &[Reason], kind: Option<Kind>) -> Response {
         let codings = "When a content coding is what is not supported.";
         response = response.header("Accept-Encoding", text(codings, &["identity"]));
     }
+    if status == "401" {
+        response = response.header("WWW-Authenticate", text("How to say who calls.", &["Bearer"]));
+    }
     if status == "405" {
         response = response.header("Allow", text("The methods that the path has.", &[]));
     }
