@@ -159,12 +159,16 @@ impl TokensFile {
         self.document.to_string()
     }
 
+    fn invalid(&self, why: String) -> TokenError {
+        TokenError::Invalid { path: self.path.clone(), why }
+    }
+
     /// Those who may call.
     ///
     /// # Errors
     /// [`TokenError::Invalid`] if a name or a time is none, or two rows contradict each other.
     pub fn table(&self) -> Result<Table, TokenError> {
-        let invalid = |why: String| TokenError::Invalid { path: self.path.clone(), why };
+        let invalid = |why| self.invalid(why);
         let mut scopes: BTreeMap<Caller, Scope> = BTreeMap::new();
         let mut issued: Vec<Issued> = Vec::new();
         for (listed, form) in self.tokens().map_err(invalid)?.into_iter().zip(&self.form.tokens) {
@@ -189,6 +193,9 @@ impl TokensFile {
     }
 
     /// Every token there is, in the order of the file.
+    ///
+    /// # Panics
+    /// Never: the file was checked when it was read.
     #[must_use]
     pub fn list(&self) -> Vec<Listed> {
         self.tokens().expect("it was checked when it was read")
@@ -228,11 +235,14 @@ impl TokensFile {
         if let Some(expires) = expires {
             row["expires"] = value(datetime(expires));
         }
-        row.decor_mut().set_prefix("\n");
         let mut document = self.document.clone();
-        let rows = document.entry("token").or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
-        if let Item::ArrayOfTables(rows) = rows {
-            rows.push(row);
+        // Comments at the end of the file stay before what is added.
+        let before = document.trailing().as_str().unwrap_or_default().to_owned();
+        document.set_trailing("");
+        row.decor_mut().set_prefix(before + "\n");
+        match document.entry("token").or_insert(Item::ArrayOfTables(ArrayOfTables::new())) {
+            Item::ArrayOfTables(rows) => rows.push(row),
+            _ => return Err(self.invalid("each token must stand below a [[token]] of its own".to_owned())),
         }
         Self::parse(&self.path, &document.to_string())
     }
@@ -349,9 +359,8 @@ mod tests {
         assert!(why("token = 1").contains("expected a sequence"), "{}", why("token = 1"));
         let row = |more: &str| {
             let hash = "ab".repeat(32);
-            format!(
-                "[[token]]\nname = \"a\"\nscope = \"engine\"\nsha256 = \"{hash}\"\ncreated = 2026-01-02T03:04:05Z\n{more}"
-            )
+            let created = "2026-01-02T03:04:05Z";
+            format!("[[token]]\nname = \"a\"\nscope = \"engine\"\nsha256 = \"{hash}\"\ncreated = {created}\n{more}")
         };
         assert!(TokensFile::parse(Path::new("t"), &row("")).is_ok());
         for (text, expected) in [

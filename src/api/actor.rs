@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt as _, future};
 use ipnet::IpNet;
 
 use crate::access::{Access, Attempt, Denied, Grant, Right, TokenHash};
-use crate::api::audit::{self, Act};
+use crate::api::audit::{self, Act, Source};
 use crate::api::peer::Peer;
 use crate::api::reason::{Problem, Reason};
 use crate::api::trace::REQUEST_ID;
@@ -100,7 +100,7 @@ impl Actor {
         let act = Act::of_operator(&command);
         let outcome = submit(command).await.map_err(Problem::from);
         if let Some(act) = act {
-            audit::done(self, &act, &outcome);
+            self.record(&act, &outcome);
         }
         outcome
     }
@@ -129,28 +129,18 @@ impl Actor {
         })
     }
 
-    /// The name of the caller, if it had to say who it is.
-    #[must_use]
-    pub fn caller(&self) -> Option<&str> {
-        self.identity.as_ref().map(|identity| &*identity.grant.caller)
+    /// Logs what became of an act of the operator's.
+    pub fn record<R>(&self, act: &Act, outcome: &Result<Outcome<R>, Problem>) {
+        audit::done(self.source(), act, outcome);
     }
 
-    /// The address from which the caller calls.
-    #[must_use]
-    pub const fn client(&self) -> IpAddr {
-        self.client
-    }
-
-    /// The request's id.
-    #[must_use]
-    pub fn request_id(&self) -> &str {
-        self.request_id.to_str().unwrap_or_default()
-    }
-
-    /// The path that was called.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        self.uri.path()
+    fn source(&self) -> Source<'_> {
+        Source {
+            caller: self.identity.as_ref().map(|identity| &*identity.grant.caller),
+            client: self.client,
+            call: self.uri.path(),
+            request_id: self.request_id.to_str().unwrap_or_default(),
+        }
     }
 
     fn may(&self, right: Right) -> bool {
@@ -182,13 +172,13 @@ impl Actor {
             Attempt::Within => Reason::Unauthenticated,
             Attempt::TooMany => Reason::RateLimited,
         };
-        audit::refused(self, reason, denied, None, attempt);
+        audit::refused(self.source(), reason, denied, None, attempt);
         reason.into()
     }
 
     fn forbid(&self, act: Option<&Act>) -> Problem {
         let attempt = self.access.attempts().fail(self.client);
-        audit::refused(self, Reason::Forbidden, &"the caller's scope does not allow it", act, attempt);
+        audit::refused(self.source(), Reason::Forbidden, &"the caller's scope does not allow it", act, attempt);
         Reason::Forbidden.into()
     }
 }

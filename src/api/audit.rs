@@ -1,13 +1,13 @@
 //! The audit log: each act of the operator and each refused attempt, as a line in a target of its own.
 //!
-//! Its target is `wallet.audit`. A line says who, what, from where, what became of it, and the request's id. Amounts are
-//! logged nowhere else, and secrets nowhere at all.
+//! Its target is `wallet.audit`. A line says who, what, from where, what became of it, and the request's id. Amounts
+//! are logged nowhere else, and secrets nowhere at all.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::sync::Mutex;
 
 use crate::access::Attempt;
-use crate::api::actor::Actor;
 use crate::api::reason::{Problem, Reason};
 use crate::ledger::{Action, Command, EventId, Kind, Outcome, UserId};
 use crate::telemetry::{AUDIT, Throttle};
@@ -16,6 +16,17 @@ use crate::telemetry::{AUDIT, Throttle};
 const LINES_MAX: u32 = 1;
 
 static BEYOND_LIMIT: Mutex<Throttle> = Mutex::new(Throttle::new(LINES_MAX));
+
+/// Who did it, and by which request.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The caller's name, if it had to say who it is.
+    pub caller: Option<&'a str>,
+    pub client: IpAddr,
+    /// The path that was called.
+    pub call: &'a str,
+    pub request_id: &'a str,
+}
 
 /// What a command was to do.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +61,7 @@ impl Act {
 }
 
 /// Logs what became of an act of the operator's.
-pub fn done<R>(actor: &Actor, act: &Act, outcome: &Result<Outcome<R>, Problem>) {
+pub fn done<R>(source: Source<'_>, act: &Act, outcome: &Result<Outcome<R>, Problem>) {
     let outcome = match outcome {
         Ok(Outcome::Applied(_)) => "applied",
         Ok(Outcome::Replayed { .. }) => "replayed",
@@ -64,16 +75,16 @@ pub fn done<R>(actor: &Actor, act: &Act, outcome: &Result<Outcome<R>, Problem>) 
         event_id = act.event_id.get(),
         amount_minor = act.amount_minor,
         outcome,
-        caller = actor.caller(),
-        client = %actor.client(),
-        call = actor.path(),
-        request_id = actor.request_id(),
+        caller = source.caller,
+        client = %source.client,
+        call = source.call,
+        request_id = source.request_id,
         "done"
     );
 }
 
 /// Logs an attempt that was refused, and for what; of those beyond the limit of their address only how many there were.
-pub fn refused(actor: &Actor, reason: Reason, why: &dyn Display, act: Option<&Act>, attempt: Attempt) {
+pub fn refused(source: Source<'_>, reason: Reason, why: &dyn Display, act: Option<&Act>, attempt: Attempt) {
     let suppressed = match attempt {
         Attempt::Within => 0,
         Attempt::TooMany => match BEYOND_LIMIT.lock().ok().and_then(|mut throttle| throttle.pass()) {
@@ -89,10 +100,10 @@ pub fn refused(actor: &Actor, reason: Reason, why: &dyn Display, act: Option<&Ac
         amount_minor = act.and_then(|act| act.amount_minor),
         outcome = reason.name(),
         why = %why,
-        caller = actor.caller(),
-        client = %actor.client(),
-        call = actor.path(),
-        request_id = actor.request_id(),
+        caller = source.caller,
+        client = %source.client,
+        call = source.call,
+        request_id = source.request_id,
         suppressed,
         "refused"
     );

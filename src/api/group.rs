@@ -1,7 +1,7 @@
 //! Commands that are queued together, and the answer to each.
 
 use crate::api::actor::Actor;
-use crate::api::audit::{self, Act};
+use crate::api::audit::Act;
 use crate::api::reason::Problem;
 use crate::engine::EngineError;
 use crate::ledger::{Command, Outcome};
@@ -65,7 +65,7 @@ impl Places {
                 let outcome = outcomes.next().expect("each command that was queued has its outcome");
                 let outcome = outcome.map_err(Problem::from);
                 if let Some(act) = act {
-                    audit::done(actor, &act, &outcome);
+                    actor.record(&act, &outcome);
                 }
                 outcome
             }

@@ -7,8 +7,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 pub struct Peer {
     /// Where the connection comes from: the client, or a proxy in front of it.
     pub addr: SocketAddr,
-    /// The names in the client's certificate, which was verified: first those of the subject alternative name (DNS names
-    /// and URIs), then the common name. Empty if it has brought none.
+    /// The names in the client's certificate, which was verified: first those of the subject alternative name (DNS
+    /// names and URIs), then the common name. Empty if it has brought none.
     pub names: Vec<String>,
 }
 

@@ -71,6 +71,10 @@ fn the_log_has_each_request_by_its_id_and_no_money() {
     for line in lines(&log) {
         assert_eq!(line["level"], "INFO", "what is refused is no error: {line}");
     }
+    // What the operator does is in the audit log, with its amount.
+    let (audited, log): (Vec<&str>, Vec<&str>) = log.lines().partition(|line| line.contains("\"wallet.audit\""));
+    assert_eq!(audited.len(), 1, "{audited:?}");
+    let log = log.concat();
     for amount in ["77.31", "7731", "88.42", "8842", "66.53", "6653", "10.78", "1078"] {
         assert!(!log.contains(amount), "{amount} in {log}");
     }
