@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::http::header::AUTHORIZATION;
+use axum::http::uri::PathAndQuery;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri};
 use futures::{Stream, StreamExt as _, future};
 use ipnet::IpNet;
@@ -24,19 +25,19 @@ const BEARER: &[u8] = b"bearer ";
 /// Who sent a request, and from where.
 #[derive(Clone)]
 pub struct Actor {
-    access: Access,
     /// `None` if nobody has to say who they are.
     identity: Option<Identity>,
     peer: Arc<Peer>,
     /// The client's address: the peer's, or the one for which a trusted proxy calls.
     client: IpAddr,
-    request_id: HeaderValue,
-    uri: Uri,
+    request_id: Option<HeaderValue>,
+    call: Option<PathAndQuery>,
 }
 
 /// Whom a request comes from, and what proves it.
 #[derive(Clone)]
 struct Identity {
+    access: Access,
     grant: Arc<Grant>,
     proof: Proof,
 }
@@ -48,19 +49,25 @@ enum Proof {
 }
 
 impl Actor {
-    /// Finds out who sent the request that has these headers and extensions.
+    /// Finds out who sent the request that has these headers and extensions. What only the actor needs is taken out of
+    /// them: to copy it would cost every request.
     ///
     /// # Errors
     /// [`Reason::Unauthenticated`] or [`Reason::RateLimited`]. Why is said in the audit log only.
-    pub fn identify(access: &Access, uri: &Uri, headers: &HeaderMap, extensions: &Extensions) -> Result<Self, Problem> {
-        let peer = extensions.get::<Arc<Peer>>().cloned().unwrap_or_default();
+    pub fn identify(
+        access: &Access,
+        uri: &Uri,
+        headers: &mut HeaderMap,
+        extensions: &mut Extensions,
+    ) -> Result<Self, Problem> {
+        let peer: Arc<Peer> = extensions.remove().unwrap_or_default();
         let client = client(headers, &peer, access.trusted_proxies());
-        let request_id = headers.get(REQUEST_ID).cloned().unwrap_or(HeaderValue::from_static(""));
-        let mut actor = Self { access: access.clone(), identity: None, peer, client, request_id, uri: uri.clone() };
+        let (request_id, call) = (headers.remove(REQUEST_ID), uri.path_and_query().cloned());
+        let mut actor = Self { identity: None, peer, client, request_id, call };
         if !access.is_open() {
-            let proof = actor.proof(headers).map_err(|denied| actor.deny(&denied))?;
-            let grant = actor.grant(proof).map_err(|denied| actor.deny(&denied))?;
-            actor.identity = Some(Identity { grant, proof });
+            let proof = proof(headers, &actor.peer).map_err(|denied| actor.deny(access, &denied))?;
+            let grant = actor.grant(access, proof).map_err(|denied| actor.deny(access, &denied))?;
+            actor.identity = Some(Identity { access: access.clone(), grant, proof });
         }
         Ok(actor)
     }
@@ -70,7 +77,10 @@ impl Actor {
     /// # Errors
     /// [`Reason::Forbidden`].
     pub fn demand(&self, right: Right) -> Result<(), Problem> {
-        if self.may(right) { Ok(()) } else { Err(self.forbid(None)) }
+        match &self.identity {
+            Some(identity) if !identity.grant.may(right) => Err(self.forbid(identity, None)),
+            _ => Ok(()),
+        }
     }
 
     /// The command in the caller's name, if the caller may send it.
@@ -78,11 +88,11 @@ impl Actor {
     /// # Errors
     /// [`Reason::Forbidden`].
     pub fn admit(&self, command: Command) -> Result<Command, Problem> {
-        if !self.may(Right::to(&command.action)) {
-            return Err(self.forbid(Some(&Act::of(&command))));
+        let Some(identity) = &self.identity else { return Ok(command) };
+        if !identity.grant.may(Right::to(&command.action)) {
+            return Err(self.forbid(identity, Some(&Act::of(&command))));
         }
-        let Some(Identity { grant, .. }) = &self.identity else { return Ok(command) };
-        let caller = Some(grant.caller.clone());
+        let caller = Some(identity.grant.caller.clone());
         Ok(Command { annotations: Annotations { caller, ..command.annotations }, ..command })
     }
 
@@ -110,10 +120,10 @@ impl Actor {
     /// # Errors
     /// [`Reason::Unauthenticated`].
     pub fn recheck(&self) -> Result<(), Problem> {
-        let Some(Identity { grant, proof }) = &self.identity else { return Ok(()) };
-        let now = self.grant(*proof).map_err(|denied| self.deny(&denied))?;
+        let Some(Identity { access, grant, proof }) = &self.identity else { return Ok(()) };
+        let now = self.grant(access, *proof).map_err(|denied| self.deny(access, &denied))?;
         // Who has another scope by now begins again, with that.
-        if now == *grant { Ok(()) } else { Err(self.deny(&Denied::Changed)) }
+        if now == *grant { Ok(()) } else { Err(self.deny(access, &Denied::Changed)) }
     }
 
     /// The items of `stream` as long as the caller may call; then the reason why not.
@@ -138,36 +148,20 @@ impl Actor {
         Source {
             caller: self.identity.as_ref().map(|identity| &*identity.grant.caller),
             client: self.client,
-            call: self.uri.path(),
-            request_id: self.request_id.to_str().unwrap_or_default(),
+            call: self.call.as_ref().map_or("", PathAndQuery::path),
+            request_id: self.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default(),
         }
     }
 
-    fn may(&self, right: Right) -> bool {
-        self.identity.as_ref().is_none_or(|identity| identity.grant.may(right))
-    }
-
-    /// What the request brings: a token, or the certificate of its connection. A token comes first: it was chosen for
-    /// this request.
-    fn proof(&self, headers: &HeaderMap) -> Result<Proof, Denied> {
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        match (values.next(), values.next()) {
-            (Some(value), None) => bearer(value).map(|token| Proof::Token(TokenHash::of(token))),
-            (Some(_), Some(_)) => Err(Denied::Malformed),
-            (None, _) if self.peer.names.is_empty() => Err(Denied::Missing),
-            (None, _) => Ok(Proof::Certificate),
-        }
-    }
-
-    fn grant(&self, proof: Proof) -> Result<Arc<Grant>, Denied> {
+    fn grant(&self, access: &Access, proof: Proof) -> Result<Arc<Grant>, Denied> {
         match proof {
-            Proof::Token(hash) => self.access.token(&hash, SystemClock.now()),
-            Proof::Certificate => self.access.certificate(&self.peer.names),
+            Proof::Token(hash) => access.token(&hash, SystemClock.now()),
+            Proof::Certificate => access.certificate(&self.peer.names),
         }
     }
 
-    fn deny(&self, denied: &Denied) -> Problem {
-        let attempt = self.access.attempts().fail(self.client);
+    fn deny(&self, access: &Access, denied: &Denied) -> Problem {
+        let attempt = access.attempts().fail(self.client);
         let reason = match attempt {
             Attempt::Within => Reason::Unauthenticated,
             Attempt::TooMany => Reason::RateLimited,
@@ -176,10 +170,22 @@ impl Actor {
         reason.into()
     }
 
-    fn forbid(&self, act: Option<&Act>) -> Problem {
-        let attempt = self.access.attempts().fail(self.client);
+    fn forbid(&self, identity: &Identity, act: Option<&Act>) -> Problem {
+        let attempt = identity.access.attempts().fail(self.client);
         audit::refused(self.source(), Reason::Forbidden, &"the caller's scope does not allow it", act, attempt);
         Reason::Forbidden.into()
+    }
+}
+
+/// What a request brings: a token, or the certificate of its connection. A token comes first: it was chosen for this
+/// request.
+fn proof(headers: &HeaderMap, peer: &Peer) -> Result<Proof, Denied> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => bearer(value).map(|token| Proof::Token(TokenHash::of(token))),
+        (Some(_), Some(_)) => Err(Denied::Malformed),
+        (None, _) if peer.names.is_empty() => Err(Denied::Missing),
+        (None, _) => Ok(Proof::Certificate),
     }
 }
 

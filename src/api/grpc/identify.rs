@@ -41,14 +41,15 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Identify<S> 
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request) -> Self::Future {
+    fn call(&mut self, request: Request) -> Self::Future {
         if side_streams::is_side_call(request.uri()) {
             return Either::Left(self.inner.call(request));
         }
-        match Actor::identify(&self.access, request.uri(), request.headers(), request.extensions()) {
+        let (mut parts, body) = request.into_parts();
+        match Actor::identify(&self.access, &parts.uri, &mut parts.headers, &mut parts.extensions) {
             Ok(actor) => {
-                request.extensions_mut().insert(Arc::new(actor));
-                Either::Left(self.inner.call(request))
+                parts.extensions.insert(Arc::new(actor));
+                Either::Left(self.inner.call(Request::from_parts(parts, body)))
             }
             Err(problem) => Either::Right(ready(Ok(Status::from(problem).into_http()))),
         }

@@ -42,7 +42,7 @@ impl FromRequestParts<SharedState> for Actor {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &SharedState) -> Result<Self, Failure> {
-        Ok(Self::identify(&state.access, &parts.uri, &parts.headers, &parts.extensions)?)
+        Ok(Self::identify(&state.access, &parts.uri, &mut parts.headers, &mut parts.extensions)?)
     }
 }
 
