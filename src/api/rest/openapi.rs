@@ -14,6 +14,7 @@ use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::info::{InfoBuilder, LicenseBuilder};
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{OpenApi, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{PartialSchema, ToSchema};
@@ -48,6 +49,11 @@ the failure, retrying with the same ids is safe.
 id, however late the charge arrives. A rollback touches what it names and nothing else: who voids a settled round \
 rolls back its win as well as its charge.
 
+**Who may call.** Where the operator has set `WALLET_TOKENS_FILE`, every call but those of the health says who calls: \
+`Authorization: Bearer wallet_…`. An engine's token charges, pays, rolls back, and looks up a wallet or an event. An \
+operator's creates, deposits, withdraws, freezes and reads everything. An auditor's reads everything. Browsers: a page \
+of another origin may move nothing.
+
 **Errors** all have one shape, `{\"success\": false, \"error\": \"<message>\"}`, and the header `Wallet-Reason` for \
 machines:
 ";
@@ -70,6 +76,9 @@ const OF_COMMANDS: &[Reason] = &[
 
 /// The reasons that every read may be answered with.
 const OF_READS: &[Reason] = &[Reason::MethodNotAllowed, Reason::Internal];
+
+/// What the description calls the one way to say who calls.
+const TOKEN: &str = "token";
 
 /// The reason that only gRPC gives: a stream of events ends without one.
 const OF_GRPC_ONLY: Reason = Reason::SlowReader;
@@ -123,12 +132,15 @@ pub fn describe<S: Clone + Send + Sync + 'static>(routes: OpenApiRouter<S>, curr
         TagBuilder::new().name("ledger").description(Some("The whole ledger, in commit order.")).build(),
         TagBuilder::new().name("system").description(Some("The service itself.")).build(),
     ]);
-    complete(&mut api.components.get_or_insert_default().schemas, currency);
+    let components = api.components.get_or_insert_default();
+    complete(&mut components.schemas, currency);
+    components.security_schemes.insert(TOKEN.to_owned(), token().into());
     for item in api.paths.paths.values_mut() {
         let PathItem { get, post, .. } = item;
         for (call, operation) in [(Call::Read, get), (Call::Command, post)] {
             if let Some(operation) = operation {
                 add_headers(operation, call);
+                add_security(operation);
             }
         }
     }
@@ -166,6 +178,22 @@ fn reasons_table() -> String {
         let _ = writeln!(table, "| `{}` | {status} | {} |", reason.name(), reason.message());
     }
     table
+}
+
+/// How a caller says who it is.
+fn token() -> SecurityScheme {
+    let http = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("wallet_ and 64 hexadecimal digits");
+    let description = "A token that the operator has made with `wallet token new`.";
+    SecurityScheme::Http(http.description(Some(description)).build())
+}
+
+/// Says of an operation whether it wants a token: where the operator asks for one.
+fn add_security(operation: &mut Operation) {
+    let unauthenticated = Reason::Unauthenticated.http(Call::Read).as_u16().to_string();
+    if operation.responses.responses.contains_key(&unauthenticated) {
+        let (none, token) = (SecurityRequirement::default(), SecurityRequirement::new::<_, [&str; 0], _>(TOKEN, []));
+        operation.security = Some(vec![none, token]);
+    }
 }
 
 /// Adds the headers that every answer of an operation may have.
