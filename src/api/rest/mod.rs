@@ -9,6 +9,7 @@ mod feed;
 mod host;
 mod names;
 mod openapi;
+mod precheck;
 mod reads;
 mod request;
 mod response;
@@ -27,6 +28,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use self::names::{Names, ReadError, read_object};
+use self::precheck::PrecheckLayer;
 pub use self::response::{Decimal, EntryAnswer};
 pub use self::unparsed::documented;
 use crate::api::feed::FeedOptions;
@@ -112,11 +114,11 @@ pub fn router(engine: Engine, options: RestOptions) -> Router {
     router
         .merge(docs::routes(openapi(engine.currency)))
         .with_state(Arc::new(RestState { engine, options }))
-        // One layer, not three: each costs every request several allocations.
+        // One layer, not four: each costs every request several allocations.
         .layer((
             middleware::from_fn(trace::trace),
             CatchPanicLayer::custom(error::panicked),
-            host::HostLayer,
+            PrecheckLayer::new(host::refusal),
             MapResponseLayer::new(error::normalize_error),
         ))
 }
