@@ -5,6 +5,7 @@ pub mod feed;
 mod group;
 pub mod grpc;
 mod note;
+mod page;
 pub mod peer;
 pub mod reason;
 pub mod rest;
