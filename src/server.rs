@@ -104,7 +104,7 @@ impl Server {
     /// Serves until `shutdown` is cancelled; then stops accepting, finishes what is in flight, and closes the ledger.
     pub async fn run(self, shutdown: CancellationToken) {
         let connections_max = usize::try_from(self.settings.connections_max).unwrap_or(usize::MAX);
-        let rest = rest::router(self.engine.clone(), self.settings.rest());
+        let rest = rest::router(self.engine.clone(), self.settings.rest(), self.settings.allowed_hosts());
         let grpc = grpc::router(self.engine.clone(), self.settings.grpc(), shutdown.clone());
         let listener =
             |socket, router, version| Listener { socket, router, version, connections_max, timeouts: self.timeouts };

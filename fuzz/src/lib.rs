@@ -18,7 +18,7 @@ use tower::ServiceExt as _;
 use wallet::api::grpc::proto::ListEntriesRequest;
 use wallet::api::grpc::{self, GrpcOptions};
 use wallet::api::reason::Reason;
-use wallet::api::rest::{self, RestOptions};
+use wallet::api::rest::{self, AllowedHosts, RestOptions};
 use wallet::config::Settings;
 use wallet::engine::{Engine, EngineOptions, SystemClock};
 use wallet::ledger::{Currency, DecimalError, parse_decimal};
@@ -103,7 +103,7 @@ impl Service {
             let options = EngineOptions { spin: false, ..settings.engine() };
             let (engine, work) = Engine::new(ledger::store(settings.currency), SystemClock, options);
             tokio::spawn(work);
-            let rest = rest::router(engine.clone(), RestOptions::default());
+            let rest = rest::router(engine.clone(), RestOptions::default(), AllowedHosts::default());
             (rest, grpc::router(engine, GrpcOptions::default(), CancellationToken::new()))
         });
         Self { runtime, rest, grpc }

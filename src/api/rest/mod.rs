@@ -9,6 +9,7 @@ mod feed;
 mod host;
 mod names;
 mod openapi;
+mod origin;
 mod precheck;
 mod reads;
 mod request;
@@ -19,7 +20,7 @@ mod uri;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::FromRef;
+use axum::extract::{FromRef, Request};
 use axum::{Router, middleware};
 use tokio::time::Instant;
 use tower::util::MapResponseLayer;
@@ -28,6 +29,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use self::names::{Names, ReadError, read_object};
+pub use self::origin::AllowedHosts;
 use self::precheck::PrecheckLayer;
 pub use self::response::{Decimal, EntryAnswer};
 pub use self::unparsed::documented;
@@ -108,9 +110,10 @@ impl FromRef<SharedState> for RestOptions {
     }
 }
 
-/// The whole REST API over `engine`, with its OpenAPI description and a page to try it.
-pub fn router(engine: Engine, options: RestOptions) -> Router {
+/// The whole REST API over `engine`, with its OpenAPI description and a page to try it, which works under these hosts.
+pub fn router(engine: Engine, options: RestOptions, hosts: AllowedHosts) -> Router {
     let (router, _) = routes().split_for_parts();
+    let refusal = move |request: &Request| host::refusal(request).or_else(|| hosts.refusal(request));
     router
         .merge(docs::routes(openapi(engine.currency)))
         .with_state(Arc::new(RestState { engine, options }))
@@ -118,7 +121,7 @@ pub fn router(engine: Engine, options: RestOptions) -> Router {
         .layer((
             middleware::from_fn(trace::trace),
             CatchPanicLayer::custom(error::panicked),
-            PrecheckLayer::new(host::refusal),
+            PrecheckLayer::new(refusal),
             MapResponseLayer::new(error::normalize_error),
         ))
 }
