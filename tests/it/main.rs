@@ -4,6 +4,7 @@ mod support;
 
 mod backup;
 mod bad_database;
+mod browser;
 mod cli;
 mod clients;
 mod crash;
