@@ -18,7 +18,7 @@ use clap_complete::Shell;
 
 use crate::api::feed::FeedOptions;
 use crate::api::grpc::GrpcOptions;
-use crate::api::rest::RestOptions;
+use crate::api::rest::{AllowedHosts, RestOptions};
 use crate::engine::EngineOptions;
 use crate::ledger::{Checkpoint, Currency};
 use crate::store::{Location, StoreOptions};
@@ -29,7 +29,7 @@ pub use client::{Secret, ServiceArgs};
 pub use command_line::one_line;
 pub use export::{ExportArgs, ExportFormat, FilterArgs, ReconcileArgs, SpanArgs};
 pub use relay::RelayArgs;
-use value::{checkpoint, milliseconds};
+use value::{checkpoint, host_name, milliseconds};
 
 /// Those who may watch the ledger at the same time, by both APIs together. It bounds the memory that they can use: each
 /// holds one page of the feed.
@@ -180,6 +180,10 @@ pub struct Settings {
     #[arg(long, env = "WALLET_GRPC_ADDR", default_value = "127.0.0.1:50051", value_name = "HOST:PORT")]
     pub grpc_addr: Address,
 
+    /// Host names, with commas between, by which browsers may use the API's page; addresses and localhost always may
+    #[arg(long, env = "WALLET_ALLOWED_HOSTS", value_name = "NAME,…", value_delimiter = ',', value_parser = host_name)]
+    pub allowed_hosts: Vec<String>,
+
     #[command(flatten)]
     pub access: AccessArgs,
 
@@ -318,6 +322,12 @@ impl Settings {
             feed: self.feed,
             ..RestOptions::default()
         }
+    }
+
+    /// The names under which a page may move something.
+    #[must_use]
+    pub fn allowed_hosts(&self) -> AllowedHosts {
+        self.allowed_hosts.iter().cloned().collect()
     }
 
     /// The limits of the gRPC API.

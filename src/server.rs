@@ -129,7 +129,8 @@ impl Server {
     /// Serves until `shutdown` is cancelled; then stops accepting, finishes what is in flight, and closes the ledger.
     pub async fn run(self, shutdown: CancellationToken) {
         let connections_max = usize::try_from(self.settings.connections_max).unwrap_or(usize::MAX);
-        let rest = rest::router(self.engine.clone(), self.access.clone(), self.settings.rest());
+        let (access, hosts) = (self.access.clone(), self.settings.allowed_hosts());
+        let rest = rest::router(self.engine.clone(), access, self.settings.rest(), hosts);
         let grpc = grpc::router(self.engine.clone(), self.access.clone(), self.settings.grpc(), shutdown.clone());
         let listener =
             |socket, router, version| Listener { socket, router, version, connections_max, timeouts: self.timeouts };

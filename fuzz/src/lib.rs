@@ -19,7 +19,7 @@ use wallet::access::Access;
 use wallet::api::grpc::proto::ListEntriesRequest;
 use wallet::api::grpc::{self, GrpcOptions};
 use wallet::api::reason::Reason;
-use wallet::api::rest::{self, RestOptions};
+use wallet::api::rest::{self, AllowedHosts, RestOptions};
 use wallet::config::Settings;
 use wallet::engine::{Engine, EngineOptions, SystemClock};
 use wallet::ledger::{Currency, DecimalError, parse_decimal};
@@ -104,7 +104,8 @@ impl Service {
             let options = EngineOptions { spin: false, ..settings.engine() };
             let (engine, work) = Engine::new(ledger::store(settings.currency), SystemClock, options);
             tokio::spawn(work);
-            let rest = rest::router(engine.clone(), Access::default(), RestOptions::default());
+            let hosts = AllowedHosts::default();
+            let rest = rest::router(engine.clone(), Access::default(), RestOptions::default(), hosts);
             (rest, grpc::router(engine, Access::default(), GrpcOptions::default(), CancellationToken::new()))
         });
         Self { runtime, rest, grpc }

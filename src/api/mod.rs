@@ -8,6 +8,7 @@ mod group;
 pub mod grpc;
 mod note;
 mod opening;
+mod page;
 pub mod peer;
 pub mod reason;
 pub mod rest;

@@ -67,7 +67,7 @@ impl FromStr for Address {
 }
 
 /// Whether a text can be a host's name. One that ends in a number is an IP address that was misspelt.
-fn is_host_name(text: &str) -> bool {
+pub(super) fn is_host_name(text: &str) -> bool {
     let is_label = |label: &str| {
         (1..=LABEL_LEN_MAX).contains(&label.len())
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')

@@ -8,6 +8,7 @@ use axum::http::Uri;
 use axum::http::uri::Scheme;
 use ipnet::IpNet;
 
+use super::address::is_host_name;
 use crate::ledger::{Caller, Checkpoint, Kind, UserId};
 
 /// The durations that a setting takes, in milliseconds: up to a day. None is a timeout of nothing, which would refuse
@@ -52,6 +53,15 @@ pub(super) fn user_id(text: &str) -> Result<UserId, String> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let id = text.parse().ok().filter(|_| is_number).and_then(UserId::new);
     id.ok_or_else(|| format!("needs a whole number from 0 to {}", i64::MAX))
+}
+
+/// Reads a host's name, which has no port and is no address.
+pub(super) fn host_name(text: &str) -> Result<String, &'static str> {
+    if is_host_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("needs the name of a host without a port, such as wallet.example.com")
+    }
 }
 
 /// Reads the kind of an entry, by its name.
@@ -175,6 +185,18 @@ mod tests {
         }
         for text in ["", "proxy", "10.0.0.0/33", "10.0.0.2:80"] {
             assert!(network(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_name_is_nothing_but_a_name() {
+        for text in ["wallet.example.com", "Wallet", "xn--bcher-kva.example"] {
+            assert_eq!(host_name(text), Ok(text.to_owned()));
+        }
+        for text in
+            ["", " ", "wallet:5000", "http://wallet", ".example.com", "*.example.com", "wallet.", "10.0.0.7", "[::1]"]
+        {
+            assert!(host_name(text).is_err(), "{text:?}");
         }
     }
 

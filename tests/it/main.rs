@@ -5,6 +5,7 @@ mod support;
 mod access;
 mod backup;
 mod bad_database;
+mod browser;
 mod cli;
 mod clients;
 mod crash;

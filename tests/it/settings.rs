@@ -83,6 +83,8 @@ fn bad_settings_are_one_clear_line_and_code_64() {
         (&["--http-addr", "nowhere"][..], "--http-addr"),
         (&["--http-addr", "localhost:70000"], "0 to 65535"),
         (&["--grpc-addr", "::1:50051"], "[::1]:5000"),
+        (&["--allowed-hosts", "wallet.example.com,wallet:5000"], "'wallet:5000' for '--allowed-hosts"),
+        (&["--allowed-hosts", "a,,b"], "needs the name of a host without a port"),
         (&["--currency", "XAU"], "ISO 4217"),
         (&["--queue-capacity", "0"], "--queue-capacity <N>': 0 is not in 1..=1048576"),
         (&["--log", "=nonsense="], "--log"),
@@ -138,7 +140,17 @@ fn an_empty_variable_counts_as_not_set() {
     let dir = tempfile::tempdir().unwrap();
     let mut program = wallet();
     let settings = ["CURRENCY", "LOCK_TIMEOUT_MS", "STALL_TIMEOUT_MS", "COMMAND_TIMEOUT_MS", "QUEUE_CAPACITY"];
-    let more = ["BATCH_SIZE_MAX", "CONNECTIONS_MAX", "SPIN", "LOG", "LOG_FORMAT", "HTTP_ADDR", "GRPC_ADDR", "UNKNOWN"];
+    let more = [
+        "BATCH_SIZE_MAX",
+        "CONNECTIONS_MAX",
+        "SPIN",
+        "LOG",
+        "LOG_FORMAT",
+        "HTTP_ADDR",
+        "GRPC_ADDR",
+        "ALLOWED_HOSTS",
+        "UNKNOWN",
+    ];
     for name in settings.into_iter().chain(more) {
         program.env(format!("WALLET_{name}"), "");
     }

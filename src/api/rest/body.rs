@@ -90,7 +90,13 @@ where
     let (mut parts, body) = request.into_parts();
     let NoQuery = NoQuery::from_request_parts(&mut parts, state).await?;
     let headers = parts.headers;
-    if !headers.get(CONTENT_TYPE).is_some_and(is_json) {
+    let mut media_types = headers.get_all(CONTENT_TYPE).iter();
+    let is_json = media_types.next().is_some_and(is_json);
+    // Whoever looks at the request on its way may go by the other.
+    if media_types.next().is_some() {
+        return Err(Problem::invalid("Content-Type is given more than once").into());
+    }
+    if !is_json {
         return Err(Problem::from(Reason::UnsupportedMediaType).into());
     }
     if !headers.get_all(CONTENT_ENCODING).iter().all(is_identity) {

@@ -11,11 +11,13 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+use tower::util::MapResponseLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui as swagger;
 
 use super::response;
 use super::uri::NoQuery;
+use crate::api::page;
 
 /// Where the description is served. The page's script names it as well.
 const OPENAPI_PATH: &str = "/api/v1/openapi.json";
@@ -33,6 +35,8 @@ pub fn routes<S: Clone + Send + Sync + 'static>(description: String) -> Router<S
         .route("/docs/index.html", get(page))
         .route("/docs/initializer.js", get(script))
         .route("/docs/{*file}", get(asset))
+        // Not `layer`, which would have a say in what no route is found for.
+        .route_layer(MapResponseLayer::new(page::protect))
 }
 
 /// A file of Swagger UI.

@@ -9,7 +9,9 @@ mod feed;
 mod host;
 mod names;
 mod openapi;
+mod origin;
 mod permitted;
+mod precheck;
 mod reads;
 mod request;
 mod response;
@@ -19,7 +21,7 @@ mod uri;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::FromRef;
+use axum::extract::{FromRef, Request};
 use axum::{Router, middleware};
 use tokio::time::Instant;
 use tower::util::MapResponseLayer;
@@ -28,6 +30,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use self::names::{Names, ReadError, read_object};
+pub use self::origin::AllowedHosts;
+use self::precheck::PrecheckLayer;
 pub use self::response::{Decimal, EntryAnswer};
 pub use self::unparsed::documented;
 use crate::access::Access;
@@ -109,17 +113,19 @@ impl FromRef<SharedState> for RestOptions {
     }
 }
 
-/// The whole REST API over `engine` for those who have `access`, with its OpenAPI description and a page to try it.
-pub fn router(engine: Engine, access: Access, options: RestOptions) -> Router {
+/// The whole REST API over `engine` for those who have `access`, with its OpenAPI description and a page to try it,
+/// which works under these hosts.
+pub fn router(engine: Engine, access: Access, options: RestOptions, hosts: AllowedHosts) -> Router {
     let (router, _) = routes().split_for_parts();
+    let refusal = move |request: &Request| host::refusal(request).or_else(|| hosts.refusal(request));
     router
         .merge(docs::routes(openapi(engine.currency)))
         .with_state(Arc::new(RestState { engine, access, options }))
-        // One layer, not three: each costs every request several allocations.
+        // One layer, not four: each costs every request several allocations.
         .layer((
             middleware::from_fn(trace::trace),
             CatchPanicLayer::custom(error::panicked),
-            host::HostLayer,
+            PrecheckLayer::new(refusal),
             MapResponseLayer::new(error::normalize_error),
         ))
 }

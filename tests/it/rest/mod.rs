@@ -1,6 +1,7 @@
 //! The REST API from outside: every documented answer to the byte, every refusal, every way to be malformed.
 
 mod batch;
+mod browsers;
 mod commands;
 mod entries;
 mod events;

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wallet::access::Access;
 use wallet::api::grpc::{self, GrpcOptions};
-use wallet::api::rest::{self, RestOptions};
+use wallet::api::rest::{self, AllowedHosts, RestOptions};
 use wallet::config::Settings;
 use wallet::engine::{Clock, Engine, EngineOptions, HealthWatch};
 use wallet::ledger::{
@@ -47,11 +47,8 @@ impl Faulty {
         let health = engine.health.clone();
         let shutdown = CancellationToken::new();
         let timeout = Duration::from_millis(100);
-        let rest = rest::router(
-            engine.clone(),
-            Access::default(),
-            RestOptions { body_timeout: timeout, ..RestOptions::default() },
-        );
+        let options = RestOptions { body_timeout: timeout, ..RestOptions::default() };
+        let rest = rest::router(engine.clone(), Access::default(), options, AllowedHosts::default());
         let options = GrpcOptions { message_timeout: timeout, idle_timeout: 10 * timeout, ..GrpcOptions::default() };
         let grpc = grpc::router(engine, Access::default(), options, shutdown.clone());
         let (http, grpc) = (serve(rest).await, serve(grpc).await);
