@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use axum::extract::Request;
 use axum::http::header::AUTHORIZATION;
 use axum::http::uri::PathAndQuery;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri};
@@ -175,6 +176,16 @@ impl Actor {
         audit::refused(self.source(), Reason::Forbidden, &"the caller's scope does not allow it", act, attempt);
         Reason::Forbidden.into()
     }
+}
+
+/// Logs that a page's request was refused, before anybody asked who sent it.
+pub fn log_page(access: &Access, request: &Request, why: &str) {
+    let (headers, extensions) = (request.headers(), request.extensions());
+    let peer = extensions.get::<Arc<Peer>>().cloned().unwrap_or_default();
+    let client = client(headers, &peer, access.trusted_proxies());
+    let request_id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let source = Source { caller: None, client, call: request.uri().path(), request_id };
+    audit::refused(source, Reason::Forbidden, &why, None, access.attempts().fail(client));
 }
 
 /// What a request brings: a token, or the certificate of its connection. A token comes first: it was chosen for this

@@ -117,7 +117,8 @@ impl FromRef<SharedState> for RestOptions {
 /// which works under these hosts.
 pub fn router(engine: Engine, access: Access, options: RestOptions, hosts: AllowedHosts) -> Router {
     let (router, _) = routes().split_for_parts();
-    let refusal = move |request: &Request| host::refusal(request).or_else(|| hosts.refusal(request));
+    let known = access.clone();
+    let refusal = move |request: &Request| host::refusal(request).or_else(|| hosts.refusal(request, &known));
     router
         .merge(docs::routes(openapi(engine.currency)))
         .with_state(Arc::new(RestState { engine, access, options }))

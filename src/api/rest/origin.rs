@@ -17,6 +17,8 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::error::Failure;
 use super::host::{self, Authority};
+use crate::access::Access;
+use crate::api::actor;
 use crate::api::reason::{Problem, Reason};
 
 /// How the origin of whoever sends a request is to the service: `same-origin`, `same-site`, `cross-site`, or `none` for
@@ -43,8 +45,9 @@ impl FromIterator<String> for AllowedHosts {
 impl AllowedHosts {
     /// The answer to a request that a page sends and may not; `None` for all others. Every page that is turned
     /// away comes through here.
-    pub(super) fn refusal(&self, request: &Request) -> Option<Response> {
+    pub(super) fn refusal(&self, request: &Request, access: &Access) -> Option<Response> {
         let message = self.check(request).err()?.to_owned();
+        actor::log_page(access, request, &message);
         Some(Failure::from(Problem { message, ..Reason::Forbidden.into() }).into_response())
     }
 
@@ -135,7 +138,7 @@ mod tests {
         let request = Request::builder().method(method).uri("/api/v1/charge");
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let hosts: AllowedHosts = ["wallet.example".to_owned()].into_iter().collect();
-        hosts.refusal(&request.body(Body::empty()).unwrap()).is_none()
+        hosts.refusal(&request.body(Body::empty()).unwrap(), &Access::default()).is_none()
     }
 
     #[test]

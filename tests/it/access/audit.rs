@@ -120,6 +120,19 @@ fn start(tokens: &Tokens, flags: &[&str]) -> Process {
 }
 
 #[tokio::test]
+async fn a_page_that_is_turned_away_has_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(&dir.path().join("wallet.db"));
+    let headers = [("content-type", "application/json"), ("origin", "http://evil.example"), ("x-request-id", "page")];
+    let client = HttpClient::new(process.http);
+    assert_eq!(client.request("POST", "/api/v1/charge", &headers, "{}").await.status, 403);
+    let lines = audited(&process.terminate_and_log());
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!((&lines[0]["outcome"], &lines[0]["request_id"]), (&json!("FORBIDDEN"), &json!("page")));
+    assert!(lines[0]["why"].as_str().is_some_and(|why| why.contains("Origin")), "{lines:?}");
+}
+
+#[tokio::test]
 async fn without_tokens_the_operators_acts_are_logged_as_well() {
     let dir = tempfile::tempdir().unwrap();
     let process = Process::start(&dir.path().join("wallet.db"));
