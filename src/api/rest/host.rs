@@ -4,7 +4,8 @@ use std::task::{Context, Poll};
 
 use axum::extract::Request;
 use axum::http::header::{CONNECTION, HOST};
-use axum::http::{HeaderMap, HeaderValue, Version};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, Uri, Version};
 use axum::response::{IntoResponse as _, Response};
 use futures::future::{Either, Ready, ready};
 use tower::{Layer, Service};
@@ -41,7 +42,7 @@ impl<S: Service<Request, Response = Response>> Service<Request> for HostCheck<S>
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        match check(request.version(), request.headers()) {
+        match check(request.version(), request.uri(), request.headers()) {
             Ok(()) => Either::Left(self.inner.call(request)),
             Err(problem) => Either::Right(ready(Ok(refused(problem)))),
         }
@@ -55,9 +56,17 @@ fn refused(problem: Problem) -> Response {
     response
 }
 
-fn check(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
+/// In HTTP/2, `:authority` takes the place of `Host`. Where both are given, they must say the same (RFC 9113, section
+/// 8.3.1).
+fn check(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let mut hosts = headers.get_all(HOST).iter();
+    let authority = uri.authority().filter(|_| version == Version::HTTP_2).map(Authority::as_str);
     match (hosts.next(), hosts.next()) {
+        (None, _) if authority.is_some_and(|authority| is_valid(authority.as_bytes())) => Ok(()),
+        (None, _) if authority.is_some() => Err(Problem::invalid("Host is not valid")),
+        (Some(host), None) if authority.is_some_and(|authority| authority.as_bytes() != host.as_bytes()) => {
+            Err(Problem::invalid("Host is given more than once"))
+        }
         (None, _) if version >= Version::HTTP_11 => Err(Problem::invalid("Host is missing from the request")),
         (Some(_), Some(_)) => Err(Problem::invalid("Host is given more than once")),
         (Some(host), None) if !is_valid(host.as_bytes()) => Err(Problem::invalid("Host is not valid")),
