@@ -5,6 +5,7 @@ mod client;
 mod command_line;
 mod export;
 mod relay;
+mod tls;
 mod value;
 
 use std::ffi::OsStr;
@@ -27,6 +28,7 @@ pub use client::{Secret, ServiceArgs};
 pub use command_line::one_line;
 pub use export::{ExportArgs, ExportFormat, FilterArgs, ReconcileArgs, SpanArgs};
 pub use relay::RelayArgs;
+pub use tls::{ClientTlsArgs, TlsArgs, TlsFiles};
 use value::{checkpoint, milliseconds};
 
 /// Those who may watch the ledger at the same time, by both APIs together. It bounds the memory that they can use: each
@@ -127,6 +129,9 @@ pub struct HealthcheckArgs {
     /// Where to ask if no service of this database is found
     #[arg(long, env = "WALLET_HTTP_ADDR", default_value = "127.0.0.1:5000", value_name = "HOST:PORT", hide = true)]
     pub http_addr_default: Address,
+    /// The CAs of the service's certificate in PEM, if it speaks TLS and is not the service of this database
+    #[arg(long, env = "WALLET_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
     #[command(flatten)]
     pub database: DatabaseArgs,
 }
@@ -174,6 +179,9 @@ pub struct Settings {
     /// Where the gRPC service listens
     #[arg(long, env = "WALLET_GRPC_ADDR", default_value = "127.0.0.1:50051", value_name = "HOST:PORT")]
     pub grpc_addr: Address,
+
+    #[command(flatten)]
+    pub tls: TlsArgs,
 
     #[command(flatten)]
     pub database: DatabaseArgs,

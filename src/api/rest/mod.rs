@@ -9,6 +9,7 @@ mod feed;
 mod host;
 mod names;
 mod openapi;
+mod plaintext;
 mod reads;
 mod request;
 mod response;
@@ -27,6 +28,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use self::names::{Names, ReadError, read_object};
+pub use self::plaintext::plaintext;
 pub use self::response::{Decimal, EntryAnswer};
 pub use self::unparsed::documented;
 use crate::api::feed::FeedOptions;
