@@ -15,6 +15,7 @@ use self::identity::Identity;
 pub use self::identity::TlsError;
 use super::limits::Version;
 use crate::config::TlsFiles;
+use crate::telemetry::chain;
 
 /// The identity that is in force.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl Tls {
                 self.warn_of_expiry();
             }
             Err(error) => {
-                let error = &error as &dyn std::error::Error;
+                let error = chain(&error);
                 tracing::error!(error, "the TLS files cannot be used: those that were read before stay in force");
             }
         }
