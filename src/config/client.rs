@@ -31,13 +31,11 @@ impl ServiceArgs {
     /// The URL of the service's gRPC API, without a slash at its end.
     #[must_use]
     pub fn url(&self) -> String {
-        match &self.server {
-            Some(url) => url.to_string().trim_end_matches('/').to_owned(),
-            None => {
-                let scheme = if self.tls.is_given() { "https" } else { "http" };
-                format!("{scheme}://{}", self.grpc_addr.clone().reachable())
-            }
+        if let Some(url) = &self.server {
+            return url.to_string().trim_end_matches('/').to_owned();
         }
+        let scheme = if self.tls.is_given() { "https" } else { "http" };
+        format!("{scheme}://{}", self.grpc_addr.clone().reachable())
     }
 }
 

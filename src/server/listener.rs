@@ -170,13 +170,11 @@ async fn begins(first: impl Future<Output = io::Result<usize>>, server: &Server)
         Version::Http1 => server.timeouts.idle_timeout,
         Version::Http2 => server.timeouts.head_timeout,
     };
-    match time::timeout(timeout, first).await {
-        Ok(read) => read.is_ok_and(|length| length > 0),
-        Err(_) => {
-            tracing::debug!("a connection is closed: nothing came in time");
-            false
-        }
-    }
+    let Ok(read) = time::timeout(timeout, first).await else {
+        tracing::debug!("a connection is closed: nothing came in time");
+        return false;
+    };
+    read.is_ok_and(|length| length > 0)
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {

@@ -15,8 +15,8 @@ use super::limits::{PREFACE, Timeouts, Version};
 use super::resets::Resets;
 use crate::api::rest;
 
-/// A socket that fails when its client takes too long over a request's head or over HTTP/2's preface, does not take what is sent, or cancels
-/// too many calls.
+/// A socket that fails when its client takes too long over a request's head or over HTTP/2's preface, does not take
+/// what is sent, or cancels too many calls.
 pub struct LimitedSocket<S> {
     socket: S,
     activity: Arc<Activity>,

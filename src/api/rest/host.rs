@@ -105,4 +105,25 @@ mod tests {
             assert!(!is_valid(host.as_bytes()), "{host:?}");
         }
     }
+
+    #[test]
+    fn the_authority_of_http_2_is_its_host_and_a_second_one_must_say_the_same() {
+        let checked = |uri: &'static str, host: Option<&'static str>| {
+            let host = host.map(|host| (HOST, HeaderValue::from_static(host)));
+            check(Version::HTTP_2, &Uri::from_static(uri), &host.into_iter().collect())
+                .map_err(|problem| problem.message)
+        };
+        for (uri, host) in
+            [("https://a:1/x", None), ("https://a/x", Some("a")), ("https://[::1]/", None), ("/x", Some("a"))]
+        {
+            assert_eq!(checked(uri, host), Ok(()), "{uri} {host:?}");
+        }
+        for (uri, host, said) in [
+            ("/x", None, "Host is missing from the request"),
+            ("https://a/x", Some("b"), "Host is given more than once"),
+            ("https://user@a/x", None, "Host is not valid"),
+        ] {
+            assert_eq!(checked(uri, host), Err(said.to_owned()), "{uri} {host:?}");
+        }
+    }
 }

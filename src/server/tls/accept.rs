@@ -99,3 +99,60 @@ impl Door {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+    use crate::config::TlsFiles;
+
+    #[tokio::test]
+    async fn a_client_that_shows_a_certificate_is_known_by_its_names() {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let issue = |name: &str| {
+            let key = KeyPair::generate().unwrap();
+            let params = CertificateParams::new([name.to_owned()]).unwrap();
+            (params.signed_by(&key, &ca).unwrap(), key)
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str, pem: String| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, pem).unwrap();
+            path
+        };
+        let (server, server_key) = issue("localhost");
+        let (cert, key) = (at("server.crt", server.pem()), at("server.key", server_key.serialize_pem()));
+        let tls = Tls::read(TlsFiles { cert, key, client_ca: Some(at("ca.crt", ca.pem())) }).unwrap();
+        let door = Door::new(Arc::new(tls), Version::Http2, Timeouts::default());
+        let mut roots = RootCertStore::empty();
+        roots.add(ca.der().clone()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (engine, engine_key) = issue("engine.example");
+        let engine_key = PrivateKeyDer::try_from(engine_key.serialize_der()).unwrap();
+        let builder = ClientConfig::builder().with_root_certificates(roots);
+        let nameless = builder.clone().with_no_client_auth();
+        let named = builder.with_client_auth_cert(vec![engine.der().clone()], engine_key).unwrap();
+        for (config, expected) in [(named, &["engine.example", "rcgen self signed cert"][..]), (nameless, &[])] {
+            let connector = TlsConnector::from(Arc::new(config));
+            let client = async {
+                let stream = TcpStream::connect(addr).await.unwrap();
+                connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
+            };
+            let accepted = async {
+                let (stream, client) = listener.accept().await.unwrap();
+                door.accept(stream, client).await
+            };
+            let (_client, accepted) = tokio::join!(client, accepted);
+            let Some(Accepted::Tls { version, names, .. }) = accepted else { panic!("{accepted:?}") };
+            assert_eq!((version, names), (Version::Http2, expected.iter().map(ToString::to_string).collect()));
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Who the service is to its clients, and which client certificates it takes: what the files say.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, ring};
@@ -87,14 +87,14 @@ impl Identity {
 }
 
 /// Verifies the certificates of clients that bring one. Whether one is needed is for the API to say, call by call.
-fn verifier(path: &PathBuf, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+fn verifier(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in pem::certificates(path)? {
-        roots.add(certificate).map_err(|source| TlsError::ClientCa { path: path.clone(), source })?;
+        roots.add(certificate).map_err(|source| TlsError::ClientCa { path: path.to_owned(), source })?;
     }
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     let verifier = verifier.allow_unauthenticated().build();
-    verifier.map_err(|source| TlsError::Verifier { path: path.clone(), source })
+    verifier.map_err(|source| TlsError::Verifier { path: path.to_owned(), source })
 }
 
 fn config(
