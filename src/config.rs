@@ -6,6 +6,7 @@ mod client;
 mod command_line;
 mod export;
 mod relay;
+mod tls;
 mod value;
 
 use std::ffi::OsStr;
@@ -29,6 +30,7 @@ pub use client::{Secret, ServiceArgs};
 pub use command_line::one_line;
 pub use export::{ExportArgs, ExportFormat, FilterArgs, ReconcileArgs, SpanArgs};
 pub use relay::RelayArgs;
+pub use tls::{ClientTlsArgs, TlsArgs, TlsFiles};
 use value::{checkpoint, host_name, milliseconds};
 
 /// Those who may watch the ledger at the same time, by both APIs together. It bounds the memory that they can use: each
@@ -132,6 +134,9 @@ pub struct HealthcheckArgs {
     /// Where to ask if no service of this database is found
     #[arg(long, env = "WALLET_HTTP_ADDR", default_value = "127.0.0.1:5000", value_name = "HOST:PORT", hide = true)]
     pub http_addr_default: Address,
+    /// The CAs of the service's certificate in PEM, if it speaks TLS and is not the service of this database
+    #[arg(long, env = "WALLET_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
     #[command(flatten)]
     pub database: DatabaseArgs,
 }
@@ -186,6 +191,9 @@ pub struct Settings {
 
     #[command(flatten)]
     pub access: AccessArgs,
+
+    #[command(flatten)]
+    pub tls: TlsArgs,
 
     #[command(flatten)]
     pub database: DatabaseArgs,

@@ -5,10 +5,12 @@ mod activity;
 mod connection;
 mod limits;
 mod listener;
+pub mod pem;
 mod reload;
 mod resets;
 mod served_at;
 mod socket;
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,15 +25,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, TokenError};
 use crate::api::{grpc, rest};
-use crate::config::{Address, Settings};
+use crate::config::{Address, Settings, TlsFiles};
 use crate::engine::{ClockBehind, Engine, SystemClock, check_clock};
 use crate::store::{Reader, StoreError};
 pub use limits::Timeouts;
 use limits::Version;
 use listener::Listener;
 pub use listener::raise_file_limit;
-use reload::Reloader;
+use reload::{Files, Reloader};
 pub use served_at::{AddrFile, ServedAt};
+pub use tls::{Tls, TlsError};
 
 /// How long the ledger may take to end when nobody is served any more.
 const LEDGER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -44,11 +47,13 @@ pub enum StartError {
     #[error("cannot listen on {addr} for {api}")]
     Bind { api: &'static str, addr: Address, source: io::Error },
     #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("cannot catch SIGHUP, at which files are read again")]
+    Signal { source: io::Error },
+    #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Access(#[from] TokenError),
-    #[error("cannot catch SIGHUP")]
-    Signal(#[source] io::Error),
     #[error("{0}; set the clock right, or accept it with --accept-clock")]
     Clock(#[from] ClockBehind),
 }
@@ -63,6 +68,7 @@ pub struct Server {
     timeouts: Timeouts,
     access: Access,
     reloader: Reloader,
+    tls: Option<Arc<Tls>>,
     engine: Engine,
     reader: Arc<dyn Reader>,
     ledger_ended: oneshot::Receiver<()>,
@@ -73,9 +79,10 @@ impl Server {
     /// long to open.
     ///
     /// # Errors
-    /// [`StartError`], which says which address or what about the database.
+    /// [`StartError`], which says which address or file, or what about the database.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let mut reloader = Reloader::default();
+        let tls = settings.tls.files().map(|files| start_tls(files, &mut reloader)).transpose()?;
         let access = access::of(&settings, &mut reloader)?;
         let http = Bound::new("REST", &settings.http_addr).await?;
         let grpc = Bound::new("gRPC", &settings.grpc_addr).await?;
@@ -102,6 +109,7 @@ impl Server {
             timeouts,
             access,
             reloader,
+            tls,
             engine,
             reader,
             ledger_ended,
@@ -126,14 +134,21 @@ impl Server {
         self.grpc_addr
     }
 
+    /// What connections are encrypted with, if they are.
+    #[must_use]
+    pub fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.clone()
+    }
+
     /// Serves until `shutdown` is cancelled; then stops accepting, finishes what is in flight, and closes the ledger.
     pub async fn run(self, shutdown: CancellationToken) {
         let connections_max = usize::try_from(self.settings.connections_max).unwrap_or(usize::MAX);
         let (access, hosts) = (self.access.clone(), self.settings.allowed_hosts());
         let rest = rest::router(self.engine.clone(), access, self.settings.rest(), hosts);
         let grpc = grpc::router(self.engine.clone(), self.access.clone(), self.settings.grpc(), shutdown.clone());
+        let (tls, timeouts) = (&self.tls, self.timeouts);
         let listener =
-            |socket, router, version| Listener { socket, router, version, connections_max, timeouts: self.timeouts };
+            |socket, router, version| Listener { socket, router, version, tls: tls.clone(), connections_max, timeouts };
         let (rest, grpc) = (listener(self.http, rest, Version::Http1), listener(self.grpc, grpc, Version::Http2));
         let feed = self.engine.feed.clone();
         // Whoever watches would never end.
@@ -142,7 +157,12 @@ impl Server {
             feed.close();
         };
         let reloading = shutdown.run_until_cancelled(self.reloader.run());
-        tokio::join!(rest.serve(&shutdown), grpc.serve(&shutdown), closing, reloading);
+        let expiring = shutdown.run_until_cancelled(async {
+            if let Some(tls) = tls {
+                tls.watch_expiry().await;
+            }
+        });
+        tokio::join!(rest.serve(&shutdown), grpc.serve(&shutdown), closing, reloading, expiring);
         self.reader.close().await;
         // The worker ends with the last handle, and the writer is the last to let go of the database: it can leave
         // everything in the one file.
@@ -151,6 +171,15 @@ impl Server {
             tracing::error!("the ledger's worker did not end in time");
         }
     }
+}
+
+/// Reads the TLS files, and has them read again when they change.
+fn start_tls(files: TlsFiles, reloader: &mut Reloader) -> Result<Arc<Tls>, StartError> {
+    let watched = Files::new(files.paths());
+    let tls = Arc::new(Tls::read(files)?);
+    let reloaded = Arc::clone(&tls);
+    reloader.watch(watched, move || reloaded.reload()).map_err(|source| StartError::Signal { source })?;
+    Ok(tls)
 }
 
 /// A socket that has its address, and does not listen yet.

@@ -7,6 +7,7 @@ pub mod healthcheck;
 pub mod maintenance;
 mod output;
 mod path;
+mod pinned;
 mod progress;
 pub mod reconcile;
 pub mod relay;

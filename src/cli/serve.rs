@@ -1,5 +1,6 @@
 //! Serves both APIs until the process is told to stop.
 
+use std::future::pending;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -8,7 +9,7 @@ use tokio::task;
 
 use super::stop;
 use crate::config::Settings;
-use crate::server::{ServedAt, Server, raise_file_limit};
+use crate::server::{AddrFile, ServedAt, Server, Tls, raise_file_limit};
 
 /// How long what blocks a thread may delay the end of the process: a ledger that is still being opened, say.
 const BLOCKED_TIMEOUT: Duration = Duration::from_secs(1);
@@ -33,13 +34,16 @@ async fn serve(settings: Settings) -> Result<()> {
     if let Some(started) = shutdown.run_until_cancelled(start).await {
         let server = started??;
         let (http, grpc) = (server.http_addr(), server.grpc_addr());
-        let addr_file = ServedAt { http, grpc }.write(&ledger).inspect_err(|error| {
+        let tls = server.tls();
+        let served_at = ServedAt { http, grpc, certificate: tls.as_ref().map(|tls| tls.fingerprint()) };
+        let addr_file = served_at.write(&ledger).inspect_err(|error| {
             tracing::warn!(%error, "`wallet healthcheck` needs --http-addr: cannot write beside the database");
         });
         let version = env!("CARGO_PKG_VERSION");
-        tracing::info!(%http, %grpc, %currency, database = %ledger, version, "serving");
+        tracing::info!(%http, %grpc, %currency, database = %ledger, tls = tls.is_some(), version, "serving");
         let stopping = async {
-            shutdown.cancelled().await;
+            let mut addr_file = addr_file;
+            shutdown.run_until_cancelled(follow(tls.as_deref(), addr_file.as_mut().ok(), served_at)).await;
             // While the database is this process's still: the next one writes a file of its own.
             drop(addr_file);
         };
@@ -47,4 +51,17 @@ async fn serve(settings: Settings) -> Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Keeps the file of the addresses true when the certificate is replaced.
+async fn follow(tls: Option<&Tls>, addr_file: Option<&mut AddrFile>, served_at: ServedAt) {
+    let (Some(tls), Some(addr_file)) = (tls, addr_file) else { return pending().await };
+    let mut fingerprint = tls.fingerprint();
+    loop {
+        if let Err(error) = addr_file.replace(ServedAt { certificate: Some(fingerprint), ..served_at }) {
+            tracing::warn!(%error, "`wallet healthcheck` does not know the new certificate: cannot write beside the \
+                                    database");
+        }
+        fingerprint = tls.replaced(fingerprint).await;
+    }
 }

@@ -5,8 +5,8 @@ use std::env::{self, VarError};
 use axum::http::Uri;
 use clap::Args;
 
-use super::Address;
 use super::value::server_url;
+use super::{Address, ClientTlsArgs};
 
 /// Which running service is asked.
 #[derive(Clone, Debug, Args)]
@@ -23,16 +23,19 @@ pub struct ServiceArgs {
     /// The URL of the service's gRPC API, such as `https://wallet.example`; wins over --grpc-addr
     #[arg(long, env = "WALLET_SERVER", value_name = "URL", value_parser = server_url)]
     server: Option<Uri>,
+    #[command(flatten)]
+    pub tls: ClientTlsArgs,
 }
 
 impl ServiceArgs {
     /// The URL of the service's gRPC API, without a slash at its end.
     #[must_use]
     pub fn url(&self) -> String {
-        match &self.server {
-            Some(url) => url.to_string().trim_end_matches('/').to_owned(),
-            None => format!("http://{}", self.grpc_addr.clone().reachable()),
+        if let Some(url) = &self.server {
+            return url.to_string().trim_end_matches('/').to_owned();
         }
+        let scheme = if self.tls.is_given() { "https" } else { "http" };
+        format!("{scheme}://{}", self.grpc_addr.clone().reachable())
     }
 }
 

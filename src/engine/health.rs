@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{self, Instant};
 
-use super::{EngineError, chain};
+use super::EngineError;
 use crate::ledger::Timestamp;
-use crate::telemetry::Throttle;
+use crate::telemetry::{Throttle, chain};
 
 /// How often an attempt that may be stuck is checked.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);

@@ -11,12 +11,11 @@ mod spin;
 mod transact;
 mod worker;
 
-use std::error::Error;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
-use std::{iter, thread};
 
-use thiserror::Error as ThisError;
+use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -66,7 +65,7 @@ pub struct EngineOptions {
 }
 
 /// Why a command or a read got no answer from the ledger.
-#[derive(Clone, Debug, ThisError)]
+#[derive(Clone, Debug, Error)]
 pub enum EngineError {
     /// The queue is full, or there are too many watchers; nothing was done.
     #[error("there is no place left")]
@@ -138,10 +137,4 @@ impl Engine {
         thread.expect("a thread for the ledger can be started");
         (engine, ended)
     }
-}
-
-/// An error and what it came from, in one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let errors = iter::successors(Some(error), |error| (*error).source());
-    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

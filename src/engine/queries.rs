@@ -7,7 +7,7 @@ use tokio::time::{self, Instant};
 use super::EngineError;
 use crate::ledger::{Commit, Entry, EntryFilter, EntryId, Event, EventKey, Timestamp, UserId, Wallet};
 use crate::store::{Reader, Scan, ScanLimits, StoreError};
-use crate::telemetry::Throttle;
+use crate::telemetry::{Throttle, chain};
 
 /// The handle that reads the ledger. Cheap to clone. It never waits for a command.
 #[derive(Clone)]
@@ -128,7 +128,7 @@ impl Queries {
     fn failed(&self, error: StoreError) -> EngineError {
         let suppressed = self.failures.lock().ok().and_then(|mut failures| failures.pass());
         if let Some(suppressed) = suppressed {
-            tracing::error!(error = %super::chain(&error), suppressed, "a read failed");
+            tracing::error!(error = %chain(&error), suppressed, "a read failed");
         }
         error.into()
     }

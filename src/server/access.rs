@@ -20,11 +20,15 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// If the tokens file cannot be used.
 pub fn of(settings: &Settings, reloader: &mut Reloader) -> Result<Access, StartError> {
     let proxies = settings.access.trusted_proxies.clone();
-    let Some(path) = settings.access.tokens_file.clone() else { return Ok(Access::open(proxies)) };
+    let Some(path) = settings.access.tokens_file.clone() else {
+        let has_certificates = settings.tls.client_ca.is_some();
+        let any = || Access::restricted(Table::of_any_certificate(), proxies.clone());
+        return Ok(if has_certificates { any() } else { Access::open(proxies) });
+    };
     let files = Files::new(vec![path.clone()]);
     let access = Access::restricted(read(&path)?, proxies);
     let reloaded = access.clone();
-    reloader.watch(files, move || reload(&reloaded, &path)).map_err(StartError::Signal)?;
+    reloader.watch(files, move || reload(&reloaded, &path)).map_err(|source| StartError::Signal { source })?;
     Ok(access)
 }
 

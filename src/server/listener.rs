@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use tokio::io::{self, AsyncBufReadExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -13,12 +14,12 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Executor, Server};
-use super::limits::{self, PREFACE, Timeouts, Version};
+use super::limits::{self, Timeouts, Version};
+use super::tls::{Accepted, Door, Tls};
 use crate::api::peer::Peer;
+use crate::api::rest;
 use crate::telemetry::Throttle;
 
-/// How often a preface that comes in pieces is checked.
-const PREFACE_PAUSE: Duration = Duration::from_millis(20);
 /// How long to pause when the system cannot accept a connection (no file descriptors left, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -34,7 +35,10 @@ pub fn raise_file_limit() {
 pub(super) struct Listener {
     pub socket: TcpListener,
     pub router: Router,
+    /// The version that is spoken, unless a client asks for another in its TLS handshake.
     pub version: Version,
+    /// What the connections are encrypted with, if they are.
+    pub tls: Option<Arc<Tls>>,
     pub connections_max: usize,
     pub timeouts: Timeouts,
 }
@@ -42,10 +46,10 @@ pub(super) struct Listener {
 impl Listener {
     /// Accepts and serves connections until shut-down, then drains them, and cuts off what takes too long.
     pub(super) async fn serve(self, shutdown: &CancellationToken) {
-        let Self { socket, router, version, connections_max, timeouts } = self;
-        let executor = Executor { write_timeout: timeouts.write_timeout };
-        let builder = limits::builder(executor, version, timeouts);
-        let server = Server { builder, router, version, timeouts };
+        let Self { socket, router, version, tls, connections_max, timeouts } = self;
+        let servers = Servers { router, timeouts };
+        let server = servers.of(version);
+        let encrypted = tls.map(|tls| Arc::new(Encrypted { door: Door::new(tls, version, timeouts), servers }));
         let mut places = Places::new(connections_max, version);
         let mut connections = JoinSet::new();
         loop {
@@ -55,16 +59,22 @@ impl Listener {
                 () = shutdown.cancelled() => break,
             };
             let Some(permit) = shutdown.run_until_cancelled(places.take()).await else { break };
-            let (server, shutdown) = (server.clone(), shutdown.clone());
-            connections.spawn(async move {
-                let _permit = permit;
-                let begins = shutdown.run_until_cancelled(wait_for_preface(&stream, version, timeouts));
-                if begins.await == Some(true) {
-                    server.serve(stream, Peer::new(addr), &shutdown).await;
-                }
-            });
+            let shutdown = shutdown.clone();
+            // Two tasks, so that a connection without TLS does not hold the memory of one with it.
+            if let Some(encrypted) = encrypted.clone() {
+                connections.spawn(async move {
+                    let _permit = permit;
+                    encrypted.serve(stream, addr, &shutdown).await;
+                });
+            } else {
+                let server = server.clone();
+                connections.spawn(async move {
+                    let _permit = permit;
+                    serve_plain(server, stream, addr, &shutdown).await;
+                });
+            }
         }
-        drop((socket, server));
+        drop((socket, server, encrypted));
         let drained = async { while connections.join_next().await.is_some() {} };
         if time::timeout(timeouts.drain_timeout, drained).await.is_err() {
             tracing::warn!(connections = connections.len(), "cut off connections that did not finish in time");
@@ -100,31 +110,71 @@ impl Places {
     }
 }
 
-/// Waits until a client has sent enough for the timeouts of its version of HTTP to run: a first byte, or the whole
-/// preface. False if it has gone, or takes too long. The protocol refuses bytes that are no preface.
-async fn wait_for_preface(stream: &TcpStream, version: Version, timeouts: Timeouts) -> bool {
-    let mut sent = [0; PREFACE.len()];
-    let timeout = match version {
-        Version::Http1 => timeouts.idle_timeout,
-        Version::Http2 => timeouts.head_timeout,
-    };
-    let begins = async {
-        loop {
-            match stream.peek(&mut sent).await {
-                Ok(0) | Err(_) => return false,
-                Ok(length)
-                    if version == Version::Http2 && length < PREFACE.len() && sent[..length] == PREFACE[..length] =>
-                {
-                    time::sleep(PREFACE_PAUSE).await;
+/// What serves connections in either version of HTTP.
+struct Servers {
+    router: Router,
+    timeouts: Timeouts,
+}
+
+impl Servers {
+    fn of(&self, version: Version) -> Server {
+        self.with(self.router.clone(), version)
+    }
+
+    fn with(&self, router: Router, version: Version) -> Server {
+        let executor = Executor { write_timeout: self.timeouts.write_timeout };
+        let builder = limits::builder(executor, version, self.timeouts);
+        Server { builder, router, version, timeouts: self.timeouts }
+    }
+}
+
+/// One API over TLS.
+struct Encrypted {
+    door: Door,
+    servers: Servers,
+}
+
+impl Encrypted {
+    async fn serve(&self, stream: TcpStream, addr: SocketAddr, shutdown: &CancellationToken) {
+        match shutdown.run_until_cancelled(self.door.accept(stream, addr)).await.flatten() {
+            Some(Accepted::Tls { mut stream, version, names }) => {
+                let server = self.servers.of(version);
+                let first = async { stream.fill_buf().await.map(<[u8]>::len) };
+                if shutdown.run_until_cancelled(begins(first, &server)).await == Some(true) {
+                    server.serve(stream, Peer { addr, names }, shutdown).await;
                 }
-                Ok(_) => return true,
             }
+            Some(Accepted::Plaintext(stream)) if self.door.version() == Version::Http1 => {
+                serve_plain(self.servers.with(rest::plaintext(), Version::Http1), stream, addr, shutdown).await;
+            }
+            Some(Accepted::Plaintext(_)) => {
+                tracing::debug!(client = %addr, "a connection is closed: it is without TLS");
+            }
+            None => (),
         }
+    }
+}
+
+/// Serves a connection without TLS.
+async fn serve_plain(server: Server, stream: TcpStream, addr: SocketAddr, shutdown: &CancellationToken) {
+    let mut first = [0];
+    if shutdown.run_until_cancelled(begins(stream.peek(&mut first), &server)).await == Some(true) {
+        server.serve(stream, Peer::new(addr), shutdown).await;
+    }
+}
+
+/// Waits for a client's first byte, from which on the timeouts of its version of HTTP run; false if it has gone, or
+/// takes too long.
+async fn begins(first: impl Future<Output = io::Result<usize>>, server: &Server) -> bool {
+    let timeout = match server.version {
+        Version::Http1 => server.timeouts.idle_timeout,
+        Version::Http2 => server.timeouts.head_timeout,
     };
-    time::timeout(timeout, begins).await.unwrap_or_else(|_| {
+    let Ok(read) = time::timeout(timeout, first).await else {
         tracing::debug!("a connection is closed: nothing came in time");
-        false
-    })
+        return false;
+    };
+    read.is_ok_and(|length| length > 0)
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {

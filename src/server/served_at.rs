@@ -3,7 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,13 +16,16 @@ const SUFFIX: &str = "-addr";
 pub struct ServedAt {
     pub http: SocketAddr,
     pub grpc: SocketAddr,
+    /// The SHA-256 of the certificate that it shows, if it speaks TLS.
+    pub certificate: Option<[u8; 32]>,
 }
 
 /// The file that says it. Removed when dropped.
 pub struct AddrFile {
     path: PathBuf,
+    partial: PathBuf,
     /// Locked as long as the service runs: what a killed service leaves behind is not.
-    _file: File,
+    file: File,
 }
 
 impl ServedAt {
@@ -32,11 +35,17 @@ impl ServedAt {
     /// If it cannot be written.
     pub fn write(self, ledger: &Location) -> io::Result<AddrFile> {
         let (path, partial) = (ledger.sibling(SUFFIX), ledger.sibling("-addr.partial"));
-        let file = File::options().create(true).truncate(true).write(true).open(&partial)?;
+        let file = self.publish(&path, &partial)?;
+        Ok(AddrFile { path, partial, file })
+    }
+
+    /// Puts it in the place of what was there, in one step.
+    fn publish(self, path: &Path, partial: &Path) -> io::Result<File> {
+        let file = File::options().create(true).truncate(true).write(true).open(partial)?;
         file.try_lock()?;
         serde_json::to_writer(&file, &self)?;
-        fs::rename(&partial, &path)?;
-        Ok(AddrFile { path, _file: file })
+        fs::rename(partial, path)?;
+        Ok(file)
     }
 
     /// Where the service that serves `ledger` listens; `None` if none is found.
@@ -47,6 +56,17 @@ impl ServedAt {
             Err(TryLockError::WouldBlock) => serde_json::from_reader(file).ok(),
             Ok(()) | Err(TryLockError::Error(_)) => None,
         }
+    }
+}
+
+impl AddrFile {
+    /// Writes that the service shows another certificate now, for one.
+    ///
+    /// # Errors
+    /// If it cannot be written; it stays as it was.
+    pub fn replace(&mut self, served_at: ServedAt) -> io::Result<()> {
+        self.file = served_at.publish(&self.path, &self.partial)?;
+        Ok(())
     }
 }
 
@@ -65,9 +85,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Location::Sqlite(dir.path().join("wallet.db"));
         assert_eq!(ServedAt::read(&ledger), None);
-        let served_at = ServedAt { http: ([0, 0, 0, 0], 8080).into(), grpc: ([127, 0, 0, 1], 1).into() };
-        let file = served_at.write(&ledger).unwrap();
+        let (http, grpc) = (([0, 0, 0, 0], 8080).into(), ([127, 0, 0, 1], 1).into());
+        let served_at = ServedAt { http, grpc, certificate: None };
+        let mut file = served_at.write(&ledger).unwrap();
         assert_eq!(ServedAt::read(&ledger), Some(served_at));
+        let renewed = ServedAt { certificate: Some([7; 32]), ..served_at };
+        file.replace(renewed).unwrap();
+        assert_eq!(ServedAt::read(&ledger), Some(renewed));
         drop(file);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
@@ -76,7 +100,8 @@ mod tests {
     fn what_a_killed_service_left_is_not_believed() {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Location::Sqlite(dir.path().join("wallet.db"));
-        let served_at = ServedAt { http: ([127, 0, 0, 1], 1).into(), grpc: ([127, 0, 0, 1], 2).into() };
+        let (http, grpc) = (([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into());
+        let served_at = ServedAt { http, grpc, certificate: None };
         fs::write(ledger.sibling(SUFFIX), serde_json::to_string(&served_at).unwrap()).unwrap();
         assert_eq!(ServedAt::read(&ledger), None);
         let _file = served_at.write(&ledger).unwrap();

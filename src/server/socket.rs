@@ -11,12 +11,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{self, Sleep};
 
 use super::activity::Activity;
-use super::limits::{Timeouts, Version};
+use super::limits::{PREFACE, Timeouts, Version};
 use super::resets::Resets;
 use crate::api::rest;
 
-/// A socket that fails when its client takes too long over a request's head, does not take what is sent, or cancels
-/// too many calls.
+/// A socket that fails when its client takes too long over a request's head or over HTTP/2's preface, does not take
+/// what is sent, or cancels too many calls.
 pub struct LimitedSocket<S> {
     socket: S,
     activity: Arc<Activity>,
@@ -36,7 +36,13 @@ enum Protocol {
         /// What is written instead of the HTTP library's own answer to what it cannot parse.
         instead: Option<Instead>,
     },
-    Http2(Resets),
+    Http2 {
+        resets: Resets,
+        /// How much of the preface is still to come, in bytes.
+        preface_left: usize,
+        /// Made when the preface comes in pieces.
+        wait: Option<Pin<Box<Sleep>>>,
+    },
 }
 
 struct Instead {
@@ -51,7 +57,7 @@ impl<S> LimitedSocket<S> {
     pub fn new(socket: S, version: Version, activity: Arc<Activity>, timeouts: Timeouts) -> Self {
         let protocol = match version {
             Version::Http1 => Protocol::Http1 { head: None, wait: None, instead: None },
-            Version::Http2 => Protocol::Http2(Resets::default()),
+            Version::Http2 => Protocol::Http2 { resets: Resets::default(), preface_left: PREFACE.len(), wait: None },
         };
         Self { socket, activity, timeouts, protocol, write_wait: None }
     }
@@ -75,11 +81,18 @@ impl<S> LimitedSocket<S> {
                     _ => Ok(()),
                 }
             }
-            (Protocol::Http2(resets), Poll::Ready(bytes)) => {
+            (Protocol::Http2 { resets, preface_left, wait }, Poll::Ready(bytes)) => {
+                *preface_left = preface_left.saturating_sub(bytes.len());
+                if *preface_left == 0 {
+                    *wait = None;
+                }
                 let too_many = || io::Error::other("the client cancelled too many calls");
                 resets.admit(bytes).then_some(()).ok_or_else(too_many)
             }
-            (Protocol::Http2(_), Poll::Pending) => Ok(()),
+            (Protocol::Http2 { preface_left: 0, .. }, Poll::Pending) => Ok(()),
+            (Protocol::Http2 { wait, .. }, Poll::Pending) => {
+                expire(wait, self.timeouts.head_timeout, cx, "the preface took too long to arrive")
+            }
         }
     }
 

@@ -2,8 +2,9 @@
 
 mod throttle;
 
-use std::panic;
+use std::error::Error;
 use std::sync::Mutex;
+use std::{iter, panic};
 
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::EnvFilter;
@@ -73,6 +74,13 @@ fn log_panics() {
             "a bug: panicked"
         );
     }));
+}
+
+/// An error and what it came from, in one line.
+#[must_use]
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let errors = iter::successors(Some(error), |error| (*error).source());
+    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod log;
 mod model;
 mod openapi;
 mod overload;
+mod own_tls;
 mod parity;
 mod parsers;
 mod readme;

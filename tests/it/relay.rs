@@ -9,6 +9,7 @@ mod receiver;
 mod server;
 mod service;
 mod settings;
+mod tls;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

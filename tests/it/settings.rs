@@ -11,8 +11,7 @@ fn help_explains_every_setting() {
     for args in [&["--help"][..], &["serve", "--help"]] {
         let (help, _, code) = run(args);
         assert_eq!(code, Some(0));
-        let settings =
-            ["HTTP_ADDR", "GRPC_ADDR", "DATABASE_URL", "CURRENCY", "LOCK_TIMEOUT_MS", "QUEUE_CAPACITY", "LOG"];
+        let settings = ["HTTP_ADDR", "GRPC_ADDR", "DATABASE_URL", "CURRENCY", "LOCK_TIMEOUT_MS", "TLS_CERT", "LOG"];
         for setting in settings {
             assert!(help.contains(&format!("WALLET_{setting}")), "{setting} in {help}");
         }
@@ -50,7 +49,7 @@ fn each_command_has_its_own_settings() {
     let export = ["format", "from", "to", "user", "kind", "out", "json", "database-url"];
     assert_eq!(flags("export"), export);
     assert_eq!(flags("reconcile"), ["from", "to", "json", "limit", "database-url"]);
-    assert_eq!(flags("healthcheck"), ["http-addr", "database-url"]);
+    assert_eq!(flags("healthcheck"), ["http-addr", "tls-ca", "database-url"]);
     assert_eq!(flags("openapi"), ["currency"]);
     assert_eq!(flags("completions"), [""; 0]);
     let (_, stderr, code) = run(&["verify", "--http-addr", "127.0.0.1:1"]);

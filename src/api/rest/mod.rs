@@ -11,6 +11,7 @@ mod names;
 mod openapi;
 mod origin;
 mod permitted;
+mod plaintext;
 mod precheck;
 mod reads;
 mod request;
@@ -31,6 +32,7 @@ use utoipa_axum::routes;
 
 pub use self::names::{Names, ReadError, read_object};
 pub use self::origin::AllowedHosts;
+pub use self::plaintext::plaintext;
 use self::precheck::PrecheckLayer;
 pub use self::response::{Decimal, EntryAnswer};
 pub use self::unparsed::documented;

@@ -1,6 +1,7 @@
 //! What the tests share: the service in this process or as a program, its clients, an oracle and a checker.
 
 pub mod app;
+pub mod authority;
 pub mod browser;
 pub mod client;
 pub mod command;

@@ -1,11 +1,11 @@
 //! The program, as a process of its own: to be killed, stopped, traced and measured.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,15 @@ pub struct Process {
     /// How long it took until it served.
     pub started_in: Duration,
     child: Child,
-    log: Option<JoinHandle<String>>,
+    log: Arc<Log>,
+    reader: Option<JoinHandle<()>>,
+}
+
+/// What it logged until now.
+#[derive(Default)]
+struct Log {
+    lines: Mutex<String>,
+    grown: Condvar,
 }
 
 /// The program with no settings of this environment.
@@ -111,11 +119,27 @@ impl Process {
             }
         };
         // What it logs from now on must be read, or it would block on a full pipe.
-        let log = std::thread::spawn(move || {
-            let _ = logs.read_to_string(&mut lines);
-            lines
+        let log = Arc::new(Log { lines: Mutex::new(lines), grown: Condvar::new() });
+        let written = Arc::clone(&log);
+        let reader = std::thread::spawn(move || {
+            for line in logs.lines().map_while(Result::ok) {
+                written.lines.lock().unwrap_or_else(PoisonError::into_inner).extend([&line, "\n"]);
+                written.grown.notify_all();
+            }
         });
-        Self { http, grpc, started_in: begun.elapsed(), child, log: Some(log) }
+        Self { http, grpc, started_in: begun.elapsed(), child, log, reader: Some(reader) }
+    }
+
+    /// Waits until it has logged this text so many times, from its start on.
+    ///
+    /// # Panics
+    /// If it does not for far too long.
+    pub fn wait_for_log(&self, text: &str, count: usize) {
+        let lines = self.log.lines.lock().expect("nobody panicked");
+        let is_missing = |lines: &mut String| lines.matches(text).count() < count;
+        let waited = self.log.grown.wait_timeout_while(lines, Duration::from_secs(60), is_missing);
+        let (lines, timeout) = waited.expect("nobody panicked");
+        assert!(!timeout.timed_out(), "it does not log {text:?} {count} times: {lines}");
     }
 
     pub async fn client(&self) -> Client {
@@ -139,7 +163,8 @@ impl Process {
     pub fn terminate_and_log(mut self) -> String {
         self.signal("TERM");
         assert!(self.wait().success());
-        self.log.take().expect("it logs").join().expect("its log is text")
+        self.reader.take().expect("it is ended once").join().expect("its log is read");
+        self.log.lines.lock().expect("nobody panicked").clone()
     }
 
     pub fn id(&self) -> u32 {
