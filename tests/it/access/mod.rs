@@ -2,6 +2,7 @@
 
 mod attempts;
 mod audit;
+mod certificates;
 mod command_line;
 mod matrix;
 mod reload;

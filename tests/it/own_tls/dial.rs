@@ -14,7 +14,7 @@ use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::support::authority::{Authority, Issued};
 use crate::support::http::HttpReply;
@@ -91,9 +91,19 @@ impl Dialer {
         self.connect(addr, protocols).await?.request("GET", path, "").await
     }
 
-    /// A connection to the gRPC API.
+    /// A connection to the gRPC API, without a certificate.
     pub async fn channel(&self, addr: SocketAddr) -> Channel {
-        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&self.ca)).domain_name("localhost");
+        self.channel_of(addr, ClientTlsConfig::new()).await
+    }
+
+    /// The same with a certificate.
+    pub async fn channel_with(&self, addr: SocketAddr, issued: &Issued) -> Channel {
+        let (certificate, key) = issued.pem();
+        self.channel_of(addr, ClientTlsConfig::new().identity(Identity::from_pem(certificate, key))).await
+    }
+
+    async fn channel_of(&self, addr: SocketAddr, tls: ClientTlsConfig) -> Channel {
+        let tls = tls.ca_certificate(Certificate::from_pem(&self.ca)).domain_name("localhost");
         let endpoint = Endpoint::from_shared(format!("https://{addr}")).expect("an address");
         endpoint.tls_config(tls).expect("TLS").connect().await.expect("the gRPC API answers")
     }

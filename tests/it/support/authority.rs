@@ -95,6 +95,11 @@ impl Issued {
         self.key.serialize_der().try_into().expect("a key")
     }
 
+    /// The certificate and its key in PEM.
+    pub fn pem(&self) -> (String, String) {
+        (self.certificate.pem(), self.key.serialize_pem())
+    }
+
     /// Writes `NAME.crt` and `NAME.key`, and returns their paths.
     pub fn write(&self, dir: &Path, name: &str) -> (PathBuf, PathBuf) {
         let (cert, key) = (dir.join(format!("{name}.crt")), dir.join(format!("{name}.key")));
