@@ -68,3 +68,43 @@ impl ServerCertVerifier for Pinned {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+    use rustls::ServerConfig;
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::sign::{self, SingleCertAndKey};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+
+    /// What a client that knows `fingerprint` says to a server that shows `certificate` and signs with `key`.
+    async fn connect(
+        fingerprint: [u8; 32],
+        certificate: &CertificateDer<'static>,
+        key: PrivateKeyDer<'static>,
+    ) -> String {
+        let key = ring::default_provider().key_provider.load_private_key(key).unwrap();
+        let shown = SingleCertAndKey::from(sign::CertifiedKey::new(vec![certificate.clone()], key));
+        let server = ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::new(shown));
+        let (here, there) = tokio::io::duplex(64 * 1024);
+        let connector = TlsConnector::from(Arc::new(trusting(fingerprint).unwrap()));
+        let client = connector.connect(ServerName::try_from("127.0.0.1").unwrap(), here);
+        let (client, _) = tokio::join!(client, TlsAcceptor::from(Arc::new(server)).accept(there));
+        client.map_or_else(|error| error.to_string(), |_| "trusted".to_owned())
+    }
+
+    #[tokio::test]
+    async fn one_certificate_is_trusted_of_whoever_has_its_key() {
+        let made = || generate_simple_self_signed(["wallet.example".to_owned()]).unwrap();
+        let (CertifiedKey { cert, signing_key }, other) = (made(), made());
+        let key = |key: &rcgen::KeyPair| PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let fingerprint = Sha256::digest(cert.der()).into();
+        assert_eq!(connect(fingerprint, cert.der(), key(&signing_key)).await, "trusted");
+        let of_other = connect(fingerprint, other.cert.der(), key(&other.signing_key)).await;
+        assert!(of_other.contains("ApplicationVerificationFailure"), "{of_other}");
+        let stolen = connect(fingerprint, cert.der(), key(&other.signing_key)).await;
+        assert!(stolen.contains("BadSignature"), "{stolen}");
+    }
+}

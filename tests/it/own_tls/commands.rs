@@ -38,13 +38,6 @@ fn the_health_check_knows_the_service_of_its_database_by_its_certificate() {
     process.wait_for_log("the TLS files were read again", 1);
     // The file of the addresses is written after the log's line.
     assert!((0..50).any(|_| check().2 == Some(0)), "{}", check().1);
-
-    // Whoever else listens there is not taken for the service.
-    let addr_file = dir.path().join("wallet.db-addr");
-    assert!(fs::read_to_string(addr_file).unwrap().contains("certificate"));
-    drop(process);
-    let (_, stderr, code) = check();
-    assert_eq!((code, stderr.lines().count()), (Some(1), 1), "{stderr}");
 }
 
 #[test]

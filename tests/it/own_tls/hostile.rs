@@ -16,8 +16,14 @@ const IDLE: Duration = Duration::from_secs(2);
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// A service in which nothing but an idle connection may last longer than the limit.
 async fn secure(connections_max: u32) -> Secure {
-    let timeouts = Timeouts { head_timeout: HEAD, idle_timeout: IDLE, write_timeout: HEAD, ..Timeouts::default() };
+    secure_with(connections_max, Timeouts::default().idle_timeout).await
+}
+
+async fn secure_with(connections_max: u32, idle_timeout: Duration) -> Secure {
+    let timeouts = Timeouts { head_timeout: HEAD, idle_timeout, write_timeout: HEAD, ..Timeouts::default() };
+    assert!(idle_timeout == IDLE || idle_timeout > LIMIT);
     Secure::spawn_with(None, connections_max, timeouts).await
 }
 
@@ -64,18 +70,24 @@ async fn handshakes_that_do_nothing_keep_honest_clients_out_for_no_longer_than_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_sends_nothing_after_its_handshake_is_closed_in_time() {
+async fn a_client_that_sends_no_preface_after_its_handshake_is_closed_in_time() {
     let secure = secure(100).await;
     let dialer = secure.dialer();
-    let rest = dialer.handshake(secure.app.http, HTTP1).await.unwrap();
-    let took = closed(rest).await;
-    assert!(took >= IDLE / 2, "as a connection that is idle: {took:?}");
     for addr in [secure.app.http, secure.app.grpc] {
         closed(dialer.handshake(addr, HTTP2).await.unwrap()).await;
         let mut half = dialer.handshake(addr, HTTP2).await.unwrap();
         half.write_all(&PREFACE[..7]).await.unwrap();
         closed(half).await;
-        // The whole, and no call.
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_without_calls_is_closed_when_it_has_been_idle() {
+    let secure = secure_with(100, IDLE).await;
+    let dialer = secure.dialer();
+    let took = closed(dialer.handshake(secure.app.http, HTTP1).await.unwrap()).await;
+    assert!(took >= IDLE / 2, "{took:?}");
+    for addr in [secure.app.http, secure.app.grpc] {
         let mut idle = dialer.handshake(addr, HTTP2).await.unwrap();
         idle.write_all(&[PREFACE, b"\0\0\0\x04\0\0\0\0\0"].concat()).await.unwrap();
         let took = closed(idle).await;
