@@ -13,7 +13,7 @@ use super::Tls;
 use super::certificate::names;
 use super::identity::H2;
 use crate::server::limits::{Timeouts, Version};
-use crate::telemetry::Throttle;
+use crate::telemetry::{AUDIT, Throttle};
 
 /// What the first record of a handshake begins with (RFC 8446, section 5.1).
 const HANDSHAKE: u8 = 22;
@@ -95,7 +95,7 @@ impl Door {
             return;
         }
         if let Some(suppressed) = self.throttle.lock().ok().and_then(|mut throttle| throttle.pass()) {
-            tracing::warn!(%client, %error, suppressed, "a client's certificate is refused");
+            tracing::warn!(target: AUDIT, %client, %error, suppressed, "a client's certificate is refused");
         }
     }
 }
