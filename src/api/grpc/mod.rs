@@ -52,6 +52,8 @@ pub struct GrpcOptions {
     pub streams_max: usize,
     /// `Watch` streams of the health service at the same time, on all connections; one more is refused.
     pub watches_max: usize,
+    /// Whether the service describes itself to whoever asks.
+    pub reflection: bool,
     /// Reflection streams at the same time, on all connections; one more is refused.
     pub reflections_max: usize,
     /// How long the one message of a call may take to arrive, and a message of a reflection stream that has begun. A
@@ -70,6 +72,7 @@ impl Default for GrpcOptions {
             stream_in_flight_max: 2 * 1024,
             streams_max: 512,
             watches_max: 1_024,
+            reflection: true,
             reflections_max: 64,
             message_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
@@ -85,13 +88,13 @@ impl Default for GrpcOptions {
 /// Never: the descriptors are made with the program.
 pub fn router(engine: Engine, access: Access, options: GrpcOptions, shutdown: CancellationToken) -> Router {
     let health = health::service(engine.health.clone(), options, shutdown.clone());
-    let reflection = reflection::router(options, shutdown.clone());
+    let reflection = options.reflection.then(|| reflection::router(options, shutdown.clone()));
     let wallet = WalletServiceServer::new(Service::new(engine, options, shutdown))
         .max_decoding_message_size(options.message_size_max);
     Routes::new(wallet)
         .add_service(health)
         .into_axum_router()
-        .merge(reflection)
+        .merge(reflection.unwrap_or_default())
         // One layer, not five: each costs every request several allocations.
         .layer((
             middleware::from_fn(trace::trace),

@@ -18,6 +18,7 @@ use tonic_reflection::pb::v1::{
 use wallet::engine::SystemClock;
 
 use super::{app, assert_status};
+use crate::support::app::App;
 use crate::support::client;
 use crate::support::faulty::Faulty;
 
@@ -200,4 +201,12 @@ async fn a_reflection_stream_left_open_does_not_hold_up_the_shut_down() {
     app.begin_stop();
     assert!(answers.message().await.expect("it is not cut off").is_none());
     app.stop().await;
+}
+
+#[tokio::test]
+async fn reflection_can_be_switched_off() {
+    let app = App::spawn_with(|settings| settings.reflection = false).await;
+    let questions = stream::iter([ask(MessageRequest::ListServices(String::new()))]);
+    let refused = ServerReflectionClient::new(app.channel().await).server_reflection_info(questions).await;
+    assert_status(&refused.unwrap_err(), Code::Unimplemented, "METHOD_NOT_ALLOWED", &[]);
 }
