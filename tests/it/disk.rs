@@ -209,7 +209,9 @@ async fn an_outage_under_load_is_logged_when_it_begins_and_ends_and_counted_in_b
     disk.free();
     health.becomes(true).await;
     let log = process.terminate_and_log();
-    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let mut lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    // Each deposit has its line of the audit log, whatever becomes of it.
+    lines.retain(|line| line["target"] != "wallet.audit");
     let of = |message: &str| lines.iter().filter(|line| line["message"] == message).collect::<Vec<_>>();
     println!("{failed} callers failed in five seconds, {} lines of log", lines.len());
     assert!(failed > 100 && lines.len() <= 20, "{failed} failed: {log}");

@@ -17,10 +17,11 @@ fn path(dir: &Path, name: &str) -> String {
 async fn entries_come_over_tls_with_a_private_ca_and_a_client_certificate() {
     let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("a private CA"));
     let tls = settings(dir.path(), &authority.issue_server(), Some(&authority));
-    authority.issue("a relay", |_| ()).write(dir.path(), "relay");
+    let issued = authority.issue("a relay", |_| ());
+    issued.write(dir.path(), "relay");
     fs::write(dir.path().join("ca.crt"), authority.pem()).unwrap();
     let app = App::spawn_with(|settings| settings.tls = tls).await;
-    let dialer = crate::own_tls::Dialer::trusting(&authority);
+    let dialer = crate::own_tls::Dialer::with_certificate(&authority, &issued);
     let mut client = dialer.connect(app.http, crate::own_tls::HTTP1).await.unwrap();
     let created = client.request("POST", "/api/v1/users", r#"{"UserId":1,"AccountBalance":10.00}"#).await.unwrap();
     assert_eq!(created.status, 201, "{}", created.text());
