@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::Location;
+use crate::store::{Location, private_file};
 
 const SUFFIX: &str = "-addr";
 
@@ -32,8 +32,9 @@ impl ServedAt {
     /// If it cannot be written.
     pub fn write(self, ledger: &Location) -> io::Result<AddrFile> {
         let (path, partial) = (ledger.sibling(SUFFIX), ledger.sibling("-addr.partial"));
-        let file = File::options().create(true).truncate(true).write(true).open(&partial)?;
+        let file = private_file::open(&partial)?;
         file.try_lock()?;
+        file.set_len(0)?;
         serde_json::to_writer(&file, &self)?;
         fs::rename(&partial, &path)?;
         Ok(AddrFile { path, _file: file })

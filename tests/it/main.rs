@@ -19,6 +19,7 @@ mod linearizability;
 mod litestream;
 mod log;
 mod model;
+mod modes;
 mod openapi;
 mod overload;
 mod parity;
