@@ -6,6 +6,7 @@ mod backup;
 mod bad_database;
 mod cli;
 mod clients;
+mod confined;
 mod crash;
 mod disk;
 mod displaced;
