@@ -16,6 +16,7 @@ mod feed;
 mod grpc;
 mod hostile_clients;
 mod idle;
+mod kubernetes;
 mod linearizability;
 mod litestream;
 mod log;
