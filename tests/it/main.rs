@@ -37,6 +37,7 @@ mod simulation;
 mod start;
 mod stop;
 mod store;
+mod systemd;
 mod tamper;
 mod tidy;
 mod tls;
