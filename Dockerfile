@@ -1,9 +1,20 @@
 # The wallet as a container: `docker build --tag app_name .`, then `docker run -p 5000:5000 app_name`.
+#
+# It needs no right, and writes to /data and /tmp alone. So run it with
+# `--read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges`, as `deploy/` does.
+#
+# Two builds of one commit should be one image. Name both base images by digest (`FROM rust@sha256:…`) for that, since a
+# tag comes to mean another image, and have BuildKit give every file the time of the commit:
+# `docker buildx build --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)"
+#  --output type=image,rewrite-timestamp=true .`
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 # Nobody profiles inside a container, and line tables would be most of the image. Function names stay for backtraces.
 ENV CARGO_PROFILE_RELEASE_DEBUG=none
+# No path of the machine that builds is in the program, and no time of the build, which mimalloc would put there.
+ENV SOURCE_DATE_EPOCH=0
+ENV RUSTFLAGS="--remap-path-prefix=/usr/local/cargo/registry/src=registry --remap-path-prefix=/build=."
 
 # The dependencies, in a layer of their own, which only a change of these files builds again. Cargo wants every
 # target that the manifest names to exist, so each is an empty one here. What was built of the empty package is

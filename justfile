@@ -20,6 +20,14 @@ fuzz *options:
 mutants *options:
     .ci/mutants {{ options }}
 
+# Look for known vulnerabilities. It fetches the advisories of RustSec from GitHub, which CI must not depend on.
+audit:
+    cargo deny --locked check advisories
+
+# Write a bill of materials of the program (CycloneDX 1.5) to `wallet.cdx.json`. Needs cargo-cyclonedx.
+sbom:
+    cargo cyclonedx --format json --spec-version 1.5 --target x86_64-unknown-linux-gnu --no-build-deps
+
 # Measure this machine.
 bench:
     cargo bench --bench service

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use tempfile::{Builder, NamedTempFile};
 
 use super::path::{folder, follow_links, sync_name};
-use crate::store::Location;
+use crate::store::{Location, private_file};
 
 /// Bytes on their way.
 pub enum Output {
@@ -78,7 +78,9 @@ impl NewFile {
         let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?;
         let mut prefix = name.to_owned();
         prefix.push(".");
-        let partial = Builder::new().prefix(&prefix).suffix(".partial").tempfile_in(folder(&path));
+        let mut builder = Builder::new();
+        builder.prefix(&prefix).suffix(".partial");
+        let partial = builder.make_in(folder(&path), private_file::create_new);
         Ok(Self { partial: partial.with_context(|| cannot_write(&path))?, path })
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::Location;
+use crate::store::{Location, private_file};
 
 const SUFFIX: &str = "-addr";
 
@@ -41,8 +41,9 @@ impl ServedAt {
 
     /// Puts it in the place of what was there, in one step.
     fn publish(self, path: &Path, partial: &Path) -> io::Result<File> {
-        let file = File::options().create(true).truncate(true).write(true).open(partial)?;
+        let file = private_file::open(partial)?;
         file.try_lock()?;
+        file.set_len(0)?;
         serde_json::to_writer(&file, &self)?;
         fs::rename(partial, path)?;
         Ok(file)

@@ -7,6 +7,7 @@
 mod bulk;
 mod error;
 mod location;
+pub mod private_file;
 pub mod sqlite;
 
 use std::sync::Arc;

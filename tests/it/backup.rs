@@ -212,6 +212,12 @@ fn as_a_reader(args: &[&str], database: &Path) -> Option<(String, Option<i32>)> 
     Some((String::from_utf8([output.stdout, output.stderr].concat()).unwrap(), output.status.code()))
 }
 
+/// Copies a file, and lets everybody read the copy.
+fn copy_for_all(from: &Path, to: &Path) {
+    fs::copy(from, to).unwrap();
+    fs::set_permissions(to, Permissions::from_mode(0o644)).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_that_can_only_be_read_is_verified_and_backed_up() {
     let dir = tempfile::tempdir().unwrap();
@@ -222,7 +228,7 @@ async fn a_snapshot_that_can_only_be_read_is_verified_and_backed_up() {
     fs::set_permissions(&copies, Permissions::from_mode(0o777)).unwrap();
     let live = ledger(&dir, 100).await;
     let database = snapshot.join("wallet.db");
-    fs::copy(&live, &database).unwrap();
+    copy_for_all(&live, &database);
     fs::set_permissions(&snapshot, Permissions::from_mode(0o555)).unwrap();
     let backup = copies.join("backup.db");
     for args in [&["verify"][..], &["backup", backup.to_str().unwrap()]] {
@@ -235,7 +241,7 @@ async fn a_snapshot_that_can_only_be_read_is_verified_and_backed_up() {
     fs::set_permissions(&snapshot, Permissions::from_mode(0o755)).unwrap();
     let process = Process::start(&live);
     process.client().await.create_wallet(1_000_000, 1).await;
-    fs::copy(live.with_extension("db-wal"), snapshot.join("wallet.db-wal")).unwrap();
+    copy_for_all(&live.with_extension("db-wal"), &snapshot.join("wallet.db-wal"));
     fs::set_permissions(&snapshot, Permissions::from_mode(0o555)).unwrap();
     let (output, code) = as_a_reader(&["verify"], &database).expect("as before");
     assert_eq!((code, output.lines().count()), (Some(1), 1), "{output}");

@@ -142,14 +142,16 @@ fn no_line_is_too_long() {
 fn every_test_that_a_document_names_exists() {
     let tests: String =
         sources(&root().join("tests/it")).iter().map(|path| fs::read_to_string(path).unwrap()).collect();
-    let document = fs::read_to_string(root().join("docs/reliability.md")).unwrap();
-    let named = document.split('`').filter_map(|text| text.strip_suffix('…')?.rsplit_once("::"));
-    let mut count = 0;
-    for (module, name) in named {
-        assert!(tests.contains(&format!("fn {name}")), "docs/reliability.md names {module}::{name}…");
-        count += 1;
+    for file in ["docs/reliability.md", "SECURITY.md"] {
+        let document = fs::read_to_string(root().join(file)).unwrap();
+        let named = document.split('`').filter_map(|text| text.strip_suffix('…')?.rsplit_once("::"));
+        let mut count = 0;
+        for (module, name) in named {
+            assert!(tests.contains(&format!("fn {name}")), "{file} names {module}::{name}…");
+            count += 1;
+        }
+        assert!(count > 10, "{file} names {count} tests");
     }
-    assert!(count > 10, "it names {count} tests");
 }
 
 /// The modules that a file declares without a body, each with the path that an attribute gives it, if one does.

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -12,11 +11,10 @@ use super::batch::Batch;
 use crate::cli::path::{folder, follow_links, sync_name};
 use crate::config::RelayArgs;
 use crate::ledger::{Kind, UserId};
+use crate::store::private_file;
 
 /// The form of the file, in its first field.
 const FORMAT: &str = "wallet-relay/1";
-/// Only its owner may read it: it has entries, and the receiver's whole URL.
-const MODE: u32 = 0o600;
 
 /// What a relay takes from where to where. A cursor means nothing to another one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +53,8 @@ struct Content {
     pending: Option<Batch>,
 }
 
-/// The file in which a relay keeps how far it is. No other relay can use it meanwhile.
+/// The file in which a relay keeps how far it is. Only its owner may read it: it has entries, and the receiver's whole
+/// URL. No other relay can use it meanwhile.
 #[derive(Debug)]
 pub struct CursorFile {
     path: PathBuf,
@@ -141,7 +140,8 @@ impl CursorFile {
     fn write(&self) -> Result<()> {
         let write = || {
             let partial = sibling(&self.path, "-partial");
-            let mut file = File::options().create(true).truncate(true).write(true).mode(MODE).open(&partial)?;
+            let mut file = private_file::open(&partial)?;
+            file.set_len(0)?;
             file.write_all(&serde_json::to_vec_pretty(&self.content)?)?;
             file.sync_all()?;
             fs::rename(&partial, &self.path)?;
@@ -184,7 +184,7 @@ fn lock(path: &Path) -> Result<File> {
     if !folder(path).is_dir() {
         bail!("the folder of the cursor file {shown} does not exist");
     }
-    let lock = File::options().create(true).truncate(false).write(true).mode(MODE).open(sibling(path, "-lock"));
+    let lock = private_file::open(&sibling(path, "-lock"));
     let lock = lock.with_context(|| format!("cannot lock the cursor file {shown}"))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),

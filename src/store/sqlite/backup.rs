@@ -4,14 +4,14 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags};
 
 use super::audit::audit_in_steps;
 use super::files::FileLock;
 use super::open::{canonical_path, is_wallets, open_to_read, sibling, unreadable};
 use crate::ledger::{AuditReport, Finding};
-use crate::store::{Step, StoreError};
+use crate::store::{Step, StoreError, private_file};
 
 /// Pages copied between two progress reports.
 const PAGES_A_STEP: i32 = 4_096;
@@ -69,7 +69,7 @@ fn copy_verified(
 ) -> Result<Result<AuditReport, Finding>, StoreError> {
     let partial = Partial(sibling(target, &format!(".{}.partial", std::process::id())));
     let failed = |error: io::Error| StoreError::Incompatible(format!("cannot write {}: {error}", target.display()));
-    let new = File::create_new(&partial.0).map_err(failed)?;
+    let new = private_file::create_new(&partial.0).map_err(failed)?;
     drop(new);
     copy(source, &partial.0, progress)?;
     File::open(&partial.0).and_then(|file| file.sync_all()).map_err(failed)?;
@@ -102,7 +102,7 @@ fn copy(source: &Path, target: &Path, progress: &mut dyn FnMut(Step)) -> Result<
     if !is_wallets(&moment).map_err(&unreadable)? {
         return Err(StoreError::Incompatible(format!("{} is not a wallet's database", source.display())));
     }
-    let mut to = Connection::open(target).map_err(unwritable)?;
+    let mut to = Connection::open_with_flags(target, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(unwritable)?;
     // An unfinished copy is discarded, so one sync at the end is enough.
     to.execute_batch("pragma synchronous = off; pragma journal_mode = memory").map_err(unwritable)?;
     let backup = Backup::new(&moment, &mut to).map_err(unwritable)?;

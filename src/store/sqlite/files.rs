@@ -15,7 +15,7 @@ use rustix::{
 use thiserror::Error;
 
 use super::open::{cannot_open, refuse_folder, sibling};
-use crate::store::StoreError;
+use crate::store::{StoreError, private_file};
 
 /// The right to serve a database, held until dropped. It must outlive every connection of this process to the database:
 /// to close any descriptor of a file drops the locks that SQLite holds on it (POSIX).
@@ -40,12 +40,7 @@ impl FileLock {
         // own that was replaced.
         let database = if path.exists() { Some(lock_database(path)?) } else { None };
         let lock_path = sibling(path, "-lock");
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(|error| not_writable(path, &lock_path, &error))?;
+        let lock = private_file::open(&lock_path).map_err(|error| not_writable(path, &lock_path, &error))?;
         lock_exclusively(&lock, path)?;
         Ok(Self { lock, database })
     }
@@ -62,10 +57,10 @@ impl FileLock {
     }
 }
 
-/// Why the lock file cannot be written: names the user, and the folder unless it is that file alone.
-fn not_writable(path: &Path, lock_path: &Path, error: &io::Error) -> StoreError {
-    let what = match (error.kind(), lock_path.parent()) {
-        (ErrorKind::PermissionDenied, _) if lock_path.exists() => format!("the file {}", lock_path.display()),
+/// Why the database, or its lock file, cannot be written: names the user, and the folder unless it is that file alone.
+fn not_writable(path: &Path, file: &Path, error: &io::Error) -> StoreError {
+    let what = match (error.kind(), file.parent()) {
+        (ErrorKind::PermissionDenied, _) if file.exists() => format!("the file {}", file.display()),
         (ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem, Some(folder)) => {
             format!("the folder {}", folder.display())
         }
@@ -78,7 +73,7 @@ fn not_writable(path: &Path, lock_path: &Path, error: &io::Error) -> StoreError 
 
 /// Opens and locks the database itself.
 fn lock_database(path: &Path) -> Result<File, StoreError> {
-    let database = File::open(path).map_err(|error| cannot_open(path, &error))?;
+    let database = File::open(path).map_err(|error| not_writable(path, path, &error))?;
     // Elsewhere this lock would exclude SQLite's own, which are of another kind on Linux alone.
     if cfg!(target_os = "linux") {
         lock_exclusively(&database, path)?;
@@ -94,6 +89,21 @@ fn lock_exclusively(file: &File, database: &Path) -> Result<(), StoreError> {
         }
         TryLockError::Error(error) => StoreError::Incompatible(format!("cannot lock the database {shown}: {error}")),
     })
+}
+
+/// Warns if others than the owner may read or write a file of the database at `path`. Its operator may mean that, so
+/// nothing is changed.
+pub(super) fn warn_if_open_to_others(path: &Path) {
+    let files = ["", "-wal", "-shm", "-lock"].map(|suffix| sibling(path, suffix));
+    let open: Vec<String> = files
+        .iter()
+        .filter(|file| private_file::is_open_to_others(file))
+        .map(|file| file.display().to_string())
+        .collect();
+    if !open.is_empty() {
+        let files = open.join(" ");
+        tracing::warn!("others than the owner may read or write the ledger: run `chmod 600 {files}`");
+    }
 }
 
 /// The files of the database while it is open. Cheap to clone.

@@ -49,6 +49,7 @@ pub async fn open(path: &Path, options: StoreOptions) -> Result<Store, StoreErro
     open::prepare(path, currency).await?;
     let writer = SqliteWriter::open(path, options, lock)?;
     let reader = SqliteReader::open(path, currency, writer.files())?;
+    files::warn_if_open_to_others(path);
     Ok(Store { writer: Box::new(writer), reader: Arc::new(reader), currency })
 }
 

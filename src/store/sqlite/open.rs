@@ -12,6 +12,7 @@ use sqlx::{ConnectOptions, Connection};
 
 use super::{APPLICATION_ID, StoreError};
 use crate::ledger::Currency;
+use crate::store::private_file;
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -39,9 +40,12 @@ pub(super) fn canonical_path(path: &Path) -> PathBuf {
 /// Makes the file if it is missing, and its tables what this program expects.
 pub(super) async fn prepare(path: &Path, currency: Currency) -> Result<(), StoreError> {
     let new = is_new(path)?;
+    if new {
+        // SQLite would make it readable for all. It gives the WAL and its index the mode that the database has.
+        private_file::open(path).map_err(|error| cannot_open(path, &error))?;
+    }
     let mut options = SqliteConnectOptions::new()
         .filename(path)
-        .create_if_missing(true)
         .page_size(PAGE_SIZE)
         .busy_timeout(LOCK_TIMEOUT)
         .journal_mode(SqliteJournalMode::Wal)
