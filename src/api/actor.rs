@@ -3,10 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::Request;
 use axum::http::header::AUTHORIZATION;
-use axum::http::uri::PathAndQuery;
-use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use futures::{Stream, StreamExt as _, future};
 use ipnet::IpNet;
 
@@ -14,7 +12,7 @@ use crate::access::{Access, Attempt, Denied, Grant, Right, TokenHash};
 use crate::api::audit::{self, Act, Source};
 use crate::api::peer::Peer;
 use crate::api::reason::{Problem, Reason};
-use crate::api::trace::REQUEST_ID;
+use crate::api::trace::Traced;
 use crate::engine::{Clock as _, EngineError, SystemClock};
 use crate::ledger::{Annotations, Command, Outcome};
 
@@ -24,15 +22,20 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const BEARER: &[u8] = b"bearer ";
 
 /// Who sent a request, and from where.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Actor {
     /// `None` if nobody has to say who they are.
     identity: Option<Identity>,
-    peer: Arc<Peer>,
+    origin: Origin,
+}
+
+/// Where a request comes from. It is empty where nothing that the request may do is logged.
+#[derive(Clone, Default)]
+struct Origin {
+    peer: Option<Arc<Peer>>,
     /// The client's address: the peer's, or the one for which a trusted proxy calls.
-    client: IpAddr,
-    request_id: Option<HeaderValue>,
-    call: Option<PathAndQuery>,
+    client: Option<IpAddr>,
+    request: Option<Traced>,
 }
 
 /// Whom a request comes from, and what proves it.
@@ -50,27 +53,31 @@ enum Proof {
 }
 
 impl Actor {
-    /// Finds out who sent the request that has these headers and extensions. What only the actor needs is taken out of
-    /// them: to copy it would cost every request.
+    /// Finds out who sent the request that is handled here.
     ///
     /// # Errors
     /// [`Reason::Unauthenticated`] or [`Reason::RateLimited`]. Why is said in the audit log only.
-    pub fn identify(
-        access: &Access,
-        uri: &Uri,
-        headers: &mut HeaderMap,
-        extensions: &mut Extensions,
-    ) -> Result<Self, Problem> {
-        let peer: Arc<Peer> = extensions.remove().unwrap_or_default();
-        let client = client(headers, &peer, access.trusted_proxies());
-        let (request_id, call) = (headers.remove(REQUEST_ID), uri.path_and_query().cloned());
-        let mut actor = Self { identity: None, peer, client, request_id, call };
+    pub fn identify(access: &Access, headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut actor = Self { identity: None, origin: Origin::current(access, headers) };
         if !access.is_open() {
-            let proof = proof(headers, &actor.peer).map_err(|denied| actor.deny(access, &denied))?;
+            let proof = proof(headers, actor.names()).map_err(|denied| actor.deny(access, &denied))?;
             let grant = actor.grant(access, proof).map_err(|denied| actor.deny(access, &denied))?;
             actor.identity = Some(Identity { access: access.clone(), grant, proof });
         }
         Ok(actor)
+    }
+
+    /// The same for a request that needs this right, and nothing else.
+    ///
+    /// # Errors
+    /// As [`identify`](Self::identify), and [`Reason::Forbidden`].
+    pub fn permitted(access: &Access, headers: &HeaderMap, right: Right) -> Result<Self, Problem> {
+        // Of what everybody may do, only the operator's acts are logged.
+        if access.is_open() && right != Right::Operate {
+            return Ok(Self::default());
+        }
+        let actor = Self::identify(access, headers)?;
+        actor.demand(right).map(|()| actor)
     }
 
     /// Checks that the caller has this right.
@@ -146,23 +153,23 @@ impl Actor {
     }
 
     fn source(&self) -> Source<'_> {
-        Source {
-            caller: self.identity.as_ref().map(|identity| &*identity.grant.caller),
-            client: self.client,
-            call: self.call.as_ref().map_or("", PathAndQuery::path),
-            request_id: self.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default(),
-        }
+        self.origin.source(self.identity.as_ref().map(|identity| &*identity.grant.caller))
+    }
+
+    /// The names in the client's certificate.
+    fn names(&self) -> &[String] {
+        self.origin.peer.as_ref().map_or(&[], |peer| &peer.names)
     }
 
     fn grant(&self, access: &Access, proof: Proof) -> Result<Arc<Grant>, Denied> {
         match proof {
             Proof::Token(hash) => access.token(&hash, SystemClock.now()),
-            Proof::Certificate => access.certificate(&self.peer.names),
+            Proof::Certificate => access.certificate(self.names()),
         }
     }
 
     fn deny(&self, access: &Access, denied: &Denied) -> Problem {
-        let attempt = access.attempts().fail(self.client);
+        let attempt = self.origin.fail(access);
         let reason = match attempt {
             Attempt::Within => Reason::Unauthenticated,
             Attempt::TooMany => Reason::RateLimited,
@@ -172,30 +179,46 @@ impl Actor {
     }
 
     fn forbid(&self, identity: &Identity, act: Option<&Act>) -> Problem {
-        let attempt = identity.access.attempts().fail(self.client);
+        let attempt = self.origin.fail(&identity.access);
         audit::refused(self.source(), Reason::Forbidden, &"the caller's scope does not allow it", act, attempt);
         Reason::Forbidden.into()
     }
 }
 
+impl Origin {
+    /// That of the request that is handled here, which has these headers.
+    fn current(access: &Access, headers: &HeaderMap) -> Self {
+        let peer = Peer::current();
+        let client = client(headers, &peer, access.trusted_proxies());
+        Self { peer: Some(peer), client: Some(client), request: Traced::current() }
+    }
+
+    fn source<'a>(&'a self, caller: Option<&'a str>) -> Source<'a> {
+        let request = self.request.as_ref();
+        let (call, request_id) = (request.map_or("", Traced::path), request.map_or("", Traced::id));
+        Source { caller, client: self.client, call, request_id }
+    }
+
+    /// Counts a failed attempt of the client's.
+    fn fail(&self, access: &Access) -> Attempt {
+        self.client.map_or(Attempt::Within, |client| access.attempts().fail(client))
+    }
+}
+
 /// Logs that a page's request was refused, before anybody asked who sent it.
-pub fn log_page(access: &Access, request: &Request, why: &str) {
-    let (headers, extensions) = (request.headers(), request.extensions());
-    let peer = extensions.get::<Arc<Peer>>().cloned().unwrap_or_default();
-    let client = client(headers, &peer, access.trusted_proxies());
-    let request_id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
-    let source = Source { caller: None, client, call: request.uri().path(), request_id };
-    audit::refused(source, Reason::Forbidden, &why, None, access.attempts().fail(client));
+pub fn log_page(access: &Access, headers: &HeaderMap, why: &str) {
+    let origin = Origin::current(access, headers);
+    audit::refused(origin.source(None), Reason::Forbidden, &why, None, origin.fail(access));
 }
 
 /// What a request brings: a token, or the certificate of its connection. A token comes first: it was chosen for this
 /// request.
-fn proof(headers: &HeaderMap, peer: &Peer) -> Result<Proof, Denied> {
+fn proof(headers: &HeaderMap, names: &[String]) -> Result<Proof, Denied> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => bearer(value).map(|token| Proof::Token(TokenHash::of(token))),
         (Some(_), Some(_)) => Err(Denied::Malformed),
-        (None, _) if peer.names.is_empty() => Err(Denied::Missing),
+        (None, _) if names.is_empty() => Err(Denied::Missing),
         (None, _) => Ok(Proof::Certificate),
     }
 }

@@ -22,7 +22,7 @@ static BEYOND_LIMIT: Mutex<Throttle> = Mutex::new(Throttle::new(LINES_MAX));
 pub struct Source<'a> {
     /// The caller's name, if it had to say who it is.
     pub caller: Option<&'a str>,
-    pub client: IpAddr,
+    pub client: Option<IpAddr>,
     /// The path that was called.
     pub call: &'a str,
     pub request_id: &'a str,
@@ -76,7 +76,7 @@ pub fn done<R>(source: Source<'_>, act: &Act, outcome: &Result<Outcome<R>, Probl
         amount_minor = act.amount_minor,
         outcome,
         caller = source.caller,
-        client = %source.client,
+        client = source.client.map(tracing::field::display),
         call = source.call,
         request_id = source.request_id,
         "done"
@@ -101,7 +101,7 @@ pub fn refused(source: Source<'_>, reason: Reason, why: &dyn Display, act: Optio
         outcome = reason.name(),
         why = %why,
         caller = source.caller,
-        client = %source.client,
+        client = source.client.map(tracing::field::display),
         call = source.call,
         request_id = source.request_id,
         suppressed,

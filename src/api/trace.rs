@@ -2,6 +2,7 @@
 
 mod line;
 
+use std::pin::pin;
 use std::time::Instant;
 
 use axum::body::Body;
@@ -19,30 +20,43 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that is taken from a caller, in bytes: it is written into every line of the log.
 const REQUEST_ID_LEN_MAX: usize = 128;
 
+/// What a request is told apart by in the logs.
+#[derive(Clone, Debug)]
+pub struct Traced {
+    id: HeaderValue,
+    method: Method,
+    uri: Uri,
+}
+
+tokio::task_local! {
+    /// A header or an extension of the request would cost each call several allocations.
+    static CURRENT: Traced;
+}
+
 /// Runs the request, logs it if there is a reason to, and echoes its id.
 ///
 /// A line of log costs as much as the rest of a request. So a request is logged if it brings an id of its own, so that
 /// its caller can find it; if it failed; and one now and then as a sample. All others are logged at debug.
-pub async fn trace(mut request: Request, next: Next) -> Response {
+pub async fn trace(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let given = given_id(request.headers());
     let why = Why::known_before(given.is_some());
     let id = given.unwrap_or_else(new_id);
-    // So that whoever handles the request finds it, whether it was given or made.
-    request.headers_mut().insert(REQUEST_ID, id.clone());
-    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let traced = Traced { id, method: request.method().clone(), uri: request.uri().clone() };
     // What a request logs on its way is told apart by this span, which costs something itself.
     let span = match why {
-        Some(_) => span(&id, &method, &uri),
-        None => debug_span(&id, &method, &uri),
+        Some(_) => traced.span(),
+        None => traced.debug_span(),
     };
-    let response = next.run(request).instrument(span.clone()).await;
+    let mut running = pin!(CURRENT.scope(traced, next.run(request)));
+    let response = running.as_mut().instrument(span.clone()).await;
+    let traced = running.take_value().expect("it has ended, and left what it was given");
     let mut response = match why {
         Some(why) => log(Line { why, began, span }, response),
         None if !span.is_disabled() => log(Line { why: Why::Debug, began, span }, response),
-        None => log_failure(response, began, || self::span(&id, &method, &uri)),
+        None => log_failure(response, began, || traced.span()),
     };
-    response.headers_mut().insert(REQUEST_ID, id);
+    response.headers_mut().insert(REQUEST_ID, traced.id);
     response
 }
 
@@ -68,23 +82,43 @@ fn log_failure(response: Response, began: Instant, span: impl FnOnce() -> Span) 
 }
 
 macro_rules! request_span {
-    ($level:expr, $id:ident, $method:ident, $uri:ident) => {
+    ($level:expr, $request:ident) => {
         tracing::span!(
             $level,
             "request",
-            request_id = $id.to_str().unwrap_or_default(),
-            method = $method.as_str(),
-            path = $uri.path(),
+            request_id = $request.id(),
+            method = $request.method.as_str(),
+            path = $request.path(),
         )
     };
 }
 
-fn span(id: &HeaderValue, method: &Method, uri: &Uri) -> Span {
-    request_span!(Level::INFO, id, method, uri)
-}
+impl Traced {
+    /// The request that is handled here; `None` where none is.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Clone::clone).ok()
+    }
 
-fn debug_span(id: &HeaderValue, method: &Method, uri: &Uri) -> Span {
-    request_span!(Level::DEBUG, id, method, uri)
+    /// The request's id: its caller's, or one that was made.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.id.to_str().unwrap_or_default()
+    }
+
+    /// The path that is called.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    fn span(&self) -> Span {
+        request_span!(Level::INFO, self)
+    }
+
+    fn debug_span(&self) -> Span {
+        request_span!(Level::DEBUG, self)
+    }
 }
 
 /// The caller's id, if it is one that can be logged and echoed as it is.

@@ -113,14 +113,15 @@ impl hyper::service::Service<Request<Incoming>> for Api {
 
     fn call(&self, mut request: Request<Incoming>) -> Answering {
         let call = Call::begin(&self.activity);
-        request.extensions_mut().insert(Arc::clone(&self.peer));
         self.streams.mark(&mut request);
-        Answering { answering: self.router.clone().call(request), call: Some(call) }
+        let answering = self.router.clone().call(request);
+        Answering { answering, peer: Arc::clone(&self.peer), call: Some(call) }
     }
 }
 
 struct Answering {
     answering: RouteFuture<Infallible>,
+    peer: Arc<Peer>,
     /// Until the answer has it.
     call: Option<Call>,
 }
@@ -129,7 +130,8 @@ impl Future for Answering {
     type Output = Result<Response<Answer>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = ready!(Pin::new(&mut self.answering).poll(cx))?;
+        let Self { answering, peer, .. } = &mut *self;
+        let response = ready!(peer.run(|| Pin::new(answering).poll(cx)))?;
         let call = self.call.take().expect("it is polled until it is ready");
         Poll::Ready(Ok(response.map(|body| Answer { body, call })))
     }

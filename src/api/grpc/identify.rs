@@ -14,7 +14,7 @@ use crate::access::Access;
 use crate::api::actor::Actor;
 
 /// Refuses calls whose sender is not known, and leaves an `Arc` of the [`Actor`] with the others. Health and reflection
-/// are open to all.
+/// are open to all. Where access is open, nothing is left: the method asks when it needs to.
 #[derive(Clone)]
 pub struct IdentifyLayer(pub Access);
 
@@ -41,15 +41,14 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Identify<S> 
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
-        if side_streams::is_side_call(request.uri()) {
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        if self.access.is_open() || side_streams::is_side_call(request.uri()) {
             return Either::Left(self.inner.call(request));
         }
-        let (mut parts, body) = request.into_parts();
-        match Actor::identify(&self.access, &parts.uri, &mut parts.headers, &mut parts.extensions) {
+        match Actor::identify(&self.access, request.headers()) {
             Ok(actor) => {
-                parts.extensions.insert(Arc::new(actor));
-                Either::Left(self.inner.call(Request::from_parts(parts, body)))
+                request.extensions_mut().insert(Arc::new(actor));
+                Either::Left(self.inner.call(request))
             }
             Err(problem) => Either::Right(ready(Ok(Status::from(problem).into_http()))),
         }

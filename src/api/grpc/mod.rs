@@ -89,7 +89,7 @@ impl Default for GrpcOptions {
 pub fn router(engine: Engine, access: Access, options: GrpcOptions, shutdown: CancellationToken) -> Router {
     let health = health::service(engine.health.clone(), options, shutdown.clone());
     let reflection = options.reflection.then(|| reflection::router(options, shutdown.clone()));
-    let wallet = WalletServiceServer::new(Service::new(engine, options, shutdown))
+    let wallet = WalletServiceServer::new(Service::new(engine, access.clone(), options, shutdown))
         .max_decoding_message_size(options.message_size_max);
     Routes::new(wallet)
         .add_service(health)

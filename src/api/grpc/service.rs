@@ -20,7 +20,7 @@ use super::proto::{
 };
 use super::transact::{self, Sender};
 use super::{GrpcOptions, WALLET_CURRENCY, convert, deadline, watch};
-use crate::access::Right;
+use crate::access::{Access, Right};
 use crate::api::actor::Actor;
 use crate::api::event;
 use crate::api::reason::{Problem, Reason};
@@ -30,6 +30,7 @@ use crate::ledger::{Command, EntryId, Outcome};
 /// The service of the contract.
 pub struct Service {
     engine: Engine,
+    access: Access,
     options: GrpcOptions,
     shutdown: CancellationToken,
     /// One for each stream that may be open.
@@ -37,8 +38,24 @@ pub struct Service {
 }
 
 impl Service {
-    pub fn new(engine: Engine, options: GrpcOptions, shutdown: CancellationToken) -> Self {
-        Self { engine, options, shutdown, stream_permits: Arc::new(Semaphore::new(options.streams_max)) }
+    pub fn new(engine: Engine, access: Access, options: GrpcOptions, shutdown: CancellationToken) -> Self {
+        Self { engine, access, options, shutdown, stream_permits: Arc::new(Semaphore::new(options.streams_max)) }
+    }
+
+    /// Who sent a request.
+    fn identified<R>(&self, request: &Request<R>) -> Result<Arc<Actor>, Problem> {
+        match request.extensions().get() {
+            Some(actor) => Ok(Arc::clone(actor)),
+            None => Actor::identify(&self.access, request.metadata().as_ref()).map(Arc::new),
+        }
+    }
+
+    /// Who sent a request, if the caller has this right.
+    fn permitted<R>(&self, request: &Request<R>, right: Right) -> Result<Arc<Actor>, Problem> {
+        match request.extensions().get::<Arc<Actor>>() {
+            Some(actor) => actor.demand(right).map(|()| Arc::clone(actor)),
+            None => Actor::permitted(&self.access, request.metadata().as_ref(), right).map(Arc::new),
+        }
     }
 
     /// Submits a request's command, and answers with its outcome as `answer` shows it.
@@ -51,7 +68,7 @@ impl Service {
     where
         Command: TryFrom<R, Error = Problem>,
     {
-        let actor = permitted(&request, right)?;
+        let actor = self.permitted(&request, right)?;
         let (command, deadline) = command(request)?;
         let outcome = actor.submit(command, |command| self.engine.ledger.submit(command, deadline)).await?;
         Ok(Response::new(answer(&outcome)?))
@@ -62,7 +79,7 @@ impl Service {
     where
         Command: TryFrom<R, Error = Problem>,
     {
-        let actor = permitted(&request, Right::Operate)?;
+        let actor = self.permitted(&request, Right::Operate)?;
         let (command, deadline) = command(request)?;
         let outcome = actor.submit(command, |command| self.engine.ledger.submit_for_wallet(command, deadline)).await?;
         Ok(Response::new(convert::wallet(&outcome)?))
@@ -79,17 +96,6 @@ where
 {
     let deadline = deadline::of(request.metadata())?;
     Ok((Command::try_from(request.into_inner())?, deadline))
-}
-
-/// Who sent a request: the layer in front has found out.
-fn identified<R>(request: &Request<R>) -> Arc<Actor> {
-    Arc::clone(request.extensions().get().expect("the layer in front has found out"))
-}
-
-/// Who sent a request, if the caller has this right.
-fn permitted<R>(request: &Request<R>, right: Right) -> Result<Arc<Actor>, Problem> {
-    let actor = identified(request);
-    actor.demand(right).map(|()| actor)
 }
 
 fn unknown_user() -> Problem {
@@ -135,7 +141,7 @@ impl WalletService for Service {
     }
 
     async fn get_event(&self, request: Request<GetEventRequest>) -> Answered<Event> {
-        permitted(&request, Right::LookUp)?;
+        self.permitted(&request, Right::LookUp)?;
         let GetEventRequest { user_id, event_id } = *request.get_ref();
         let event = convert::event_key(user_id, event_id)?;
         let found = self.engine.queries.event(event, deadline::of(request.metadata())?).await.map_err(Problem::from)?;
@@ -144,7 +150,7 @@ impl WalletService for Service {
     }
 
     async fn get_wallet(&self, request: Request<GetWalletRequest>) -> Answered<Wallet> {
-        permitted(&request, Right::LookUp)?;
+        self.permitted(&request, Right::LookUp)?;
         let GetWalletRequest { user_id, at } = *request.get_ref();
         let (user_id, at) = (convert::user(user_id)?, at.map(convert::timestamp).transpose()?);
         let deadline = deadline::of(request.metadata())?;
@@ -153,7 +159,7 @@ impl WalletService for Service {
     }
 
     async fn list_entries(&self, request: Request<ListEntriesRequest>) -> Answered<ListEntriesResponse> {
-        permitted(&request, Right::ReadLedger)?;
+        self.permitted(&request, Right::ReadLedger)?;
         let ListEntriesRequest { user_id, page_size, page_token } = request.get_ref();
         let (user_id, size, before) =
             (convert::user(*user_id)?, parse_size(*page_size)?, parse_token(page_token.as_deref())?);
@@ -167,7 +173,7 @@ impl WalletService for Service {
     type TransactStream = Pin<Box<dyn Stream<Item = Result<TransactResponse, Status>> + Send>>;
 
     async fn transact(&self, request: Request<Streaming<TransactRequest>>) -> Answered<Self::TransactStream> {
-        let (actor, deadline) = (identified(&request), deadline::of(request.metadata())?);
+        let (actor, deadline) = (self.identified(&request)?, deadline::of(request.metadata())?);
         let permit = Arc::clone(&self.stream_permits).try_acquire_owned().map_err(|_| Problem::from(Reason::Busy))?;
         let sender = Sender { actor, ledger: self.engine.ledger.clone(), deadline };
         let in_flight_max = self.options.stream_in_flight_max;
@@ -180,7 +186,7 @@ impl WalletService for Service {
     type WatchEntriesStream = Pin<Box<dyn Stream<Item = Result<WatchEntriesResponse, Status>> + Send>>;
 
     async fn watch_entries(&self, request: Request<WatchEntriesRequest>) -> Answered<Self::WatchEntriesStream> {
-        let actor = permitted(&request, Right::ReadLedger)?;
+        let actor = self.permitted(&request, Right::ReadLedger)?;
         let deadline = deadline::of(request.metadata())?;
         let entries = watch::entries(&self.engine.feed, request.into_inner(), deadline, self.options.feed).await?;
         let entries = Actor::clone(&actor).while_admitted(entries).map_err(Status::from);
@@ -192,7 +198,7 @@ impl WalletService for Service {
     }
 
     async fn get_checkpoint(&self, request: Request<GetCheckpointRequest>) -> Answered<Checkpoint> {
-        permitted(&request, Right::ReadLedger)?;
+        self.permitted(&request, Right::ReadLedger)?;
         let head = self.engine.queries.head(deadline::of(request.metadata())?).await.map_err(Problem::from)?;
         Ok(Response::new(head.into()))
     }

@@ -22,7 +22,7 @@ impl<'a> Authority<'a> {
     /// Reads what `Host` and `:authority` hold (RFC 9110, section 7.2; RFC 3986, section 3.2).
     pub fn parse(text: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;
-        let is_address = |byte: u8| byte.is_ascii_alphanumeric() || b":.-_~!$&'()*+,;=".contains(&byte);
+        let is_address = |byte: u8| byte.is_ascii_alphanumeric() || b".:-_~!$&'()*+,;=".contains(&byte);
         let is_name = |byte: u8| byte == b'%' || byte != b':' && is_address(byte);
         let (host, rest) = if text.starts_with('[') {
             let (host, rest) = text.split_at(text.find(']')? + 1);

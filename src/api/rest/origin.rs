@@ -47,7 +47,7 @@ impl AllowedHosts {
     /// away comes through here.
     pub(super) fn refusal(&self, request: &Request, access: &Access) -> Option<Response> {
         let message = self.check(request).err()?.to_owned();
-        actor::log_page(access, request, &message);
+        actor::log_page(access, request.headers(), &message);
         Some(Failure::from(Problem { message, ..Reason::Forbidden.into() }).into_response())
     }
 

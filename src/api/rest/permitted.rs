@@ -42,7 +42,7 @@ impl FromRequestParts<SharedState> for Actor {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &SharedState) -> Result<Self, Failure> {
-        Ok(Self::identify(&state.access, &parts.uri, &mut parts.headers, &mut parts.extensions)?)
+        Ok(Self::identify(&state.access, &parts.headers)?)
     }
 }
 
@@ -50,9 +50,7 @@ impl<N: Need> FromRequestParts<SharedState> for Permitted<N> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &SharedState) -> Result<Self, Failure> {
-        let actor = Actor::from_request_parts(parts, state).await?;
-        actor.demand(N::RIGHT)?;
-        Ok(Self(actor, PhantomData))
+        Ok(Self(Actor::permitted(&state.access, &parts.headers, N::RIGHT)?, PhantomData))
     }
 }
 
