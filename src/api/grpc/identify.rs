@@ -16,7 +16,14 @@ use crate::api::actor::Actor;
 /// Refuses calls whose sender is not known, and leaves an `Arc` of the [`Actor`] with the others. Health and reflection
 /// are open to all. Where access is open, nothing is left: the method asks when it needs to.
 #[derive(Clone)]
-pub struct IdentifyLayer(pub Access);
+pub struct IdentifyLayer(Option<Access>);
+
+impl IdentifyLayer {
+    pub fn new(access: &Access) -> Self {
+        // Every request clones what its layers hold, and all processors share the count of clones.
+        Self((!access.is_open()).then(|| access.clone()))
+    }
+}
 
 impl<S> Layer<S> for IdentifyLayer {
     type Service = Identify<S>;
@@ -29,7 +36,7 @@ impl<S> Layer<S> for IdentifyLayer {
 #[derive(Clone)]
 pub struct Identify<S> {
     inner: S,
-    access: Access,
+    access: Option<Access>,
 }
 
 impl<S: Service<Request, Response = Response>> Service<Request> for Identify<S> {
@@ -42,12 +49,10 @@ impl<S: Service<Request, Response = Response>> Service<Request> for Identify<S> 
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        if self.access.is_open() || side_streams::is_side_call(request.uri()) {
-            return Either::Left(self.inner.call(request));
-        }
-        match Actor::identify(&self.access, request.headers()) {
+        let access = self.access.as_ref().filter(|_| !side_streams::is_side_call(request.uri()));
+        match access.map(|access| Actor::identify(access, request.headers())).transpose() {
             Ok(actor) => {
-                request.extensions_mut().insert(Arc::new(actor));
+                actor.map(|actor| request.extensions_mut().insert(Arc::new(actor)));
                 Either::Left(self.inner.call(request))
             }
             Err(problem) => Either::Right(ready(Ok(Status::from(problem).into_http()))),

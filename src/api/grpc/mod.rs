@@ -101,7 +101,7 @@ pub fn router(engine: Engine, access: Access, options: GrpcOptions, shutdown: Ca
             CatchPanicLayer::custom(status::panicked),
             middleware::from_fn(status::of_grpc_only),
             MapResponseLayer::new(status::normalize_error),
-            IdentifyLayer(access),
+            IdentifyLayer::new(&access),
             MapRequestLayer::new(move |request| request_body::with_limits(request, options)),
         ))
 }

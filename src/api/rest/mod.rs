@@ -119,8 +119,12 @@ impl FromRef<SharedState> for RestOptions {
 /// which works under these hosts.
 pub fn router(engine: Engine, access: Access, options: RestOptions, hosts: AllowedHosts) -> Router {
     let (router, _) = routes().split_for_parts();
-    let known = access.clone();
-    let refusal = move |request: &Request| host::refusal(request).or_else(|| hosts.refusal(request, &known));
+    // Every request clones what its layers hold, and all processors share the count of clones: one of them is enough.
+    let known = Arc::new((hosts, access.clone()));
+    let refusal = move |request: &Request| {
+        let (hosts, access) = &*known;
+        host::refusal(request).or_else(|| hosts.refusal(request, access))
+    };
     router
         .merge(docs::routes(openapi(engine.currency)))
         .with_state(Arc::new(RestState { engine, access, options }))

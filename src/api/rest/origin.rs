@@ -8,7 +8,6 @@
 //! So a page may only move something under an address or a name that nobody else can own.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::header::ORIGIN;
@@ -34,7 +33,7 @@ const OTHER_NAME: &str =
 
 /// The host names under which a page may move something, besides IP addresses and `localhost`.
 #[derive(Clone, Debug, Default)]
-pub struct AllowedHosts(Arc<[String]>);
+pub struct AllowedHosts(Vec<String>);
 
 impl FromIterator<String> for AllowedHosts {
     fn from_iter<I: IntoIterator<Item = String>>(names: I) -> Self {
