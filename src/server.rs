@@ -24,7 +24,7 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, TokenError};
-use crate::api::{grpc, rest};
+use crate::api::{audit, grpc, rest};
 use crate::config::{Address, Settings, TlsFiles};
 use crate::engine::{ClockBehind, Engine, SystemClock, check_clock};
 use crate::store::{Reader, StoreError};
@@ -162,7 +162,14 @@ impl Server {
                 tls.watch_expiry().await;
             }
         });
-        tokio::join!(rest.serve(&shutdown), grpc.serve(&shutdown), closing, reloading, expiring);
+        tokio::join!(
+            audit::report(&shutdown),
+            rest.serve(&shutdown),
+            grpc.serve(&shutdown),
+            closing,
+            reloading,
+            expiring
+        );
         self.reader.close().await;
         // The worker ends with the last handle, and the writer is the last to let go of the database: it can leave
         // everything in the one file.

@@ -6,10 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
+use crate::ledger::Caller;
+
 /// Failed attempts that an address has at once.
 const BURST: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// Failed attempts that it gets back in a second.
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(1).unwrap();
+/// The same for a caller that is known, and asks for what it may not do. It has its own: whoever else is at its address
+/// must not hide what it does.
+const CALLER_BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
+const CALLER_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// After so many failed attempts, addresses that have all of theirs back are forgotten.
 const SWEEP_INTERVAL: u64 = 1_024;
 
@@ -26,13 +32,16 @@ pub enum Attempt {
 /// not shut out by others behind the same address.
 pub struct Attempts {
     limiter: DefaultKeyedRateLimiter<IpAddr>,
+    callers: DefaultKeyedRateLimiter<Caller>,
     failed: AtomicU64,
 }
 
 impl Default for Attempts {
     fn default() -> Self {
-        let quota = Quota::per_second(PER_SECOND).allow_burst(BURST);
-        Self { limiter: RateLimiter::keyed(quota), failed: AtomicU64::new(0) }
+        let addresses = Quota::per_second(PER_SECOND).allow_burst(BURST);
+        let callers = Quota::per_second(CALLER_PER_SECOND).allow_burst(CALLER_BURST);
+        let (limiter, callers) = (RateLimiter::keyed(addresses), RateLimiter::keyed(callers));
+        Self { limiter, callers, failed: AtomicU64::new(0) }
     }
 }
 
@@ -44,6 +53,15 @@ impl Attempts {
             self.limiter.retain_recent();
         }
         match self.limiter.check_key(&network(addr)) {
+            Ok(()) => Attempt::Within,
+            Err(_) => Attempt::TooMany,
+        }
+    }
+
+    /// Counts an attempt of a caller that is known, at what it may not do.
+    pub fn forbid(&self, caller: &Caller) -> Attempt {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        match self.callers.check_key(caller) {
             Ok(()) => Attempt::Within,
             Err(_) => Attempt::TooMany,
         }
@@ -82,6 +100,16 @@ mod tests {
         assert_eq!(attempts.fail(addr("::ffff:192.0.2.1")), Attempt::TooMany, "it is the same address");
         assert_eq!(attempts.fail(addr("192.0.2.2")), Attempt::Within);
         assert_eq!(attempts.failed(), 13);
+    }
+
+    #[test]
+    fn a_caller_that_is_known_has_its_own_whoever_is_at_its_address() {
+        let (attempts, caller) = (Attempts::default(), Caller::new("engine-a").unwrap());
+        for _ in 0..20 {
+            attempts.fail(addr("192.0.2.1"));
+        }
+        assert_eq!((0..100).filter(|_| attempts.forbid(&caller) == Attempt::Within).count(), 100);
+        assert_eq!(attempts.forbid(&Caller::new("engine-b").unwrap()), Attempt::Within);
     }
 
     #[test]

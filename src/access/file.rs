@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,14 +12,14 @@ use thiserror::Error;
 use toml_edit::{ArrayOfTables, Datetime, DocumentMut, Item, Table as TomlTable, value};
 
 use super::table::Issued;
-use super::{Grant, Scope, Table, TokenHash, TokenId};
+use super::{Grant, Scope, Table, Token, TokenHash, TokenId};
 use crate::ledger::{Caller, Timestamp};
 
 /// What a new file begins with.
 const HEADER: &str = "\
 # Who may call the wallet. `wallet token new|list|revoke` changes the tokens. Of each token, this file has the SHA-256.
 #
-# A client certificate is named by one of its DNS names or URIs, or by its common name:
+# A client certificate is named by one of its DNS names or URIs; only if it has none, by its common name:
 #
 #   [[certificate]]
 #   subject = \"engine-b.example\"
@@ -146,8 +147,14 @@ impl TokensFile {
     /// [`TokenError::Invalid`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, TokenError> {
         let invalid = |why: String| TokenError::Invalid { path: path.to_owned(), why };
-        let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| invalid(error.to_string()))?;
-        let form: Form = toml_edit::de::from_str(text).map_err(|error| invalid(error.to_string()))?;
+        let document = text.parse::<DocumentMut>();
+        let document = document.map_err(|error| invalid(describe(text, error.message(), error.span())))?;
+        let form = toml_edit::de::from_str(text);
+        let form: Form = form.map_err(|error| invalid(describe(text, error.message(), error.span())))?;
+        // Only so can a token be added and revoked without touching what stands around it.
+        if document.get("token").is_some_and(|item| !item.is_array_of_tables()) {
+            return Err(invalid("each token must stand below a [[token]] of its own".to_owned()));
+        }
         let file = Self { path: path.to_owned(), document, form };
         file.table()?;
         Ok(file)
@@ -219,6 +226,9 @@ impl TokensFile {
     ///
     /// # Errors
     /// [`TokenError::Invalid`] if the name belongs to a caller of another scope.
+    ///
+    /// # Panics
+    /// Never: the file was checked when it was read.
     pub fn with_token(
         &self,
         caller: &Caller,
@@ -240,10 +250,8 @@ impl TokensFile {
         let before = document.trailing().as_str().unwrap_or_default().to_owned();
         document.set_trailing("");
         row.decor_mut().set_prefix(before + "\n");
-        match document.entry("token").or_insert(Item::ArrayOfTables(ArrayOfTables::new())) {
-            Item::ArrayOfTables(rows) => rows.push(row),
-            _ => return Err(self.invalid("each token must stand below a [[token]] of its own".to_owned())),
-        }
+        let rows = document.entry("token").or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
+        rows.as_array_of_tables_mut().expect("it was checked when it was read").push(row);
         Self::parse(&self.path, &document.to_string())
     }
 
@@ -255,7 +263,7 @@ impl TokensFile {
     pub fn without(&self, caller: &Caller, id: Option<TokenId>, now: Timestamp) -> Result<(Self, usize), TokenError> {
         let mut document = self.document.clone();
         let mut count = 0;
-        if let Some(Item::ArrayOfTables(rows)) = document.get_mut("token") {
+        if let Some(rows) = document.get_mut("token").and_then(Item::as_array_of_tables_mut) {
             for (row, listed) in rows.iter_mut().zip(self.list()) {
                 let is_meant = listed.caller == *caller && id.is_none_or(|id| id == listed.id);
                 if is_meant && listed.revoked.is_none() {
@@ -266,6 +274,13 @@ impl TokensFile {
         }
         Ok((Self::parse(&self.path, &document.to_string())?, count))
     }
+}
+
+/// What is wrong with a text, and in which line. The line itself is not shown: somebody may have put a token there.
+fn describe(text: &str, message: &str, span: Option<Range<usize>>) -> String {
+    let line = span.and_then(|span| text.get(..span.start)).map_or(1, |before| before.matches('\n').count() + 1);
+    let message = if message.contains(Token::PREFIX) { "a token is no value here" } else { message };
+    format!("line {line}: {message}")
 }
 
 /// A name has one scope: what the log says of a caller must have one meaning.
@@ -295,7 +310,7 @@ fn datetime(timestamp: Timestamp) -> Datetime {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Denied, Token};
+    use super::super::Denied;
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_microseconds(1_767_323_045_000_006);
@@ -355,6 +370,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_is_told_without_the_token_that_somebody_put_there() {
+        let token = Token::generate().unwrap();
+        let secret = token.reveal();
+        for text in [
+            format!("[[token]]\nname = \"a\"\nscope = \"{secret}\"\n"),
+            format!("[[token]]\nname = \"a\"\nsha256 = \"{secret}\"\n"),
+            format!("[[token]]\n{secret} = 1\n"),
+            format!("[[token]]\nname = {secret}\n"),
+            format!("{secret}\n"),
+        ] {
+            let why = why(&text);
+            assert!(!why.contains(&secret[10..20]) && why.starts_with("line "), "{why}");
+        }
+    }
+
+    #[test]
     fn a_file_that_is_wrong_says_where() {
         assert!(why("token = 1").contains("expected a sequence"), "{}", why("token = 1"));
         let row = |more: &str| {
@@ -376,6 +407,7 @@ mod tests {
                 "is empty, or there twice",
             ),
             (row("[[tokens]]"), "unknown field `tokens`"),
+            ("token = []".to_owned(), "must stand below a [[token]] of its own"),
         ] {
             assert!(why(&text).contains(expected), "{}", why(&text));
         }

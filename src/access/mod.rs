@@ -6,6 +6,7 @@
 mod attempts;
 mod file;
 mod scope;
+mod shares;
 mod table;
 mod token;
 
@@ -19,6 +20,7 @@ use crate::ledger::Timestamp;
 pub use attempts::{Attempt, Attempts};
 pub use file::{Listed, Status, TokenError, TokensFile};
 pub use scope::{Right, Scope};
+pub use shares::{Share, Shares, Stream};
 pub use table::{Denied, Grant, Table};
 pub use token::{Token, TokenHash, TokenId};
 
@@ -30,6 +32,7 @@ struct Shared {
     /// `None` as long as nobody has to say who they are.
     table: Option<ArcSwap<Table>>,
     attempts: Attempts,
+    shares: Arc<Shares>,
     trusted_proxies: Vec<IpNet>,
 }
 
@@ -44,14 +47,18 @@ impl Access {
     /// Access for everybody, to everything.
     #[must_use]
     pub fn open(trusted_proxies: Vec<IpNet>) -> Self {
-        Self(Arc::new(Shared { table: None, attempts: Attempts::default(), trusted_proxies }))
+        Self::new(None, trusted_proxies)
     }
 
     /// Access for those in `table` only.
     #[must_use]
     pub fn restricted(table: Table, trusted_proxies: Vec<IpNet>) -> Self {
-        let table = Some(ArcSwap::from_pointee(table));
-        Self(Arc::new(Shared { table, attempts: Attempts::default(), trusted_proxies }))
+        Self::new(Some(ArcSwap::from_pointee(table)), trusted_proxies)
+    }
+
+    fn new(table: Option<ArcSwap<Table>>, trusted_proxies: Vec<IpNet>) -> Self {
+        let (attempts, shares) = (Attempts::default(), Arc::default());
+        Self(Arc::new(Shared { table, attempts, shares, trusted_proxies }))
     }
 
     /// Whether nobody has to say who they are.
@@ -89,6 +96,12 @@ impl Access {
     #[must_use]
     pub fn attempts(&self) -> &Attempts {
         &self.0.attempts
+    }
+
+    /// The streams that each caller has open.
+    #[must_use]
+    pub fn shares(&self) -> &Arc<Shares> {
+        &self.0.shares
     }
 
     /// The proxies that are believed when they say for whom they call.

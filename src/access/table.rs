@@ -110,6 +110,12 @@ impl Table {
         grant.map(Arc::clone).ok_or(Denied::UnknownCertificate)
     }
 
+    /// Whether nobody is in it, also nobody whose token has expired or was revoked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty() && self.certificates.is_empty() && !self.any_certificate
+    }
+
     /// How many tokens are valid at a moment, and how many certificates are known.
     #[must_use]
     pub fn count(&self, now: Timestamp) -> (usize, usize) {

@@ -8,8 +8,6 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use thiserror::Error;
 
-/// What every token begins with, so that a scanner for secrets can find one that leaked.
-const PREFIX: &str = "wallet_";
 /// How much chance a token has, in bytes: 256 bits.
 const RANDOM_LEN: usize = 32;
 
@@ -17,6 +15,9 @@ const RANDOM_LEN: usize = 32;
 pub struct Token(String);
 
 impl Token {
+    /// What every token begins with, so that a scanner for secrets can find one that leaked.
+    pub const PREFIX: &str = "wallet_";
+
     /// A new token from the system's source of random numbers.
     ///
     /// # Errors
@@ -24,7 +25,7 @@ impl Token {
     pub fn generate() -> Result<Self, getrandom::Error> {
         let mut random = [0; RANDOM_LEN];
         getrandom::fill(&mut random)?;
-        Ok(Self(format!("{PREFIX}{}", hex::encode(random))))
+        Ok(Self(format!("{}{}", Self::PREFIX, hex::encode(random))))
     }
 
     /// The text to hand to the caller.

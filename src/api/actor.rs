@@ -2,22 +2,27 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use futures::{Stream, StreamExt as _, future};
 use ipnet::IpNet;
+use tokio::time::{self, Instant};
+use tracing::Instrument as _;
 
-use crate::access::{Access, Attempt, Denied, Grant, Right, TokenHash};
+use crate::access::{self, Access, Attempt, Denied, Grant, Right, Share, TokenHash};
 use crate::api::audit::{self, Act, Source};
 use crate::api::peer::Peer;
 use crate::api::reason::{Problem, Reason};
 use crate::api::trace::Traced;
-use crate::engine::{Clock as _, EngineError, SystemClock};
-use crate::ledger::{Annotations, Command, Outcome};
+use crate::engine::{Clock as _, EngineError, Ledger, SystemClock};
+use crate::ledger::{Annotations, Caller, Command, Outcome, Wallet};
 
 /// The header in which a proxy says for whom it calls: the last address is the one that it saw itself.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// How often a silent stream is asked whether its caller may still call.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// The scheme of the `Authorization` header that is taken (RFC 6750), in any case.
 const BEARER: &[u8] = b"bearer ";
 
@@ -105,22 +110,44 @@ impl Actor {
     }
 
     /// Submits a command in the caller's name, if the caller may send it. If it is the operator's, the audit log gets a
-    /// line.
+    /// line, also if the caller does not wait for the answer.
     ///
     /// # Errors
-    /// [`Reason::Forbidden`], or why `submit` failed.
-    pub async fn submit<R, F: Future<Output = Result<Outcome<R>, EngineError>>>(
+    /// [`Reason::Forbidden`], or why it was not decided.
+    pub async fn submit(
         &self,
+        ledger: &Ledger,
         command: Command,
-        submit: impl FnOnce(Command) -> F,
-    ) -> Result<Outcome<R>, Problem> {
+        deadline: Option<Instant>,
+    ) -> Result<Outcome, Problem> {
+        // The body may have come long after the head.
+        self.recheck()?;
         let command = self.admit(command)?;
-        let act = Act::of_operator(&command);
-        let outcome = submit(command).await.map_err(Problem::from);
-        if let Some(act) = act {
-            self.record(&act, &outcome);
-        }
-        outcome
+        let Some(act) = Act::of_operator(&command) else { return Ok(ledger.submit(command, deadline).await?) };
+        let (actor, ledger) = (self.clone(), ledger.clone());
+        let recorded = async move {
+            let outcome = ledger.submit(command, deadline).await;
+            actor.record(&act, &outcome);
+            outcome
+        };
+        Ok(tokio::spawn(recorded.in_current_span()).await.unwrap_or(Err(EngineError::Panicked))?)
+    }
+
+    /// The same for a command that opens, freezes or unfreezes a wallet: the wallet as the command left it.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    ///
+    /// # Panics
+    /// If the command is another.
+    pub async fn submit_for_wallet(
+        &self,
+        ledger: &Ledger,
+        command: Command,
+        deadline: Option<Instant>,
+    ) -> Result<Outcome<Wallet>, Problem> {
+        let outcome = self.submit(ledger, command, deadline).await?;
+        Ok(outcome.map(|receipt| receipt.wallet().expect("its answer shows the wallet")))
     }
 
     /// Checks again that the caller may call: a stream may last longer than a token.
@@ -134,26 +161,62 @@ impl Actor {
         if now == *grant { Ok(()) } else { Err(self.deny(access, &Denied::Changed)) }
     }
 
-    /// The items of `stream` as long as the caller may call; then the reason why not.
-    pub fn while_admitted<T: Send + 'static>(
+    /// One more stream for the caller; `None` if nobody had to say who they are.
+    ///
+    /// # Errors
+    /// [`Reason::Busy`] if the caller has as many as it may.
+    pub fn share(&self, of: access::Stream) -> Result<Option<Share>, Problem> {
+        let Some(identity) = &self.identity else { return Ok(None) };
+        let share = identity.access.shares().take(of, &identity.grant.caller);
+        share.map(Some).ok_or_else(|| Reason::Busy.into())
+    }
+
+    /// The items of `stream`, a reader's of the feed, as long as the caller may call; then the reason why not.
+    ///
+    /// # Errors
+    /// As [`share`](Self::share).
+    pub fn while_admitted<T: Send + 'static, S: Stream<Item = Result<T, Problem>> + Send>(
         self,
-        stream: impl Stream<Item = Result<T, Problem>> + Send,
-    ) -> impl Stream<Item = Result<T, Problem>> + Send {
-        let checked = stream.map(move |item| self.recheck().and(item));
+        stream: S,
+    ) -> Result<impl Stream<Item = Result<T, Problem>> + Send + use<T, S>, Problem> {
+        let share = self.share(access::Stream::Feed)?;
+        let checked = stream.map(move |item| {
+            _ = &share;
+            self.recheck().and(item)
+        });
         // The reason is the last item.
-        checked.scan(false, |has_ended, item| {
+        Ok(checked.scan(false, |has_ended, item| {
             let is_over = std::mem::replace(has_ended, item.is_err());
             future::ready((!is_over).then_some(item))
-        })
+        }))
     }
 
     /// Logs what became of an act of the operator's.
-    pub fn record<R>(&self, act: &Act, outcome: &Result<Outcome<R>, Problem>) {
-        audit::done(self.source(), act, outcome);
+    pub fn record(&self, act: &Act, outcome: &Result<Outcome, EngineError>) {
+        audit::done(self.source(), act, outcome.as_ref().map_err(|error| Problem::from(error.clone()).reason));
+    }
+
+    /// The name of the caller, if it had to say who it is.
+    #[must_use]
+    pub fn caller(&self) -> Option<&Caller> {
+        self.identity.as_ref().map(|identity| &identity.grant.caller)
+    }
+
+    /// Waits until the caller may call no more, asking now and then: why.
+    pub async fn denied(&self) -> Problem {
+        if self.identity.is_none() {
+            return future::pending().await;
+        }
+        loop {
+            time::sleep(RECHECK_INTERVAL).await;
+            if let Err(problem) = self.recheck() {
+                return problem;
+            }
+        }
     }
 
     fn source(&self) -> Source<'_> {
-        self.origin.source(self.identity.as_ref().map(|identity| &*identity.grant.caller))
+        self.origin.source(self.caller().map(|caller| &**caller))
     }
 
     /// The names in the client's certificate.
@@ -179,7 +242,7 @@ impl Actor {
     }
 
     fn forbid(&self, identity: &Identity, act: Option<&Act>) -> Problem {
-        let attempt = self.origin.fail(&identity.access);
+        let attempt = identity.access.attempts().forbid(&identity.grant.caller);
         audit::refused(self.source(), Reason::Forbidden, &"the caller's scope does not allow it", act, attempt);
         Reason::Forbidden.into()
     }

@@ -3,19 +3,34 @@
 //! Its target is `wallet.audit`. A line says who, what, from where, what became of it, and the request's id. Amounts
 //! are logged nowhere else, and secrets nowhere at all.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::time;
+use tokio_util::sync::CancellationToken;
 
 use crate::access::Attempt;
 use crate::api::reason::{Problem, Reason};
 use crate::ledger::{Action, Command, EventId, Kind, Outcome, UserId};
-use crate::telemetry::{AUDIT, Throttle};
+use crate::telemetry::{AUDIT, audit_lines_lost};
 
-/// Lines about attempts beyond the limit that are logged in one interval of the throttle; the others are counted.
-const LINES_MAX: u32 = 1;
+/// How often those attempts are reported that got no line of their own.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// Callers and addresses whose attempts are counted apart in one interval; those of others are counted together.
+const COUNTED_APART_MAX: usize = 1_024;
 
-static BEYOND_LIMIT: Mutex<Throttle> = Mutex::new(Throttle::new(LINES_MAX));
+/// Attempts that got no line of their own since the last report: from whom and where, and for what reason.
+static SUPPRESSED: Mutex<BTreeMap<Suppressed, u64>> = Mutex::new(BTreeMap::new());
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Suppressed {
+    caller: Option<String>,
+    client: Option<IpAddr>,
+    outcome: &'static str,
+}
 
 /// Who did it, and by which request.
 #[derive(Clone, Copy, Debug)]
@@ -61,12 +76,12 @@ impl Act {
 }
 
 /// Logs what became of an act of the operator's.
-pub fn done<R>(source: Source<'_>, act: &Act, outcome: &Result<Outcome<R>, Problem>) {
+pub fn done<R>(source: Source<'_>, act: &Act, outcome: Result<&Outcome<R>, Reason>) {
     let outcome = match outcome {
         Ok(Outcome::Applied(_)) => "applied",
         Ok(Outcome::Replayed { .. }) => "replayed",
         Ok(Outcome::Refused(refusal)) => Problem::from(*refusal).reason.name(),
-        Err(problem) => problem.reason.name(),
+        Err(reason) => reason.name(),
     };
     tracing::info!(
         target: AUDIT,
@@ -83,15 +98,11 @@ pub fn done<R>(source: Source<'_>, act: &Act, outcome: &Result<Outcome<R>, Probl
     );
 }
 
-/// Logs an attempt that was refused, and for what; of those beyond the limit of their address only how many there were.
+/// Logs an attempt that was refused, and for what. One beyond the limit is counted, and reported within five seconds.
 pub fn refused(source: Source<'_>, reason: Reason, why: &dyn Display, act: Option<&Act>, attempt: Attempt) {
-    let suppressed = match attempt {
-        Attempt::Within => 0,
-        Attempt::TooMany => match BEYOND_LIMIT.lock().ok().and_then(|mut throttle| throttle.pass()) {
-            Some(suppressed) => suppressed,
-            None => return,
-        },
-    };
+    if attempt == Attempt::TooMany {
+        return suppress(source, reason);
+    }
     tracing::warn!(
         target: AUDIT,
         act = act.map(|act| act.kind.name()),
@@ -104,7 +115,41 @@ pub fn refused(source: Source<'_>, reason: Reason, why: &dyn Display, act: Optio
         client = source.client.map(tracing::field::display),
         call = source.call,
         request_id = source.request_id,
-        suppressed,
         "refused"
     );
+}
+
+fn suppress(source: Source<'_>, reason: Reason) {
+    let Ok(mut suppressed) = SUPPRESSED.lock() else { return };
+    let outcome = reason.name();
+    let mut from = Suppressed { caller: source.caller.map(ToOwned::to_owned), client: source.client, outcome };
+    if suppressed.len() >= COUNTED_APART_MAX && !suppressed.contains_key(&from) {
+        from = Suppressed { outcome, ..Suppressed::default() };
+    }
+    *suppressed.entry(from).or_default() += 1;
+}
+
+/// Reports attempts that got no line of their own, every five seconds and when `shutdown` is cancelled.
+pub async fn report(shutdown: &CancellationToken) {
+    let mut lost_before = 0;
+    loop {
+        let is_over = shutdown.run_until_cancelled(time::sleep(REPORT_INTERVAL)).await.is_none();
+        let suppressed = SUPPRESSED.lock().map(|mut suppressed| std::mem::take(&mut *suppressed)).unwrap_or_default();
+        for (Suppressed { caller, client, outcome }, suppressed) in suppressed {
+            let client = client.map(tracing::field::display);
+            tracing::warn!(target: AUDIT, outcome, caller, client, suppressed, "refused, and not logged one by one");
+        }
+        let lost = audit_lines_lost();
+        if lost > lost_before {
+            // The entries in the ledger have the names of their callers all the same.
+            tracing::error!(
+                lines = lost - lost_before,
+                "lines of the audit log were lost: nobody read them fast enough"
+            );
+            lost_before = lost;
+        }
+        if is_over {
+            return;
+        }
+    }
 }

@@ -1,5 +1,9 @@
 //! Commands that are queued together, and the answer to each.
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tracing::Instrument as _;
+
 use crate::api::actor::Actor;
 use crate::api::audit::Act;
 use crate::api::reason::Problem;
@@ -43,32 +47,61 @@ impl Group {
     }
 }
 
+/// What became of commands that were queued, in their order.
+pub type Outcomes = Vec<Result<Outcome, EngineError>>;
+
 impl Places {
     /// How many commands came together.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
+    /// The outcomes to come of the commands that were queued. If some are the operator's, the audit log gets their
+    /// lines, also if nobody waits for the outcomes.
+    pub fn outcomes(
+        &self,
+        actor: &Actor,
+        submitted: impl Future<Output = Outcomes> + Send + 'static,
+    ) -> BoxFuture<'static, Outcomes> {
+        let acts: Vec<Option<Act>> = self.0.iter().filter_map(Place::queued).collect();
+        if acts.iter().all(Option::is_none) {
+            return submitted.boxed();
+        }
+        let (actor, count) = (actor.clone(), acts.len());
+        let recorded = async move {
+            let outcomes = submitted.await;
+            for (act, outcome) in acts.iter().zip(&outcomes) {
+                if let Some(act) = act {
+                    actor.record(act, outcome);
+                }
+            }
+            outcomes
+        };
+        let recorded = tokio::spawn(recorded.in_current_span());
+        async move { recorded.await.unwrap_or_else(|_| vec![Err(EngineError::Panicked); count]) }.boxed()
+    }
+
     /// The answer to each command, in order. `outcomes` are those of the commands that were queued.
     ///
     /// # Panics
     /// If there are not as many outcomes as commands that were queued.
-    pub fn answers(
-        self,
-        actor: &Actor,
-        outcomes: impl IntoIterator<Item = Result<Outcome, EngineError>>,
-    ) -> impl Iterator<Item = Result<Outcome, Problem>> {
+    pub fn answers(self, outcomes: Outcomes) -> impl Iterator<Item = Result<Outcome, Problem>> {
         let mut outcomes = outcomes.into_iter();
         self.0.into_iter().map(move |place| match place {
             Place::Refused(problem) => Err(problem),
-            Place::Queued(act) => {
-                let outcome = outcomes.next().expect("each command that was queued has its outcome");
-                let outcome = outcome.map_err(Problem::from);
-                if let Some(act) = act {
-                    actor.record(&act, &outcome);
-                }
-                outcome
+            Place::Queued(_) => {
+                outcomes.next().expect("each command that was queued has its outcome").map_err(Problem::from)
             }
         })
+    }
+}
+
+impl Place {
+    /// Of a command that was queued: what it is to do, if it is the operator's.
+    const fn queued(&self) -> Option<Option<Act>> {
+        match self {
+            Self::Refused(_) => None,
+            Self::Queued(act) => Some(*act),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The two APIs. Each parses bytes into commands, submits them to the engine, and renders the outcome.
 
 mod actor;
-mod audit;
+pub mod audit;
 mod event;
 pub mod feed;
 mod group;

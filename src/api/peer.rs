@@ -13,8 +13,8 @@ tokio::task_local! {
 pub struct Peer {
     /// Where the connection comes from: the client, or a proxy in front of it.
     pub addr: SocketAddr,
-    /// The names in the client's certificate, which was verified: first those of the subject alternative name (DNS
-    /// names and URIs), then the common name. Empty if it has brought none.
+    /// The names in the client's certificate, which was verified: those of the subject alternative name (DNS names and
+    /// URIs), or else the common name. Empty if it has brought none.
     pub names: Vec<String>,
 }
 

@@ -16,6 +16,7 @@ use crate::access::{Listed, Scope, Status, Token, TokenId, TokensFile};
 use crate::config::TokenTask;
 use crate::engine::{Clock as _, SystemClock};
 use crate::ledger::{Caller, Timestamp};
+use crate::store::private_file;
 
 /// Does what is asked, and returns what to print.
 ///
@@ -99,7 +100,10 @@ fn show(timestamp: Timestamp) -> String {
 fn change<T>(path: &Path, change: impl FnOnce(&TokensFile) -> Result<(TokensFile, T)>) -> Result<T> {
     let path = &follow_links(path);
     let cannot_write = || format!("cannot write the tokens file {}", path.display());
-    let lock = File::open(folder(path)).with_context(cannot_write)?;
+    let mut lock_path = path.clone().into_os_string();
+    lock_path.push("-lock");
+    // Its mode keeps other users from holding the lock.
+    let lock = private_file::open(Path::new(&lock_path)).with_context(cannot_write)?;
     lock.lock().with_context(cannot_write)?;
     let (changed, answer) = change(&TokensFile::read_or_new(path)?)?;
     // Its mode is 0600.

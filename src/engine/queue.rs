@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::overload::Overload;
 use super::spin::AdaptiveSpin;
 use super::{EngineError, EngineOptions};
-use crate::ledger::{Command, Outcome, Wallet};
+use crate::ledger::{Command, Outcome};
 
 /// The most commands that can be queued together. Enough for one wake-up to serve many, few enough that a batch holds
 /// the groups of several callers.
@@ -95,23 +95,6 @@ impl Ledger {
             Some(reply) => reply,
             None => reply.await.unwrap_or(Err(EngineError::Stopped)),
         }
-    }
-
-    /// Queues the opening, freezing or unfreezing of a wallet, and waits for the outcome as [`submit`](Self::submit)
-    /// does: the wallet as the command left it.
-    ///
-    /// # Errors
-    /// As [`submit`](Self::submit).
-    ///
-    /// # Panics
-    /// If the command is another.
-    pub async fn submit_for_wallet(
-        &self,
-        command: Command,
-        deadline: Option<Instant>,
-    ) -> Result<Outcome<Wallet>, EngineError> {
-        let outcome = self.submit(command, deadline).await?;
-        Ok(outcome.map(|receipt| receipt.wallet().expect("its answer shows the wallet")))
     }
 
     /// Queues commands, waiting for permits if there are none, and returns their replies to come: for streams, which

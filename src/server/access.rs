@@ -9,7 +9,7 @@ use super::reload::{Files, Reloader};
 use crate::access::{Access, Table, TokenError, read_table};
 use crate::config::Settings;
 use crate::engine::{Clock as _, SystemClock};
-use crate::telemetry::AUDIT;
+use crate::telemetry::{AUDIT, chain};
 
 /// The bits of a file's mode that let others than its owner change it.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -21,9 +21,13 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 pub fn of(settings: &Settings, reloader: &mut Reloader) -> Result<Access, StartError> {
     let proxies = settings.access.trusted_proxies.clone();
     let Some(path) = settings.access.tokens_file.clone() else {
-        let has_certificates = settings.tls.client_ca.is_some();
-        let any = || Access::restricted(Table::of_any_certificate(), proxies.clone());
-        return Ok(if has_certificates { any() } else { Access::open(proxies) });
+        if settings.tls.client_ca.is_none() {
+            return Ok(Access::open(proxies));
+        }
+        tracing::warn!(
+            "each certificate of the client CA may do everything: set WALLET_TOKENS_FILE to give them scopes"
+        );
+        return Ok(Access::restricted(Table::of_any_certificate(), proxies));
     };
     let files = Files::new(vec![path.clone()]);
     let access = Access::restricted(read(&path)?, proxies);
@@ -34,19 +38,23 @@ pub fn of(settings: &Settings, reloader: &mut Reloader) -> Result<Access, StartE
 
 /// Reads the tokens file again. If it cannot be used, those who could call still can.
 fn reload(access: &Access, path: &Path) {
-    match read(path) {
-        Ok(table) => access.replace(table),
-        Err(error) => {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(error, "the tokens file is not taken: those of before are in force");
-        }
-    }
+    let error = match read(path) {
+        // A file that was cut off, on a full disk say, must not lock everybody out.
+        Ok(table) if table.is_empty() => "it has no tokens and no certificates".to_owned(),
+        Ok(table) => return access.replace(table),
+        Err(error) => chain(&error),
+    };
+    tracing::error!(file = %path.display(), error, "the tokens file is not taken: that of before is in force");
 }
 
 fn read(path: &Path) -> Result<Table, TokenError> {
     let table = read_table(path)?;
     let (tokens, certificates) = table.count(SystemClock.now());
-    tracing::info!(target: AUDIT, file = %path.display(), tokens, certificates, "the tokens file was read");
+    let file = path.display();
+    tracing::info!(target: AUDIT, %file, tokens, certificates, "the tokens file was read");
+    if (tokens, certificates) == (0, 0) {
+        tracing::warn!(%file, "nobody may call: the tokens file has no valid token; `wallet token new` makes one");
+    }
     Ok(table)
 }
 

@@ -3,30 +3,37 @@
 mod throttle;
 
 use std::error::Error;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::{iter, panic};
 
-use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{LevelFilter, ParseError};
+use tracing_subscriber::fmt::writer::MakeWriterExt as _;
 
 pub use throttle::Throttle;
 
 /// The target of the audit log. Its lines are logged unless the filter says `off`, or names this target.
 pub const AUDIT: &str = "wallet.audit";
+static AUDIT_LOST: OnceLock<ErrorCounter> = OnceLock::new();
+
 /// The levels, for a person to read.
 const LEVELS: &str = "error, warn, info, debug, trace, off";
 
 /// Sends this process's logs to standard error from now on, until the guard is dropped. Panics are logged as well.
 ///
-/// A thread of its own writes them: no caller waits for a slow terminal or a full pipe. If far more is logged than can
-/// be written, lines are lost rather than commands delayed.
+/// Threads of their own write them: no caller waits for a slow terminal or a full pipe. If far more is logged than can
+/// be written, lines are lost rather than commands delayed. The audit log has a queue of its own, which other lines do
+/// not fill, and what it loses is counted ([`audit_lines_lost`]).
 ///
 /// # Panics
 /// If `filter` did not pass [`check_filter`], or if this process sends its logs somewhere already.
-pub fn init(filter: &str, json: bool) -> WorkerGuard {
+pub fn init(filter: &str, json: bool) -> [WorkerGuard; 2] {
     let filter = parse_filter(filter).expect("the filter was checked");
     let (writer, guard) = NonBlocking::new(std::io::stderr());
+    let (audit, audit_guard) = NonBlocking::new(std::io::stderr());
+    let _ = AUDIT_LOST.set(audit.error_counter());
+    let writer = audit.with_filter(|line| line.target() == AUDIT).or_else(writer);
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     if json {
         subscriber.json().flatten_event(true).with_span_list(false).init();
@@ -34,7 +41,13 @@ pub fn init(filter: &str, json: bool) -> WorkerGuard {
         subscriber.with_target(false).init();
     }
     log_panics();
-    guard
+    [guard, audit_guard]
+}
+
+/// How many lines of the audit log were lost since the start, because they could not be written fast enough.
+#[must_use]
+pub fn audit_lines_lost() -> usize {
+    AUDIT_LOST.get().map_or(0, ErrorCounter::dropped_lines)
 }
 
 /// Returns the filter if it is one: a level, or `TARGET=LEVEL` for a part, separated by commas.

@@ -20,7 +20,7 @@ use super::proto::{
 };
 use super::transact::{self, Sender};
 use super::{GrpcOptions, WALLET_CURRENCY, convert, deadline, watch};
-use crate::access::{Access, Right};
+use crate::access::{self, Access, Right};
 use crate::api::actor::Actor;
 use crate::api::event;
 use crate::api::reason::{Problem, Reason};
@@ -70,7 +70,7 @@ impl Service {
     {
         let actor = self.permitted(&request, right)?;
         let (command, deadline) = command(request)?;
-        let outcome = actor.submit(command, |command| self.engine.ledger.submit(command, deadline)).await?;
+        let outcome = actor.submit(&self.engine.ledger, command, deadline).await?;
         Ok(Response::new(answer(&outcome)?))
     }
 
@@ -81,7 +81,7 @@ impl Service {
     {
         let actor = self.permitted(&request, Right::Operate)?;
         let (command, deadline) = command(request)?;
-        let outcome = actor.submit(command, |command| self.engine.ledger.submit_for_wallet(command, deadline)).await?;
+        let outcome = actor.submit_for_wallet(&self.engine.ledger, command, deadline).await?;
         Ok(Response::new(convert::wallet(&outcome)?))
     }
 }
@@ -174,12 +174,13 @@ impl WalletService for Service {
 
     async fn transact(&self, request: Request<Streaming<TransactRequest>>) -> Answered<Self::TransactStream> {
         let (actor, deadline) = (self.identified(&request)?, deadline::of(request.metadata())?);
+        let share = actor.share(access::Stream::Transact)?;
         let permit = Arc::clone(&self.stream_permits).try_acquire_owned().map_err(|_| Problem::from(Reason::Busy))?;
         let sender = Sender { actor, ledger: self.engine.ledger.clone(), deadline };
         let in_flight_max = self.options.stream_in_flight_max;
         let answers = transact::answers(sender, request.into_inner(), in_flight_max, self.shutdown.clone());
         // The stream keeps its permit for as long as its client may read answers.
-        let answers = answers.inspect(move |_| _ = &permit);
+        let answers = answers.inspect(move |_| _ = (&permit, &share));
         Ok(Response::new(Box::pin(answers)))
     }
 
@@ -189,7 +190,7 @@ impl WalletService for Service {
         let actor = self.permitted(&request, Right::ReadLedger)?;
         let deadline = deadline::of(request.metadata())?;
         let entries = watch::entries(&self.engine.feed, request.into_inner(), deadline, self.options.feed).await?;
-        let entries = Actor::clone(&actor).while_admitted(entries).map_err(Status::from);
+        let entries = Actor::clone(&actor).while_admitted(entries)?.map_err(Status::from);
         let entries: Self::WatchEntriesStream = Box::pin(entries);
         let mut response = Response::new(entries);
         let currency = MetadataValue::from_static(self.engine.currency.code());

@@ -7,6 +7,7 @@
 use std::future;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{self, Instant};
@@ -19,9 +20,9 @@ use super::convert;
 use super::proto::{TransactRequest, TransactResponse};
 use super::status;
 use crate::api::actor::Actor;
-use crate::api::group::{Group, Places};
+use crate::api::group::{Group, Outcomes, Places};
 use crate::api::reason::{Problem, Reason};
-use crate::engine::{Ledger, Replies};
+use crate::engine::Ledger;
 use crate::ledger::Command;
 
 /// What the response stream waits for next.
@@ -44,7 +45,7 @@ struct Queued {
     /// Of all.
     places: Places,
     /// Of those that were queued, in order.
-    replies: Replies,
+    outcomes: BoxFuture<'static, Outcomes>,
     /// One for each command, held until it is answered.
     _permits: OwnedSemaphorePermit,
 }
@@ -60,9 +61,9 @@ pub fn answers(
 ) -> impl Stream<Item = Result<TransactResponse, Status>> + Send {
     let (queue, pending) = mpsc::unbounded_channel();
     let permits = Arc::new(Semaphore::new(in_flight_max.max(sender.ledger.group_size_max())));
-    let (actor, span) = (Arc::clone(&sender.actor), Span::current());
+    let span = Span::current();
     tokio::spawn(read(sender, requests, permits, queue, shutdown).in_current_span());
-    let answer = move |pending| answer(Arc::clone(&actor), pending).instrument(span.clone());
+    let answer = move |pending| answer(pending).instrument(span.clone());
     UnboundedReceiverStream::new(pending).then(answer).flat_map(stream::iter)
 }
 
@@ -76,6 +77,7 @@ async fn read(
     let end = tokio::select! {
         end = queue(&sender, requests, permits, &pending) => end,
         () = shutdown.cancelled() => Err(Problem::from(Reason::Unavailable).into()),
+        denied = sender.actor.denied() => Err(denied.into()),
         () = until_deadline(sender.deadline) => Err(Problem::from(Reason::Deadline).into()),
         // The client is gone. What was queued is decided all the same.
         () = pending.closed() => Ok(()),
@@ -95,13 +97,15 @@ async fn queue(
 ) -> Result<(), Status> {
     let mut requests = requests.ready_chunks(ledger.group_size_max());
     while let Some(chunk) = requests.next().await {
-        actor.recheck()?;
         let (Group { commands, places }, end) = group(actor, chunk);
         let size = u32::try_from(places.len()).unwrap_or(u32::MAX);
         let permits = Arc::clone(&permits).acquire_many_owned(size).await.expect("it is never closed");
+        // To wait for them may have taken longer than the token was valid.
+        actor.recheck()?;
         let replies = ledger.enqueue(commands, *deadline).await.map_err(Problem::from)?;
         // Nothing is awaited in between: what was queued will be answered, wherever this is cancelled.
-        let _ = pending.send(Pending::Group(Queued { places, replies, _permits: permits }));
+        let outcomes = places.outcomes(actor, replies.outcomes());
+        let _ = pending.send(Pending::Group(Queued { places, outcomes, _permits: permits }));
         end?;
     }
     Ok(())
@@ -126,12 +130,12 @@ async fn until_deadline(deadline: Option<Instant>) {
     }
 }
 
-async fn answer(actor: Arc<Actor>, pending: Pending) -> Vec<Result<TransactResponse, Status>> {
-    let Queued { places, replies, _permits } = match pending {
+async fn answer(pending: Pending) -> Vec<Result<TransactResponse, Status>> {
+    let Queued { places, outcomes, _permits } = match pending {
         Pending::Group(group) => group,
         Pending::End(status) => return vec![Err(status)],
     };
-    let outcomes = replies.outcomes().await;
+    let outcomes = outcomes.await;
     let answer = |outcome: Result<_, _>| Ok(outcome.and_then(|outcome| convert::applied(&outcome)).into());
-    places.answers(&actor, outcomes).map(answer).collect()
+    places.answers(outcomes).map(answer).collect()
 }

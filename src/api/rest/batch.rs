@@ -134,12 +134,15 @@ pub async fn batch(
     if elements.len() > COMMANDS_MAX {
         return Err(Problem::invalid(format!("Commands must have at most {COMMANDS_MAX} elements")).into());
     }
+    actor.recheck()?;
     let mut group = Group::with_capacity(elements.len());
     for element in elements {
         group.push(&actor, command(element, state.amounts()));
     }
-    let outcomes = submit(&state.engine.ledger, group.commands, state.deadline()).await;
-    let results = group.places.answers(&actor, outcomes);
+    let Group { commands, places } = group;
+    let submitted = submit(state.engine.ledger.clone(), commands, state.deadline());
+    let outcomes = places.outcomes(&actor, submitted).await;
+    let results = places.answers(outcomes);
     Ok(response::answer(StatusCode::OK, &BatchAnswer::new(results, state.engine.currency)))
 }
 
@@ -168,7 +171,7 @@ fn command(element: Field<'_>, amounts: Amounts) -> Result<Command, Problem> {
 /// Queues the commands in groups and waits for their outcomes. Like a stream it waits for room in the queue, but no
 /// longer than its deadline.
 async fn submit(
-    ledger: &Ledger,
+    ledger: Ledger,
     mut commands: Vec<Command>,
     deadline: Option<Instant>,
 ) -> Vec<Result<Outcome, EngineError>> {
@@ -176,7 +179,7 @@ async fn submit(
     let mut failure = None;
     while !commands.is_empty() {
         let rest = commands.split_off(commands.len().min(ledger.group_size_max()));
-        match enqueue(ledger, std::mem::replace(&mut commands, rest), deadline).await {
+        match enqueue(&ledger, std::mem::replace(&mut commands, rest), deadline).await {
             Ok(replies) => queued.push(replies),
             // The commands behind must not overtake these.
             Err(error) => {

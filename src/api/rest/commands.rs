@@ -18,8 +18,7 @@ use super::response::{
 use super::uri::UserPath;
 use super::{RestState, SharedState};
 use crate::api::actor::Actor;
-use crate::api::reason::Problem;
-use crate::ledger::{Command, Currency, EventId, Outcome, Receipt, UserId, Wallet};
+use crate::ledger::{Command, Currency, EventId, Outcome, Receipt, UserId};
 
 declare_reasons! {
     ChargeReasons: Command(Charge) [NegativeAmount UnknownUser RolledBack EventConflict Frozen BalanceTooLow]
@@ -178,7 +177,7 @@ pub async fn create_user(
     body: JsonBody,
 ) -> Result<Response, Failure> {
     let command = body.parse::<UserRequest<'_>>()?.command(state.amounts())?;
-    let outcome = submit_for_wallet(&state, &actor, command).await?;
+    let outcome = actor.submit_for_wallet(&state.engine.ledger, command, state.deadline()).await?;
     render(outcome, StatusCode::CREATED, OpenedAnswer::new, state.engine.currency)
 }
 
@@ -234,14 +233,8 @@ async fn submit_freezing(
     make: fn(UserId, EventId) -> Command,
 ) -> Result<Response, Failure> {
     let command = body.parse::<FreezeRequest<'_>>()?.command(user_id, make)?;
-    let outcome = submit_for_wallet(state, actor, command).await?;
+    let outcome = actor.submit_for_wallet(&state.engine.ledger, command, state.deadline()).await?;
     render(outcome, StatusCode::OK, WalletAnswer::new, state.engine.currency)
-}
-
-/// Submits a command that is answered by the wallet.
-async fn submit_for_wallet(state: &RestState, actor: &Actor, command: Command) -> Result<Outcome<Wallet>, Problem> {
-    let ledger = &state.engine.ledger;
-    actor.submit(command, |command| ledger.submit_for_wallet(command, state.deadline())).await
 }
 
 /// Submits a command and renders its outcome.
@@ -251,8 +244,7 @@ async fn submit<A: Serialize>(
     command: Command,
     answer: fn(&Receipt, Currency) -> A,
 ) -> Result<Response, Failure> {
-    let ledger = &state.engine.ledger;
-    let outcome = actor.submit(command, |command| ledger.submit(command, state.deadline())).await?;
+    let outcome = actor.submit(&state.engine.ledger, command, state.deadline()).await?;
     render(outcome, StatusCode::OK, answer, state.engine.currency)
 }
 

@@ -19,6 +19,7 @@ use super::permitted::{Permitted, ToReadLedger};
 use super::request::{self, Limit};
 use super::response::{self, EntryAnswer, Id};
 use super::{SharedState, uri};
+use crate::access::Stream;
 use crate::api::feed::{self, Timed};
 use crate::api::reason::Problem;
 use crate::engine::FeedPage;
@@ -63,14 +64,17 @@ impl FeedAnswer {
 )]
 pub async fn entries(
     State(state): State<SharedState>,
-    _: Permitted<ToReadLedger>,
+    actor: Permitted<ToReadLedger>,
     uri: Uri,
 ) -> Result<Response, Failure> {
     let PageQuery { after, limit, wait, user, kind } = PageQuery::parse(&uri)?;
     let filter = EntryFilter { user_id: user, kinds: kind };
     // The wait comes on top of what a read may take.
     let deadline = state.deadline().and_then(|deadline| deadline.checked_add(wait));
+    let _share = actor.share(Stream::Feed)?;
     let page = state.engine.feed.page(after, filter, limit, wait, deadline).await?;
+    // The wait may have been longer than the token was valid.
+    actor.recheck()?;
     Ok(response::answer(StatusCode::OK, &FeedAnswer::new(&page, state.engine.currency)))
 }
 
@@ -106,7 +110,7 @@ pub async fn stream(
     let events = pages.map_ok(move |page| (page.cursor(), events(&page, currency)));
     // There is no event for why it ends. The client asks again, and is told.
     let events =
-        actor.while_admitted(Timed::new(Box::pin(events), options)).take_while(|events| future::ready(events.is_ok()));
+        actor.while_admitted(Timed::new(Box::pin(events), options))?.take_while(|events| future::ready(events.is_ok()));
     let events = events.map_err(|Problem { message, .. }| message);
     let mut response = Response::new(Body::from_stream(events));
     response.headers_mut().extend([

@@ -51,8 +51,10 @@ fn timestamp(since_epoch: Duration) -> Timestamp {
     Timestamp::from_microseconds(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// The names in a certificate: first those of the subject alternative name (DNS names and URIs), in order, then the
-/// common name. One with a control character is left out: it could forge a line of a log.
+/// The names in a certificate: those of the subject alternative name (DNS names and URIs), in order, or if there are
+/// none, the common name (RFC 9525, section 6.3: no authority is bound to check that beside others). A URI without a
+/// scheme is left out: it could be taken for a DNS name. So is a name with a control character, which could forge a line
+/// of a log.
 ///
 /// # Errors
 /// If the certificate is malformed.
@@ -61,12 +63,16 @@ pub fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, der::Error
     let certificate = certificate.tbs_certificate();
     let alternative = certificate.get_extension::<SubjectAltName>()?.map(|(_, SubjectAltName(names))| names);
     let alternative = alternative.into_iter().flatten().filter_map(|name| match name {
-        GeneralName::DnsName(name) | GeneralName::UniformResourceIdentifier(name) => Some(name.to_string()),
+        GeneralName::DnsName(name) => Some(name.to_string()).filter(|name| !name.contains(':')),
+        GeneralName::UniformResourceIdentifier(name) => Some(name.to_string()).filter(|name| name.contains(':')),
         _ => None,
     });
-    let common = certificate.subject().common_name()?.map(|name| name.value().into_owned());
-    let names = alternative.chain(common).filter(|name| !name.is_empty() && !name.contains(char::is_control));
-    Ok(names.collect())
+    let mut names: Vec<String> = alternative.collect();
+    if names.is_empty() {
+        names.extend(certificate.subject().common_name()?.map(|name| name.value().into_owned()));
+    }
+    names.retain(|name| !name.is_empty() && !name.contains(char::is_control));
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -82,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_those_of_the_alternative_name_and_then_the_common_one() {
+    fn names_are_those_of_the_alternative_name_or_else_the_common_one() {
         let certificate = made(|params| {
             params.distinguished_name.push(DnType::OrganizationName, "games");
             params.distinguished_name.push(DnType::CommonName, "Engine Ä");
@@ -90,10 +96,13 @@ mod tests {
                 SanType::DnsName("engine.example".try_into().unwrap()),
                 SanType::Rfc822Name("somebody@example.com".try_into().unwrap()),
                 SanType::URI("spiffe://example/engine".try_into().unwrap()),
+                SanType::URI("operator.example".try_into().unwrap()),
                 SanType::IpAddress([127, 0, 0, 1].into()),
             ];
         });
-        assert_eq!(names(&certificate).unwrap(), ["engine.example", "spiffe://example/engine", "Engine Ä"]);
+        assert_eq!(names(&certificate).unwrap(), ["engine.example", "spiffe://example/engine"]);
+        let common = made(|params| params.distinguished_name.push(DnType::CommonName, "Engine Ä"));
+        assert_eq!(names(&common).unwrap(), ["Engine Ä"]);
     }
 
     #[test]
