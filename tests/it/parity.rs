@@ -177,11 +177,14 @@ async fn both_apis_give_the_same_outcome() {
 }
 
 #[tokio::test]
-async fn an_event_sent_to_one_api_is_known_to_the_other() {
-    let app = App::spawn().await;
-    let client = app.client().await;
+async fn both_apis_know_the_same_events() {
+    an_event_sent_to_one_api_is_known_to_the_other(&App::spawn().await.client().await).await;
+}
+
+/// Every scenario by REST, and what was done once more by gRPC. The ledger must be empty.
+pub async fn an_event_sent_to_one_api_is_known_to_the_other(client: &Client) {
     for (call, expected) in scenario() {
-        let by_rest = reply(&client, Protocol::Rest, call).await;
+        let by_rest = reply(client, Protocol::Rest, call).await;
         assert_eq!(by_rest, expected, "{call:?}");
         // A command that was done by REST is a replay by gRPC, with the same answer.
         let (Reply::Done { balance, applied, .. }, Call::Command(command)) = (by_rest, call) else { continue };

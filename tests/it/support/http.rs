@@ -5,9 +5,13 @@ use std::net::SocketAddr;
 use axum::http::{HeaderMap, Request};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 
 /// A REST answer.
 #[derive(Debug)]
@@ -35,13 +39,28 @@ impl HttpReply {
 /// A client that sends what it is given, well formed or not.
 #[derive(Clone)]
 pub struct HttpClient {
-    addr: SocketAddr,
-    client: Client<HttpConnector, Full<Bytes>>,
+    /// `http://` or `https://` and an address.
+    origin: String,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
 impl HttpClient {
     pub fn new(addr: SocketAddr) -> Self {
-        Self { addr, client: Client::builder(TokioExecutor::new()).build_http() }
+        Self::with_roots(format!("http://{addr}"), RootCertStore::empty())
+    }
+
+    /// One that speaks TLS, and trusts this authority alone.
+    pub fn over_tls(addr: SocketAddr, authority: &str) -> Self {
+        let mut roots = RootCertStore::empty();
+        let authority = CertificateDer::from_pem_slice(authority.as_bytes()).expect("a certificate");
+        roots.add(authority).expect("a certificate");
+        Self::with_roots(format!("https://{addr}"), roots)
+    }
+
+    fn with_roots(origin: String, roots: RootCertStore) -> Self {
+        let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        Self { origin, client: Client::builder(TokioExecutor::new()).build(connector) }
     }
 
     /// `None` if no whole answer came.
@@ -52,7 +71,7 @@ impl HttpClient {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Option<HttpReply> {
-        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.addr));
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.origin));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
