@@ -83,10 +83,19 @@ pub fn baseline() -> Vec<Row> {
     ]
 }
 
-/// What each round measures, in order: everything that these rows and `more` need, each thing once.
+/// What a round measures, in order: everything that these rows and `more` need, each thing once.
 pub fn plan(rows: &[Row], more: impl IntoIterator<Item = Measure>) -> Vec<Measure> {
+    each_once(rows.iter().flat_map(Row::measures).chain(more))
+}
+
+/// The plan in reverse order, except that a paced load still follows the one that it goes by.
+pub fn reversed(plan: &[Measure]) -> Vec<Measure> {
+    each_once(plan.iter().rev().copied())
+}
+
+fn each_once(measures: impl Iterator<Item = Measure>) -> Vec<Measure> {
     let mut plan = Vec::new();
-    for measure in rows.iter().flat_map(Row::measures).chain(more) {
+    for measure in measures {
         for measure in paced_by(measure).into_iter().chain([measure]) {
             if !plan.contains(&measure) {
                 plan.push(measure);
