@@ -32,6 +32,9 @@ pub async fn run(options: &Options, rows: &[Row]) {
     if let Some(service) = &harness.service {
         footprint.add_service("", service);
     }
+    if let Some(service) = &harness.guarded_service {
+        footprint.add_service("with tokens: ", service);
+    }
     if let Some(service) = &harness.old_service {
         footprint.add_service("old program: ", service);
     }
