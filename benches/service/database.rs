@@ -7,7 +7,8 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::process::Program;
-use super::wallets::Wallets;
+use super::tokens::{ENGINE, OPERATOR};
+use super::wallets::{COUNT, Wallets};
 
 /// More than the write-ahead log ever holds between two checkpoints.
 const LOG_BYTES: i64 = 22_000_000;
@@ -46,6 +47,18 @@ pub fn verify(path: &Path, wallets: &Wallets) -> Duration {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("it opens");
     check_rows(&connection, wallets);
     took
+}
+
+/// Checks that the entries of a ledger name the callers whose tokens were sent: the operator opened every wallet, and
+/// the engine made every charge.
+pub fn check_callers(path: &Path, wallets: &Wallets) {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("it opens");
+    let opened = COUNT + 1;
+    for (caller, expected) in [(OPERATOR, opened), (ENGINE, wallets.entries() - opened)] {
+        let select = "select count(*) from entry join caller using (caller_id) where name = ?1";
+        let entries: i64 = connection.query_row(select, [caller], |row| row.get(0)).expect("a number");
+        assert_eq!(entries, expected, "the entries of {caller}");
+    }
 }
 
 /// Compares the tables `entry` and `wallet` with the charges that were answered.

@@ -15,57 +15,57 @@ pub async fn drive(service: &Service, load: Load, top_rate: f64, time: Duration)
     let shares = |callers| Share::deal(wallets, callers, Ids::Rising);
     match load {
         Load::Healthcheck(callers) => {
-            closed(pid, http::HealthCaller::connect_all(service.http, callers).await, time).await
+            closed(pid, http::HealthCaller::connect_all(&service.http, callers).await, time).await
         }
         Load::Rest(callers) => {
-            closed(pid, http::ChargeCaller::connect_all(service.http, shares(callers)).await, time).await
+            closed(pid, http::ChargeCaller::connect_all(&service.http, shares(callers)).await, time).await
         }
         Load::RestHot(callers) => {
             let shares = Share::hot(wallets, callers);
-            closed(pid, http::ChargeCaller::connect_all(service.http, shares).await, time).await
+            closed(pid, http::ChargeCaller::connect_all(&service.http, shares).await, time).await
         }
         Load::RestPaced(callers) => {
-            let callers = http::ChargeCaller::connect_all(service.http, shares(callers)).await;
+            let callers = http::ChargeCaller::connect_all(&service.http, shares(callers)).await;
             let window = Window::of(time);
             load::metered(pid, window, load::paced(callers, (top_rate / 2.0).max(1.0), window)).await
         }
         Load::Reads(callers) => {
-            closed(pid, http::ReadCaller::connect_all(service.http, shares(callers)).await, time).await
+            closed(pid, http::ReadCaller::connect_all(&service.http, shares(callers)).await, time).await
         }
         Load::Past(callers) => {
             let history = service.history.as_ref().expect("the wallet was given a history");
-            closed(pid, http::PastCaller::connect_all(service.http, callers, history).await, time).await
+            closed(pid, http::PastCaller::connect_all(&service.http, callers, history).await, time).await
         }
         Load::ReadsBesideCharges(callers) => {
-            let readers = http::ReadCaller::connect_all(service.http, shares(callers)).await;
-            let others = http::ChargeCaller::connect_all(service.http, shares(callers)).await;
+            let readers = http::ReadCaller::connect_all(&service.http, shares(callers)).await;
+            let others = http::ChargeCaller::connect_all(&service.http, shares(callers)).await;
             let window = Window::of(time);
             let reads = load::metered(pid, window, load::closed(readers, window));
             tokio::join!(reads, load::closed(others, window)).0
         }
         Load::GrpcHealth(callers) => {
-            closed(pid, grpc::HealthCaller::connect_all(service.grpc, callers).await, time).await
+            closed(pid, grpc::HealthCaller::connect_all(service.grpc.addr, callers).await, time).await
         }
         Load::Grpc(callers) => {
-            closed(pid, grpc::ChargeCaller::connect_all(service.grpc, shares(callers)).await, time).await
+            closed(pid, grpc::ChargeCaller::connect_all(&service.grpc, shares(callers)).await, time).await
         }
         Load::Watched { callers, users } => {
-            let _watchers = feed::watch(service.grpc, users).await;
-            closed(pid, http::ChargeCaller::connect_all(service.http, shares(callers)).await, time).await
+            let _watchers = feed::watch(service.grpc.addr, users).await;
+            closed(pid, http::ChargeCaller::connect_all(&service.http, shares(callers)).await, time).await
         }
         Load::FeedGrpc => {
             let window = Window::of(time);
-            load::metered(pid, window, feed::read_grpc(service.grpc, window)).await
+            load::metered(pid, window, feed::read_grpc(service.grpc.addr, window)).await
         }
         Load::FeedEvents => {
             let window = Window::of(time);
-            load::metered(pid, window, feed::read_events(service.http, window)).await
+            load::metered(pid, window, feed::read_events(service.http.addr, window)).await
         }
         Load::Transact(in_flight) => {
-            let channel = grpc::connect(service.grpc).await;
+            let channel = grpc::connect(service.grpc.addr).await;
             let share = shares(1).pop().expect("a share");
             let window = Window::of(time);
-            load::metered(pid, window, grpc::transact(channel, share, in_flight, window)).await
+            load::metered(pid, window, grpc::transact(&service.grpc, channel, share, in_flight, window)).await
         }
     }
 }

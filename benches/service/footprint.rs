@@ -36,11 +36,11 @@ impl Footprint {
         let bytes = fs::metadata(&template.path).expect("it is there").len() as f64;
         let name = |what: &str| format!("{what}, {size} entries there");
         self.add("bytes on disk an entry", bytes / template.wallets.entries() as f64);
-        let service = Service::start(Program::Present, &template.path, &template.wallets);
+        let service = Service::start(Program::Present, &template.path, &template.wallets, None);
         self.add(name("start-up (ms)"), service.start_up.as_secs_f64() * 1e3);
         self.add(name("resident memory idle (MiB)"), service.idle_mib);
         let shares = Share::deal(&service.wallets, 64, Ids::Rising);
-        load::closed(ChargeCaller::connect_all(service.http, shares).await, window).await;
+        load::closed(ChargeCaller::connect_all(&service.http, shares).await, window).await;
         self.add(name("resident memory under load, at the most (MiB)"), memory_mib(service.pid(), "VmHWM:"));
         let took = service.finish().await;
         self.add(name("verify (s)"), took.as_secs_f64());

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Request;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -23,6 +25,28 @@ use super::wallets::{Charge, Share};
 const CONNECTIONS: usize = 4;
 /// The flow-control window of the client, so large that no answer ever waits for it.
 const WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Where calls go, and the token that they carry, if any.
+#[derive(Clone)]
+pub struct Target {
+    pub addr: SocketAddr,
+    authorization: Option<AsciiMetadataValue>,
+}
+
+impl Target {
+    pub fn new(addr: SocketAddr, token: Option<&str>) -> Self {
+        let authorization = token.map(|token| format!("Bearer {token}").parse().expect("a token is ASCII"));
+        Self { addr, authorization }
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(authorization) = &self.authorization {
+            request.metadata_mut().insert("authorization", authorization.clone());
+        }
+        request
+    }
+}
 
 pub async fn connect(addr: SocketAddr) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{addr}")).expect("a URL");
@@ -60,21 +84,23 @@ impl Caller for HealthCaller {
 
 pub struct ChargeCaller {
     client: WalletServiceClient<Channel>,
+    target: Target,
     share: Share,
 }
 
 impl ChargeCaller {
     /// A caller for each share.
-    pub async fn connect_all(addr: SocketAddr, shares: Vec<Share>) -> Vec<Self> {
-        let clients = connect_all(addr, shares.len()).await.map(WalletServiceClient::new);
-        shares.into_iter().zip(clients).map(|(share, client)| Self { client, share }).collect()
+    pub async fn connect_all(target: &Target, shares: Vec<Share>) -> Vec<Self> {
+        let clients = connect_all(target.addr, shares.len()).await.map(WalletServiceClient::new);
+        shares.into_iter().zip(clients).map(|(share, client)| Self { client, target: target.clone(), share }).collect()
     }
 }
 
 impl Caller for ChargeCaller {
     async fn call(&mut self) {
         let charge = self.share.charge();
-        let answer = self.client.charge(request(&charge)).await.expect("an answer").into_inner();
+        let request = self.target.request(request(&charge));
+        let answer = self.client.charge(request).await.expect("an answer").into_inner();
         assert!(!answer.replayed && answer.user_id == charge.user, "{charge:?}: {answer:?}");
         self.share.check(&charge, answer.balance_minor);
     }
@@ -92,8 +118,8 @@ fn check(share: &Share, charge: &Charge, answer: &TransactResponse) {
     share.check(charge, applied.balance_minor);
 }
 
-/// Charges over one stream, with `in_flight` charges in flight at any time.
-pub async fn transact(channel: Channel, mut share: Share, in_flight: usize, window: Window) -> Sample {
+/// Charges over one stream, with `in_flight` charges in flight at any time. `channel` leads to `target`.
+pub async fn transact(target: &Target, channel: Channel, mut share: Share, in_flight: usize, window: Window) -> Sample {
     let (sender, commands) = mpsc::channel(in_flight);
     let mut waiting = VecDeque::with_capacity(in_flight);
     let send = |share: &mut Share| {
@@ -104,7 +130,8 @@ pub async fn transact(channel: Channel, mut share: Share, in_flight: usize, wind
     };
     waiting.extend((0..in_flight).map(|_| send(&mut share)));
     let mut client = WalletServiceClient::new(channel);
-    let mut answers = client.transact(ReceiverStream::new(commands)).await.expect("a stream").into_inner();
+    let commands = target.request(ReceiverStream::new(commands));
+    let mut answers = client.transact(commands).await.expect("a stream").into_inner();
     let mut recorder = Recorder::default();
     while let Some((charge, started)) = waiting.pop_front() {
         let answer = answers.message().await.expect("an answer").expect("one for each command");

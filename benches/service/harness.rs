@@ -16,6 +16,7 @@ use super::peers::Peers;
 use super::process::Program;
 use super::sample::Sample;
 use super::service::Service;
+use super::tokens::Tokens;
 use super::wallets::Ids;
 
 pub struct Harness {
@@ -26,6 +27,7 @@ pub struct Harness {
     filled: BTreeMap<u64, Template>,
     bare: Option<Bare>,
     pub service: Option<Service>,
+    pub guarded_service: Option<Service>,
     pub old_service: Option<Service>,
     pub peers: Peers,
 }
@@ -48,22 +50,29 @@ impl Harness {
         }
         let mut service = None;
         if measures.iter().any(|measure| matches!(measure, Measure::Service(_))) {
-            service = Some(Service::start_new(Program::Present, &dir.path().join("service.db")).await);
+            service = Some(Service::start_new(Program::Present, &dir.path().join("service.db"), None).await);
+        }
+        let mut guarded_service = None;
+        if measures.iter().any(|measure| matches!(measure, Measure::GuardedService(_))) {
+            let tokens = block_in_place(|| Tokens::create(&Program::Present, dir.path().join("tokens.toml")));
+            let path = dir.path().join("guarded-service.db");
+            guarded_service = Some(Service::start_new(Program::Present, &path, Some(tokens)).await);
         }
         let mut old_service = None;
         if let Some(program) = baseline {
-            old_service = Some(Service::start_new(Program::Old(program), &dir.path().join("old-service.db")).await);
+            let path = dir.path().join("old-service.db");
+            old_service = Some(Service::start_new(Program::Old(program), &path, None).await);
         }
         let needs_history =
             |measure: &Measure| matches!(measure, Measure::Service(Load::Past(_) | Load::FeedGrpc | Load::FeedEvents));
         if measures.iter().any(needs_history) {
-            for service in [&mut service, &mut old_service].into_iter().flatten() {
+            for service in [&mut service, &mut guarded_service, &mut old_service].into_iter().flatten() {
                 eprintln!("giving one wallet a million entries");
                 service.make_history().await;
             }
         }
         let peers = block_in_place(|| Peers::start(dir.path(), measures));
-        Self { dir, time, empty, filled, bare: None, service, old_service, peers }
+        Self { dir, time, empty, filled, bare: None, service, guarded_service, old_service, peers }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -82,6 +91,7 @@ impl Harness {
             Measure::Ledger { callers, entries, ids } => Some(self.charge(callers, entries, ids, None).await),
             Measure::OneByOne(callers) => Some(self.charge(callers, 0, Ids::Rising, Some(1)).await),
             Measure::Service(load) => self.drive(self.service.as_ref(), load, top_rate).await,
+            Measure::GuardedService(load) => self.drive(self.guarded_service.as_ref(), load, top_rate).await,
             Measure::OldService(load) => self.drive(self.old_service.as_ref(), load, top_rate).await,
             Measure::Postgres(clients) => self.peers.postgres(clients, time),
             Measure::Flask(callers) => self.peers.flask(callers, time).await,
@@ -109,13 +119,13 @@ impl Harness {
 
     /// Ends everything and proves that every ledger is right. The largest ledger is kept, and returned.
     pub async fn finish(self) -> (TempDir, Option<(u64, Template)>) {
-        let Self { dir, mut filled, bare, service, old_service, peers, .. } = self;
+        let Self { dir, mut filled, bare, service, guarded_service, old_service, peers, .. } = self;
         let largest = filled.pop_last();
         block_in_place(|| {
             filled.into_values().for_each(Template::finish);
             bare.into_iter().for_each(Bare::finish);
         });
-        for service in [service, old_service].into_iter().flatten() {
+        for service in [service, guarded_service, old_service].into_iter().flatten() {
             service.finish().await;
         }
         block_in_place(|| peers.finish());

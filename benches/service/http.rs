@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -12,9 +13,24 @@ use wallet::ledger::Timestamp;
 use super::load::Caller;
 use super::wallets::{HOT, OPENING, Share};
 
+/// Where requests go, and the token that they carry, if any.
+#[derive(Clone)]
+pub struct Target {
+    pub addr: SocketAddr,
+    /// Whole lines that the head of every request has.
+    headers: Arc<str>,
+}
+
+impl Target {
+    pub fn new(addr: SocketAddr, token: Option<&str>) -> Self {
+        let token = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
+        Self { addr, headers: format!("host: wallet\r\n{token}").into() }
+    }
+}
+
 /// An HTTP/1.1 connection, kept alive if the server allows it.
 pub struct Connection {
-    addr: SocketAddr,
+    target: Target,
     /// `None` when the server has closed it after its last answer.
     stream: Option<TcpStream>,
     request: Vec<u8>,
@@ -22,24 +38,25 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub async fn open(addr: SocketAddr) -> Self {
-        let stream = Some(connect(addr).await);
-        Self { addr, stream, request: Vec::with_capacity(512), answer: Vec::with_capacity(1024) }
+    pub async fn open(target: &Target) -> Self {
+        let stream = Some(connect(target.addr).await);
+        Self { target: target.clone(), stream, request: Vec::with_capacity(512), answer: Vec::with_capacity(1024) }
     }
 
     /// Opens `count` connections.
-    pub async fn open_all(addr: SocketAddr, count: usize) -> Vec<Self> {
+    pub async fn open_all(target: &Target, count: usize) -> Vec<Self> {
         let mut connections = Vec::with_capacity(count);
         for _ in 0..count {
-            connections.push(Self::open(addr).await);
+            connections.push(Self::open(target).await);
         }
         connections
     }
 
     /// The body that answers a read.
     pub async fn get(&mut self, path: &str) -> &str {
-        self.request.clear();
-        write!(self.request, "GET {path} HTTP/1.1\r\nhost: wallet\r\n\r\n").expect("memory");
+        let Self { request, target, .. } = self;
+        request.clear();
+        write!(request, "GET {path} HTTP/1.1\r\n{}\r\n", target.headers).expect("memory");
         self.exchange().await.expect("a read is never refused")
     }
 
@@ -63,9 +80,10 @@ impl Connection {
 
     /// Makes the request of a command.
     fn write_post(&mut self, path: &str, body: fmt::Arguments<'_>) {
-        let Self { request, .. } = self;
+        let Self { request, target, .. } = self;
         request.clear();
-        write!(request, "POST {path} HTTP/1.1\r\nhost: wallet\r\ncontent-type: application/json\r\n").expect("memory");
+        let headers = &target.headers;
+        write!(request, "POST {path} HTTP/1.1\r\n{headers}content-type: application/json\r\n").expect("memory");
         // The length stands before the body but is known after it: three digits are kept free for it.
         request.extend_from_slice(b"content-length: ");
         let digits = request.len()..request.len() + 3;
@@ -87,10 +105,10 @@ impl Connection {
 
     /// The body that answers the request, which must have succeeded. `None` if the service was `BUSY`.
     async fn exchange(&mut self) -> Option<&str> {
-        let Self { addr, stream, request, answer } = self;
+        let Self { target, stream, request, answer } = self;
         let open = match stream {
             Some(open) => open,
-            None => stream.insert(connect(*addr).await),
+            None => stream.insert(connect(target.addr).await),
         };
         open.write_all(request).await.expect("it reads");
         answer.clear();
@@ -156,8 +174,8 @@ pub struct PastCaller {
 
 impl PastCaller {
     /// So many callers, each with its own connection, for moments in `history` (microseconds since 1970).
-    pub async fn connect_all(addr: SocketAddr, callers: usize, history: &Range<i64>) -> Vec<Self> {
-        let connections = Connection::open_all(addr, callers).await;
+    pub async fn connect_all(target: &Target, callers: usize, history: &Range<i64>) -> Vec<Self> {
+        let connections = Connection::open_all(target, callers).await;
         let caller = |(random, connection)| Self { connection, history: history.clone(), random };
         (1..).zip(connections).map(caller).collect()
     }
@@ -178,8 +196,8 @@ impl Caller for PastCaller {
 pub struct HealthCaller(Connection);
 
 impl HealthCaller {
-    pub async fn connect_all(addr: SocketAddr, callers: usize) -> Vec<Self> {
-        Connection::open_all(addr, callers).await.into_iter().map(Self).collect()
+    pub async fn connect_all(target: &Target, callers: usize) -> Vec<Self> {
+        Connection::open_all(target, callers).await.into_iter().map(Self).collect()
     }
 }
 
@@ -197,8 +215,8 @@ pub struct ChargeCaller {
 
 impl ChargeCaller {
     /// A caller for each share, each with its own connection.
-    pub async fn connect_all(addr: SocketAddr, shares: Vec<Share>) -> Vec<Self> {
-        let connections = Connection::open_all(addr, shares.len()).await;
+    pub async fn connect_all(target: &Target, shares: Vec<Share>) -> Vec<Self> {
+        let connections = Connection::open_all(target, shares.len()).await;
         shares.into_iter().zip(connections).map(|(share, connection)| Self { connection, share }).collect()
     }
 }
@@ -219,8 +237,8 @@ pub struct ReadCaller {
 
 impl ReadCaller {
     /// A caller for each share, each with its own connection.
-    pub async fn connect_all(addr: SocketAddr, shares: Vec<Share>) -> Vec<Self> {
-        let connections = Connection::open_all(addr, shares.len()).await;
+    pub async fn connect_all(target: &Target, shares: Vec<Share>) -> Vec<Self> {
+        let connections = Connection::open_all(target, shares.len()).await;
         shares.into_iter().zip(connections).map(|(share, connection)| Self { connection, share }).collect()
     }
 }

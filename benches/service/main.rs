@@ -37,6 +37,7 @@ mod run;
 mod sample;
 mod service;
 mod svg;
+mod tokens;
 mod usage;
 mod wallets;
 

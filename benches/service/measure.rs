@@ -19,6 +19,8 @@ pub enum Measure {
     OneByOne(usize),
     /// The running program.
     Service(Load),
+    /// The same, started with a tokens file; its callers send a token. No load of it follows the feed.
+    GuardedService(Load),
     /// The older program that `--baseline` names.
     OldService(Load),
     Postgres(usize),
@@ -74,6 +76,7 @@ impl fmt::Display for Measure {
             }
             Self::OneByOne(callers) => write!(f, "ledger only, {callers} in flight, one a transaction"),
             Self::Service(load) => load.fmt(f),
+            Self::GuardedService(load) => write!(f, "{load}, with a token"),
             Self::OldService(load) => write!(f, "{load}, old program"),
             Self::Postgres(callers) => write!(f, "PostgreSQL, pgbench, {callers} clients"),
             Self::Flask(callers) => write!(f, "Flask + sqlite3, {callers} callers"),

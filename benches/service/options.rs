@@ -20,7 +20,7 @@ pub struct Options {
     #[arg(long)]
     pub list: bool,
 
-    /// How many times everything is measured
+    /// How many times everything is measured; every second time in reverse order
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub rounds: u16,
 
@@ -31,8 +31,8 @@ pub struct Options {
     /// Compare the present program with an older build of it, at this path (absolute, or from the package's folder)
     ///
     /// Both programs run at the same time, each on a new database, and are measured in turn. Each round measures every
-    /// row with both; every second round does so in reverse order. Each row is a ratio, taken round by round: new ÷ old
-    /// for rates, old ÷ new for the latency. Above 1 the present program is the better one. Each row must reach 0.97.
+    /// row with both. Each row is a ratio, taken round by round: new ÷ old for rates, old ÷ new for the latency. Above
+    /// 1 the present program is the better one. Each row must reach 0.97.
     ///
     /// The databases and the `.proto` files of the two may differ. The wallets are opened through each program's own
     /// REST API, every reply is checked, and each program verifies its own ledger at the end. What the older program

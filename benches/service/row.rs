@@ -108,6 +108,7 @@ impl Row {
             }
             Some(against) => match (self.what.measure(), against.measure()) {
                 (Measure::Service(_), Measure::OldService(_)) => format!("{}, new / old", title(self.what)),
+                (Measure::GuardedService(_), Measure::Service(_)) => format!("{} / without", title(self.what)),
                 (Measure::OldService(_), Measure::Service(_)) => format!("{}, old / new", title(against)),
                 _ => format!("{} / {}", title(self.what), title(against)),
             },

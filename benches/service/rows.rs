@@ -16,6 +16,10 @@ const TIGERBEETLE: [(usize, f64, f64); 5] =
 /// `synchronous=FULL`.
 const BARE: f64 = 6.6;
 
+/// What a program must reach against the one that runs beside it: an older one, or the same without tokens. It is below
+/// 1 by what one run cannot tell from noise.
+const SIDE_BY_SIDE_MUST: f64 = 0.97;
+
 /// Every row, with a large ledger of `large` entries.
 pub fn all(large: u64) -> Vec<Row> {
     use Load::{
@@ -27,19 +31,27 @@ pub fn all(large: u64) -> Vec<Row> {
     let (empty, empty_random) = (ledger(1024, 0, Ids::Rising), ledger(1024, 0, Ids::Random));
     let (full, full_random) = (ledger(1024, large, Ids::Rising), ledger(1024, large, Ids::Random));
     let (one_caller, half_rate) = (Measure::Service(Rest(1)), Measure::Service(RestPaced(256)));
+    let tokens =
+        |name, load| Row::rate(name, Measure::GuardedService(load), Measure::Service(load)).must(SIDE_BY_SIDE_MUST);
+    // A row with tokens stands where its load without is measured first, so that one measurement follows the other.
     let mut rows = vec![
         Row::rate("group-commit", ledger(256, 0, Ids::Rising), OneByOne(256)).must(20.0).aim(40.0),
         Row::rate("large", full, empty).must(0.85).aim(0.95),
         Row::rate("large-random", full_random, empty_random).aim(0.5),
         Row::rate("random", full_random, empty),
         Row::rate("rest-64", Rest(64), Healthcheck(64)).must(0.45).aim(0.60),
+        tokens("tokens-rest", Rest(64)),
         Row::rate("rest-256", Rest(256), Healthcheck(256)).must(0.50).aim(0.65),
         Row::rate("grpc", Grpc(256), GrpcHealth(256)).must(0.60).aim(0.75),
+        tokens("tokens-grpc", Grpc(256)),
         Row::rate("transact", Transact(1000), Grpc(256)).must(6.0).aim(10.0),
+        tokens("tokens-transact", Transact(256)),
+        tokens("tokens-transact-1024", Transact(1024)),
         Row::latency("rest-1", Figure::P50(one_caller), Some(Figure::P50(Bare))).must(1.8).aim(1.3),
         Row::latency("paced", Figure::P99(half_rate), Some(Figure::P50(half_rate))).must(10.0).aim(4.0),
         Row::rate("overload", Rest(2560), Rest(256)).must(0.8).aim(1.0),
         Row::rate("hot", RestHot(256), Rest(256)).must(0.95).aim(1.0),
+        tokens("tokens-reads", Reads(64)),
         Row::rate("reads", ReadsBesideCharges(64), Reads(64)).must(0.4).aim(0.6),
         Row::rate("past", Past(64), Reads(64)).must(0.2).aim(0.5),
         Row::rate("watched-1", Watched { callers: 256, users: 0 }, Rest(256)).must(0.95).aim(1.0),
@@ -63,13 +75,10 @@ pub fn all(large: u64) -> Vec<Row> {
     rows
 }
 
-/// What every row of `baseline` must reach. It is below 1 by what one run cannot tell from noise.
-const BASELINE_MUST: f64 = 0.97;
-
 /// The rows of `--baseline`: the present program against an older one, which runs beside it. A rate is new ÷ old and
 /// the latency is old ÷ new, so above 1 the present program is the better one.
 pub fn baseline() -> Vec<Row> {
-    let rate = |name, load| Row::rate(name, Measure::Service(load), Measure::OldService(load)).must(BASELINE_MUST);
+    let rate = |name, load| Row::rate(name, Measure::Service(load), Measure::OldService(load)).must(SIDE_BY_SIDE_MUST);
     let (new, old) = (Measure::Service(Load::Rest(1)), Measure::OldService(Load::Rest(1)));
     vec![
         rate("transact-64", Load::Transact(64)),
@@ -77,16 +86,25 @@ pub fn baseline() -> Vec<Row> {
         rate("transact-1024", Load::Transact(1024)),
         rate("rest-64", Load::Rest(64)),
         rate("grpc", Load::Grpc(256)),
-        Row::ratio("rest-1", Figure::P50(old), Figure::P50(new)).must(BASELINE_MUST),
+        Row::ratio("rest-1", Figure::P50(old), Figure::P50(new)).must(SIDE_BY_SIDE_MUST),
         rate("reads", Load::Reads(64)),
         rate("past", Load::Past(1)),
     ]
 }
 
-/// What each round measures, in order: everything that these rows and `more` need, each thing once.
+/// What a round measures, in order: everything that these rows and `more` need, each thing once.
 pub fn plan(rows: &[Row], more: impl IntoIterator<Item = Measure>) -> Vec<Measure> {
+    each_once(rows.iter().flat_map(Row::measures).chain(more))
+}
+
+/// The plan in reverse order, except that a paced load still follows the one that it goes by.
+pub fn reversed(plan: &[Measure]) -> Vec<Measure> {
+    each_once(plan.iter().rev().copied())
+}
+
+fn each_once(measures: impl Iterator<Item = Measure>) -> Vec<Measure> {
     let mut plan = Vec::new();
-    for measure in rows.iter().flat_map(Row::measures).chain(more) {
+    for measure in measures {
         for measure in paced_by(measure).into_iter().chain([measure]) {
             if !plan.contains(&measure) {
                 plan.push(measure);

@@ -32,6 +32,9 @@ pub async fn run(options: &Options, rows: &[Row]) {
     if let Some(service) = &harness.service {
         footprint.add_service("", service);
     }
+    if let Some(service) = &harness.guarded_service {
+        footprint.add_service("with tokens: ", service);
+    }
     if let Some(service) = &harness.old_service {
         footprint.add_service("old program: ", service);
     }
@@ -66,11 +69,8 @@ fn programs(baseline: &Path) -> Vec<(&'static str, String)> {
 async fn measure_rounds(options: &Options, plan: &[Measure], harness: &mut Harness) -> Series {
     let mut series = Series::new();
     for round in 1..=options.rounds {
-        let mut order = plan.to_vec();
-        // Two programs take turns in being first, so that neither always gets the better half of a disturbance.
-        if options.baseline.is_some() && round % 2 == 0 {
-            order.reverse();
-        }
+        // Both sides of a ratio take turns in being first: neither always gets the better half of a disturbance.
+        let order = if round % 2 == 0 { rows::reversed(plan) } else { plan.to_vec() };
         for (number, measure) in order.into_iter().enumerate() {
             eprintln!("round {round} of {}, {} of {}: {measure}", options.rounds, number + 1, plan.len());
             let measured =

@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use tokio::task::{JoinSet, block_in_place};
 use wallet::engine::{Clock as _, SystemClock};
 
-use super::http::Connection;
+use super::http::{self, Connection};
 use super::process::{Process, Program};
 use super::sample::Window;
+use super::tokens::Tokens;
 use super::usage::memory_mib;
 use super::wallets::{HOT, OPENING, Share, Wallets};
 use super::{database, grpc};
@@ -30,9 +31,13 @@ const HISTORY_IN_FLIGHT: usize = 1_000;
 pub struct Service {
     program: Program,
     process: Process,
-    pub http: SocketAddr,
-    pub grpc: SocketAddr,
+    /// The REST API, as the engine calls it.
+    pub http: http::Target,
+    /// The gRPC service, as the engine calls it.
+    pub grpc: grpc::Target,
     path: PathBuf,
+    /// `None` if everybody may call.
+    tokens: Option<Tokens>,
     pub wallets: Arc<Wallets>,
     /// From the start of the program until it served.
     pub start_up: Duration,
@@ -43,15 +48,15 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts the program on any free ports, and returns when it serves.
-    pub fn start(program: Program, path: &Path, wallets: &Arc<Wallets>) -> Self {
+    /// Starts the program on any free ports, and returns when it serves. If there are `tokens`, callers need one.
+    pub fn start(program: Program, path: &Path, wallets: &Arc<Wallets>, tokens: Option<Tokens>) -> Self {
         let started = Instant::now();
-        let child = program
-            .command("serve", path)
-            .args(["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--log-format", "json"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        let mut command = program.command("serve", path);
+        command.args(["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--log-format", "json"]);
+        if let Some(tokens) = &tokens {
+            command.arg("--tokens-file").arg(&tokens.file);
+        }
+        let child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
         let mut process = Process(child);
         let stderr = process.0.stderr.take().expect("its standard error");
         let mut logs = BufReader::new(stderr).lines().map_while(Result::ok);
@@ -61,20 +66,23 @@ impl Service {
         let warnings = logs.filter(|line| !line.contains(r#""level":"INFO""#));
         thread::spawn(move || warnings.for_each(|line| eprintln!("{line}")));
         let idle_mib = memory_mib(process.0.id(), "VmRSS:");
+        let engine = tokens.as_ref().map(|tokens| tokens.engine.as_str());
+        let (http, grpc) = (http::Target::new(http, engine), grpc::Target::new(grpc, engine));
         let (path, wallets) = (path.to_owned(), Arc::clone(wallets));
-        Self { program, process, http, grpc, path, wallets, start_up, idle_mib, history: None }
+        Self { program, process, http, grpc, path, tokens, wallets, start_up, idle_mib, history: None }
     }
 
     /// Starts the program on a new database, and opens every wallet through its REST API. The program makes its own
     /// tables, so an older build can be measured too.
-    pub async fn start_new(program: Program, path: &Path) -> Self {
-        let service = Self::start(program, path, &Arc::new(Wallets::new()));
+    pub async fn start_new(program: Program, path: &Path, tokens: Option<Tokens>) -> Self {
+        let service = Self::start(program, path, &Arc::new(Wallets::new()), tokens);
         let open = |mut connection: Connection, users: Users| async move {
             for user in users {
                 assert_eq!(connection.open_wallet(user, OPENING).await, OPENING, "user {user}");
             }
         };
-        for_all_users(service.http, open).await;
+        let operator = service.tokens.as_ref().map(|tokens| tokens.operator.as_str());
+        for_all_users(&http::Target::new(service.http.addr, operator), open).await;
         database::grow_log(path);
         service
     }
@@ -86,7 +94,8 @@ impl Service {
         while OPENING - self.wallets.balance(HOT) < HISTORY {
             let share = Share::hot(&self.wallets, 1).pop().expect("one share");
             let window = Window::of(Duration::from_secs(1));
-            grpc::transact(grpc::connect(self.grpc).await, share, HISTORY_IN_FLIGHT, window).await;
+            let channel = grpc::connect(self.grpc.addr).await;
+            grpc::transact(&self.grpc, channel, share, HISTORY_IN_FLIGHT, window).await;
         }
         self.history = Some(begun..now());
     }
@@ -98,7 +107,8 @@ impl Service {
     /// Ends the program and proves that its ledger holds what it answered. Returns how long `wallet verify` took.
     ///
     /// Every balance is read through the program's own REST API, and its own `verify` checks the ledger. The tables are
-    /// compared too if the program is the present build, whose tables are known here.
+    /// compared too if the program is the present build, whose tables are known here. If callers sent tokens, every
+    /// entry must name its caller.
     pub async fn finish(mut self) -> Duration {
         let wallets = Arc::clone(&self.wallets);
         let check = move |mut connection: Connection, users: Users| {
@@ -109,9 +119,12 @@ impl Service {
                 }
             }
         };
-        for_all_users(self.http, check).await;
+        for_all_users(&self.http, check).await;
         block_in_place(|| {
             self.process.end();
+            if self.tokens.is_some() {
+                database::check_callers(&self.path, &self.wallets);
+            }
             match self.program {
                 Program::Present => database::verify(&self.path, &self.wallets),
                 Program::Old(_) => self.program.verify(&self.path),
@@ -131,13 +144,13 @@ fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
 type Users = StepBy<RangeInclusive<i64>>;
 
 /// Does `work` for all users, divided among several connections.
-async fn for_all_users<W, F>(addr: SocketAddr, work: W)
+async fn for_all_users<W, F>(target: &http::Target, work: W)
 where
     W: Fn(Connection, Users) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
     let mut running = JoinSet::new();
-    for (first, connection) in (0..).zip(Connection::open_all(addr, CONNECTIONS).await) {
+    for (first, connection) in (0..).zip(Connection::open_all(target, CONNECTIONS).await) {
         running.spawn(work(connection, (first..=HOT).step_by(CONNECTIONS)));
     }
     running.join_all().await;

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 
 use super::start::{free_port, output, wait_until};
 use crate::database;
-use crate::http::ChargeCaller;
+use crate::http::{ChargeCaller, Target};
 use crate::load;
 use crate::process::Process;
 use crate::sample::{Sample, Window};
@@ -55,7 +55,7 @@ impl Flask {
 
     pub async fn charge(&self, callers: usize, time: Duration) -> Sample {
         let shares = Share::deal(&self.wallets, callers, Ids::Rising);
-        let callers = ChargeCaller::connect_all(self.addr, shares).await;
+        let callers = ChargeCaller::connect_all(&Target::new(self.addr, None), shares).await;
         load::closed(callers, Window::of(time)).await
     }
 
