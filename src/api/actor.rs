@@ -1,5 +1,6 @@
 //! Who sent a request: found out before anything else, asked before each command, and named in the audit log.
 
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -167,25 +168,38 @@ impl Actor {
             Attempt::Within => Reason::Unauthenticated,
             Attempt::TooMany => Reason::RateLimited,
         };
-        audit::refused(self.source(), reason, denied, None, attempt);
-        reason.into()
+        refuse(access, self.source(), reason, denied, None, attempt)
     }
 
     fn forbid(&self, identity: &Identity, act: Option<&Act>) -> Problem {
-        let attempt = identity.access.attempts().fail(self.client);
-        audit::refused(self.source(), Reason::Forbidden, &"the caller's scope does not allow it", act, attempt);
-        Reason::Forbidden.into()
+        let access = &identity.access;
+        let (why, attempt) = ("the caller's scope does not allow it", access.attempts().fail(self.client));
+        refuse(access, self.source(), Reason::Forbidden, &why, act, attempt)
     }
 }
 
-/// Logs that a page's request was refused, before anybody asked who sent it.
+/// Counts and logs an attempt that is refused: the answer to it.
+fn refuse(
+    access: &Access,
+    source: Source<'_>,
+    reason: Reason,
+    why: &dyn Display,
+    act: Option<&Act>,
+    attempt: Attempt,
+) -> Problem {
+    access.attempts().refused(reason.name()).inc();
+    audit::refused(source, reason, why, act, attempt);
+    reason.into()
+}
+
+/// Counts and logs that a page's request was refused, before anybody asked who sent it.
 pub fn log_page(access: &Access, request: &Request, why: &str) {
     let (headers, extensions) = (request.headers(), request.extensions());
     let peer = extensions.get::<Arc<Peer>>().cloned().unwrap_or_default();
     let client = client(headers, &peer, access.trusted_proxies());
     let request_id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
     let source = Source { caller: None, client, call: request.uri().path(), request_id };
-    audit::refused(source, Reason::Forbidden, &why, None, access.attempts().fail(client));
+    refuse(access, source, Reason::Forbidden, &why, None, access.attempts().fail(client));
 }
 
 /// What a request brings: a token, or the certificate of its connection. A token comes first: it was chosen for this
