@@ -20,6 +20,7 @@ mod idle;
 mod linearizability;
 mod litestream;
 mod log;
+mod metrics;
 mod model;
 mod openapi;
 mod overload;
