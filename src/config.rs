@@ -185,6 +185,11 @@ pub struct Settings {
     #[arg(long, env = "WALLET_GRPC_ADDR", default_value = "127.0.0.1:50051", value_name = "HOST:PORT")]
     pub grpc_addr: Address,
 
+    /// Where /metrics answers, in Prometheus' text form, to whoever asks; off by default. To be kept private: it has no
+    /// tokens and no TLS
+    #[arg(long, env = "WALLET_METRICS_ADDR", value_name = "HOST:PORT")]
+    pub metrics_addr: Option<Address>,
+
     /// Host names, with commas between, by which browsers may use the API's page; addresses and localhost always may
     #[arg(long, env = "WALLET_ALLOWED_HOSTS", value_name = "NAME,…", value_delimiter = ',', value_parser = host_name)]
     pub allowed_hosts: Vec<String>,

@@ -5,6 +5,7 @@ mod activity;
 mod connection;
 mod limits;
 mod listener;
+mod metrics;
 pub mod pem;
 mod reload;
 mod resets;
@@ -30,8 +31,9 @@ use crate::engine::{ClockBehind, Engine, SystemClock, check_clock};
 use crate::store::{Reader, StoreError};
 pub use limits::Timeouts;
 use limits::Version;
-use listener::Listener;
 pub use listener::raise_file_limit;
+use listener::{Listener, Places};
+use metrics::Metrics;
 use reload::{Files, Reloader};
 pub use served_at::{AddrFile, ServedAt};
 pub use tls::{Tls, TlsError};
@@ -64,6 +66,8 @@ pub struct Server {
     grpc: TcpListener,
     http_addr: SocketAddr,
     grpc_addr: SocketAddr,
+    /// Where metrics are asked for, if they may be.
+    metrics: Option<(TcpListener, SocketAddr)>,
     settings: Settings,
     timeouts: Timeouts,
     access: Access,
@@ -75,7 +79,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds both addresses, opens the ledger, and then listens: no client is kept waiting for a ledger that may take
+    /// Binds the addresses, opens the ledger, and then listens: no client is kept waiting for a ledger that may take
     /// long to open.
     ///
     /// # Errors
@@ -86,6 +90,10 @@ impl Server {
         let access = access::of(&settings, &mut reloader)?;
         let http = Bound::new("REST", &settings.http_addr).await?;
         let grpc = Bound::new("gRPC", &settings.grpc_addr).await?;
+        let metrics = match &settings.metrics_addr {
+            Some(addr) => Some(Bound::new("metrics", addr).await?),
+            None => None,
+        };
         let store = settings.database.url.open(settings.store()).await?;
         let reader = Arc::clone(&store.reader);
         if let Err(behind) = check_clock(&SystemClock, reader.head().await?.created_at) {
@@ -96,6 +104,7 @@ impl Server {
             tracing::warn!(error = %behind, "entries get the time of the last commit until the clock has passed it");
         }
         let ((http, http_addr), (grpc, grpc_addr)) = (http.listen()?, grpc.listen()?);
+        let metrics = metrics.map(Bound::listen).transpose()?;
         let (engine, ledger_ended) = Engine::start(store, SystemClock, settings.engine());
         let idle_timeout = Duration::from_millis(settings.idle_timeout_ms);
         let timeouts = Timeouts { idle_timeout, ..Timeouts::default() };
@@ -105,6 +114,7 @@ impl Server {
             grpc,
             http_addr,
             grpc_addr,
+            metrics,
             settings,
             timeouts,
             access,
@@ -134,6 +144,12 @@ impl Server {
         self.grpc_addr
     }
 
+    /// Where metrics are asked for, if they may be.
+    #[must_use]
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(|(_, addr)| *addr)
+    }
+
     /// What connections are encrypted with, if they are.
     #[must_use]
     pub fn tls(&self) -> Option<Arc<Tls>> {
@@ -147,9 +163,18 @@ impl Server {
         let rest = rest::router(self.engine.clone(), access, self.settings.rest(), hosts);
         let grpc = grpc::router(self.engine.clone(), self.access.clone(), self.settings.grpc(), shutdown.clone());
         let (tls, timeouts) = (&self.tls, self.timeouts);
-        let listener =
-            |socket, router, version| Listener { socket, router, version, tls: tls.clone(), connections_max, timeouts };
+        let listener = |socket, router, version| {
+            let places = Places::new(connections_max);
+            Listener { socket, router, version, tls: tls.clone(), places, timeouts }
+        };
         let (rest, grpc) = (listener(self.http, rest, Version::Http1), listener(self.grpc, grpc, Version::Http2));
+        let connections = [("rest", rest.places.clone()), ("grpc", grpc.places.clone())];
+        let metrics = Metrics::new(&self.engine, self.access, tls.clone(), connections);
+        let scraping = async {
+            if let Some((socket, _)) = self.metrics {
+                metrics.listener(socket, timeouts).serve(&shutdown).await;
+            }
+        };
         let feed = self.engine.feed.clone();
         // Whoever watches would never end.
         let closing = async {
@@ -166,6 +191,7 @@ impl Server {
             audit::report(&shutdown),
             rest.serve(&shutdown),
             grpc.serve(&shutdown),
+            scraping,
             closing,
             reloading,
             expiring

@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 
 use crate::ledger::Caller;
 
@@ -28,12 +30,16 @@ pub enum Attempt {
     TooMany,
 }
 
+/// Attempts that were refused, by the label `reason`.
+pub type RefusedByReason = Family<[(&'static str, &'static str); 1], Counter>;
+
 /// The failed attempts of each address. Attempts that succeed are neither counted nor limited: who has a valid token is
 /// not shut out by others behind the same address.
 pub struct Attempts {
     limiter: DefaultKeyedRateLimiter<IpAddr>,
     callers: DefaultKeyedRateLimiter<Caller>,
     failed: AtomicU64,
+    refused: RefusedByReason,
 }
 
 impl Default for Attempts {
@@ -41,7 +47,7 @@ impl Default for Attempts {
         let addresses = Quota::per_second(PER_SECOND).allow_burst(BURST);
         let callers = Quota::per_second(CALLER_PER_SECOND).allow_burst(CALLER_BURST);
         let (limiter, callers) = (RateLimiter::keyed(addresses), RateLimiter::keyed(callers));
-        Self { limiter, callers, failed: AtomicU64::new(0) }
+        Self { limiter, callers, failed: AtomicU64::new(0), refused: Family::default() }
     }
 }
 
@@ -60,17 +66,22 @@ impl Attempts {
 
     /// Counts an attempt of a caller that is known, at what it may not do.
     pub fn forbid(&self, caller: &Caller) -> Attempt {
-        self.failed.fetch_add(1, Ordering::Relaxed);
         match self.callers.check_key(caller) {
             Ok(()) => Attempt::Within,
             Err(_) => Attempt::TooMany,
         }
     }
 
-    /// How many attempts have failed since the start.
+    /// The counter of attempts that were refused for the reason of this name. It is a metric from now on.
     #[must_use]
-    pub fn failed(&self) -> u64 {
-        self.failed.load(Ordering::Relaxed)
+    pub fn refused(&self, reason: &'static str) -> Counter {
+        self.refused.get_or_create_owned(&[("reason", reason)])
+    }
+
+    /// All these counters. A clone goes on with them.
+    #[must_use]
+    pub fn refused_by_reason(&self) -> RefusedByReason {
+        self.refused.clone()
     }
 }
 
@@ -99,7 +110,6 @@ mod tests {
         assert_eq!(attempts.fail(addr("192.0.2.1")), Attempt::TooMany);
         assert_eq!(attempts.fail(addr("::ffff:192.0.2.1")), Attempt::TooMany, "it is the same address");
         assert_eq!(attempts.fail(addr("192.0.2.2")), Attempt::Within);
-        assert_eq!(attempts.failed(), 13);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
 use crate::ledger::Timestamp;
-pub use attempts::{Attempt, Attempts};
+pub use attempts::{Attempt, Attempts, RefusedByReason};
 pub use file::{Listed, Status, TokenError, TokensFile};
 pub use scope::{Right, Scope};
 pub use shares::{Share, Shares, Stream};

@@ -1,5 +1,6 @@
 //! Who sent a request: found out before anything else, asked before each command, and named in the audit log.
 
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -237,15 +238,34 @@ impl Actor {
             Attempt::Within => Reason::Unauthenticated,
             Attempt::TooMany => Reason::RateLimited,
         };
-        audit::refused(self.source(), reason, denied, None, attempt);
-        reason.into()
+        refuse(access, self.source(), reason, denied, None, attempt)
     }
 
     fn forbid(&self, identity: &Identity, act: Option<&Act>) -> Problem {
         let attempt = identity.access.attempts().forbid(&identity.grant.caller);
-        audit::refused(self.source(), Reason::Forbidden, &"the caller's scope does not allow it", act, attempt);
-        Reason::Forbidden.into()
+        refuse(
+            &identity.access,
+            self.source(),
+            Reason::Forbidden,
+            &"the caller's scope does not allow it",
+            act,
+            attempt,
+        )
     }
+}
+
+/// Counts and logs an attempt that is refused: the answer to it.
+fn refuse(
+    access: &Access,
+    source: Source<'_>,
+    reason: Reason,
+    why: &dyn Display,
+    act: Option<&Act>,
+    attempt: Attempt,
+) -> Problem {
+    access.attempts().refused(reason.name()).inc();
+    audit::refused(source, reason, why, act, attempt);
+    reason.into()
 }
 
 impl Origin {
@@ -268,10 +288,10 @@ impl Origin {
     }
 }
 
-/// Logs that a page's request was refused, before anybody asked who sent it.
+/// Counts and logs that a page's request was refused, before anybody asked who sent it.
 pub fn log_page(access: &Access, headers: &HeaderMap, why: &str) {
     let origin = Origin::current(access, headers);
-    audit::refused(origin.source(None), Reason::Forbidden, &why, None, origin.fail(access));
+    refuse(access, origin.source(None), Reason::Forbidden, &why, None, origin.fail(access));
 }
 
 /// What a request brings: a token, or the certificate of its connection. A token comes first: it was chosen for this

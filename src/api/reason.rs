@@ -118,6 +118,9 @@ reasons! {
 }
 
 impl Reason {
+    /// Those for which an attempt to call is refused: who called, or what the caller may do, is not right.
+    pub const OF_ATTEMPTS: [Self; 3] = [Self::Unauthenticated, Self::Forbidden, Self::RateLimited];
+
     /// The name that machines read: in the header `Wallet-Reason`, in `ErrorInfo`, in `Refused`.
     #[must_use]
     pub const fn name(self) -> &'static str {

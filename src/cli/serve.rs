@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::runtime::{Handle, Runtime};
 use tokio::task;
+use tracing::field::display;
 
 use super::stop;
 use crate::config::Settings;
@@ -34,13 +35,14 @@ async fn serve(settings: Settings) -> Result<()> {
     if let Some(started) = shutdown.run_until_cancelled(start).await {
         let server = started??;
         let (http, grpc) = (server.http_addr(), server.grpc_addr());
-        let tls = server.tls();
+        let (metrics, tls) = (server.metrics_addr().map(display), server.tls());
         let served_at = ServedAt { http, grpc, certificate: tls.as_ref().map(|tls| tls.fingerprint()) };
         let addr_file = served_at.write(&ledger).inspect_err(|error| {
             tracing::warn!(%error, "`wallet healthcheck` needs --http-addr: cannot write beside the database");
         });
         let version = env!("CARGO_PKG_VERSION");
-        tracing::info!(%http, %grpc, %currency, database = %ledger, tls = tls.is_some(), version, "serving");
+        let has_tls = tls.is_some();
+        tracing::info!(%http, %grpc, metrics, %currency, database = %ledger, tls = has_tls, version, "serving");
         let stopping = async {
             let mut addr_file = addr_file;
             shutdown.run_until_cancelled(follow(tls.as_deref(), addr_file.as_mut().ok(), served_at)).await;

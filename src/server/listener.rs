@@ -39,18 +39,18 @@ pub(super) struct Listener {
     pub version: Version,
     /// What the connections are encrypted with, if they are.
     pub tls: Option<Arc<Tls>>,
-    pub connections_max: usize,
+    pub places: Places,
     pub timeouts: Timeouts,
 }
 
 impl Listener {
     /// Accepts and serves connections until shut-down, then drains them, and cuts off what takes too long.
     pub(super) async fn serve(self, shutdown: &CancellationToken) {
-        let Self { socket, router, version, tls, connections_max, timeouts } = self;
+        let Self { socket, router, version, tls, places, timeouts } = self;
         let servers = Servers { router, timeouts };
         let server = servers.of(version);
         let encrypted = tls.map(|tls| Arc::new(Encrypted { door: Door::new(tls, version, timeouts), servers }));
-        let mut places = Places::new(connections_max, version);
+        let mut throttle = Throttle::default();
         let mut connections = JoinSet::new();
         loop {
             let (stream, addr) = tokio::select! {
@@ -58,7 +58,7 @@ impl Listener {
                 Some(_) = connections.join_next() => continue,
                 () = shutdown.cancelled() => break,
             };
-            let Some(permit) = shutdown.run_until_cancelled(places.take()).await else { break };
+            let Some(permit) = shutdown.run_until_cancelled(places.take(version, &mut throttle)).await else { break };
             let shutdown = shutdown.clone();
             // Two tasks, so that a connection without TLS does not hold the memory of one with it.
             if let Some(encrypted) = encrypted.clone() {
@@ -83,23 +83,27 @@ impl Listener {
     }
 }
 
-/// A place for each connection that may be open.
-struct Places {
+/// A place for each connection that may be open. All clones are one.
+#[derive(Clone)]
+pub(super) struct Places {
     permits: Arc<Semaphore>,
     connections_max: usize,
-    version: Version,
-    throttle: Throttle,
 }
 
 impl Places {
-    fn new(connections_max: usize, version: Version) -> Self {
-        let permits = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
-        Self { permits, connections_max, version, throttle: Throttle::default() }
+    pub(super) fn new(connections_max: usize) -> Self {
+        let connections_max = connections_max.min(Semaphore::MAX_PERMITS);
+        Self { permits: Arc::new(Semaphore::new(connections_max)), connections_max }
+    }
+
+    /// How many connections are open.
+    pub(super) fn taken(&self) -> usize {
+        self.connections_max.saturating_sub(self.permits.available_permits())
     }
 
     /// Waits for a place, and logs that a client has to wait.
-    async fn take(&mut self) -> OwnedSemaphorePermit {
-        let Self { permits, connections_max, version, throttle } = self;
+    async fn take(&self, version: Version, throttle: &mut Throttle) -> OwnedSemaphorePermit {
+        let Self { permits, connections_max } = self;
         if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
             return permit;
         }

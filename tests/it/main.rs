@@ -22,6 +22,7 @@ mod kubernetes;
 mod linearizability;
 mod litestream;
 mod log;
+mod metrics;
 mod model;
 mod modes;
 mod openapi;

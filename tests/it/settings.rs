@@ -11,7 +11,16 @@ fn help_explains_every_setting() {
     for args in [&["--help"][..], &["serve", "--help"]] {
         let (help, _, code) = run(args);
         assert_eq!(code, Some(0));
-        let settings = ["HTTP_ADDR", "GRPC_ADDR", "DATABASE_URL", "CURRENCY", "LOCK_TIMEOUT_MS", "TLS_CERT", "LOG"];
+        let settings = [
+            "HTTP_ADDR",
+            "GRPC_ADDR",
+            "METRICS_ADDR",
+            "DATABASE_URL",
+            "CURRENCY",
+            "LOCK_TIMEOUT_MS",
+            "TLS_CERT",
+            "LOG",
+        ];
         for setting in settings {
             assert!(help.contains(&format!("WALLET_{setting}")), "{setting} in {help}");
         }
@@ -147,6 +156,7 @@ fn an_empty_variable_counts_as_not_set() {
         "LOG_FORMAT",
         "HTTP_ADDR",
         "GRPC_ADDR",
+        "METRICS_ADDR",
         "ALLOWED_HOSTS",
         "UNKNOWN",
     ];

@@ -166,6 +166,12 @@ impl Feed {
         begin(start, head)
     }
 
+    /// How many watch the ledger at this moment.
+    #[must_use]
+    pub fn watchers(&self) -> usize {
+        self.shared.watching.load(Ordering::Relaxed)
+    }
+
     /// Ends everything that watches, and lets nobody watch any more: the service shuts down.
     pub fn close(&self) {
         self.shared.recent().close();

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tonic::Code;
 use wallet::access::Scope;
 use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
-use wallet::api::grpc::proto::{ChargeRequest, GetCheckpointRequest, ListEntriesRequest};
+use wallet::api::grpc::proto::{ChargeRequest, Entry, GetCheckpointRequest, ListEntriesRequest};
 
 use super::{Tokens, with_token};
 use crate::own_tls::{Dialer, HTTP1};
@@ -96,7 +96,7 @@ async fn the_name_of_a_certificate_has_a_scope() {
     assert_eq!(wrong.code(), Code::Unauthenticated);
     let list = ListEntriesRequest { user_id: Some(1), ..ListEntriesRequest::default() };
     let entries = client.list_entries(with_token(list, &auditor)).await.unwrap().into_inner().entries;
-    let callers: Vec<&str> = entries.iter().map(|entry| entry.caller()).collect();
+    let callers: Vec<&str> = entries.iter().map(Entry::caller).collect();
     assert_eq!(callers, ["engine-b", "engine-b", "cashier"]);
 }
 

@@ -20,6 +20,8 @@ use super::http::{HttpClient, HttpReply};
 pub struct App {
     pub http: SocketAddr,
     pub grpc: SocketAddr,
+    /// Where metrics are asked for, if a setting says so.
+    pub metrics: Option<SocketAddr>,
     pub database: PathBuf,
     client: HttpClient,
     shutdown: CancellationToken,
@@ -49,11 +51,11 @@ impl App {
         let mut settings = settings(&dir);
         change(&mut settings);
         let server = Server::start(settings).await.expect("the service starts").with_timeouts(timeouts);
-        let (http, grpc) = (server.http_addr(), server.grpc_addr());
+        let (http, grpc, metrics) = (server.http_addr(), server.grpc_addr(), server.metrics_addr());
         let shutdown = CancellationToken::new();
         let served = tokio::spawn(server.run(shutdown.clone()));
         let database = dir.path().join("wallet.db");
-        Self { http, grpc, database, client: HttpClient::new(http), shutdown, served, dir: Some(dir) }
+        Self { http, grpc, metrics, database, client: HttpClient::new(http), shutdown, served, dir: Some(dir) }
     }
 
     pub async fn request(
