@@ -262,11 +262,6 @@ pub struct Settings {
           action = clap::ArgAction::Set)]
     pub legacy_floats: bool,
 
-    /// Describe the gRPC service to whoever asks (server reflection), so that grpcurl needs no files
-    #[arg(long, env = "WALLET_REFLECTION", default_value_t = true, value_name = "BOOL",
-          action = clap::ArgAction::Set)]
-    pub reflection: bool,
-
     /// Those who may watch the ledger at the same time. It has no flag.
     #[arg(skip = WATCHERS_MAX)]
     pub watchers_max: usize,
@@ -351,6 +346,6 @@ impl Settings {
     /// The limits of the gRPC API.
     #[must_use]
     pub fn grpc(&self) -> GrpcOptions {
-        GrpcOptions { feed: self.feed, reflection: self.reflection, ..GrpcOptions::default() }
+        GrpcOptions { feed: self.feed, reflection: self.access.reflection, ..GrpcOptions::default() }
     }
 }

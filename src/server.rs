@@ -162,9 +162,9 @@ impl Server {
         let (access, hosts) = (self.access.clone(), self.settings.allowed_hosts());
         let rest = rest::router(self.engine.clone(), access, self.settings.rest(), hosts);
         let grpc = grpc::router(self.engine.clone(), self.access.clone(), self.settings.grpc(), shutdown.clone());
-        let (tls, timeouts) = (&self.tls, self.timeouts);
+        let (tls, timeouts, files) = (&self.tls, self.timeouts, listener::file_permits());
         let listener = |socket, router, version| {
-            let places = Places::new(connections_max);
+            let places = Places::new(connections_max, Arc::clone(&files));
             Listener { socket, router, version, tls: tls.clone(), places, timeouts }
         };
         let (rest, grpc) = (listener(self.http, rest, Version::Http1), listener(self.grpc, grpc, Version::Http2));

@@ -63,7 +63,11 @@ impl Places {
         actor: &Actor,
         submitted: impl Future<Output = Outcomes> + Send + 'static,
     ) -> BoxFuture<'static, Outcomes> {
-        let acts: Vec<Option<Act>> = self.0.iter().filter_map(Place::queued).collect();
+        let queued = |place: &Place| match place {
+            Place::Refused(_) => None,
+            Place::Queued(act) => Some(*act),
+        };
+        let acts: Vec<Option<Act>> = self.0.iter().filter_map(queued).collect();
         if acts.iter().all(Option::is_none) {
             return submitted.boxed();
         }
@@ -93,15 +97,5 @@ impl Places {
                 outcomes.next().expect("each command that was queued has its outcome").map_err(Problem::from)
             }
         })
-    }
-}
-
-impl Place {
-    /// Of a command that was queued: what it is to do, if it is the operator's.
-    const fn queued(&self) -> Option<Option<Act>> {
-        match self {
-            Self::Refused(_) => None,
-            Self::Queued(act) => Some(*act),
-        }
     }
 }

@@ -19,6 +19,8 @@ use line::{Answer, Line, LoggedAtEnd, Why};
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that is taken from a caller, in bytes: it is written into every line of the log.
 const REQUEST_ID_LEN_MAX: usize = 128;
+/// How much of a path is logged, in bytes.
+const PATH_LEN_MAX: usize = 256;
 
 /// What a request is told apart by in the logs.
 #[derive(Clone, Debug)]
@@ -106,10 +108,11 @@ impl Traced {
         self.id.to_str().unwrap_or_default()
     }
 
-    /// The path that is called.
+    /// The path that is called, or as much of it as belongs in a line of a log.
     #[must_use]
     pub fn path(&self) -> &str {
-        self.uri.path()
+        let path = self.uri.path();
+        path.get(..PATH_LEN_MAX).unwrap_or(path)
     }
 
     fn span(&self) -> Span {

@@ -20,6 +20,11 @@ pub struct AccessArgs {
     #[arg(long, env = "WALLET_TRUSTED_PROXIES", value_name = "ADDRESS,…", value_delimiter = ',',
           value_parser = network)]
     pub trusted_proxies: Vec<IpNet>,
+
+    /// Describe the gRPC service to whoever asks (server reflection), so that grpcurl needs no files
+    #[arg(long, env = "WALLET_REFLECTION", default_value_t = true, value_name = "BOOL",
+          action = clap::ArgAction::Set)]
+    pub reflection: bool,
 }
 
 /// Which tokens file.

@@ -114,13 +114,13 @@ impl hyper::service::Service<Request<Incoming>> for Api {
     fn call(&self, mut request: Request<Incoming>) -> Answering {
         let call = Call::begin(&self.activity);
         self.streams.mark(&mut request);
-        let answering = self.router.clone().call(request);
-        Answering { answering, peer: Arc::clone(&self.peer), call: Some(call) }
+        let running = self.router.clone().call(request);
+        Answering { running, peer: Arc::clone(&self.peer), call: Some(call) }
     }
 }
 
 struct Answering {
-    answering: RouteFuture<Infallible>,
+    running: RouteFuture<Infallible>,
     peer: Arc<Peer>,
     /// Until the answer has it.
     call: Option<Call>,
@@ -130,8 +130,8 @@ impl Future for Answering {
     type Output = Result<Response<Answer>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { answering, peer, .. } = &mut *self;
-        let response = ready!(peer.run(|| Pin::new(answering).poll(cx)))?;
+        let Self { running, peer, .. } = &mut *self;
+        let response = ready!(peer.run(|| Pin::new(running).poll(cx)))?;
         let call = self.call.take().expect("it is polled until it is ready");
         Poll::Ready(Ok(response.map(|body| Answer { body, call })))
     }

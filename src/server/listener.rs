@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use rlimit::Resource;
 use tokio::io::{self, AsyncBufReadExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -54,22 +55,22 @@ impl Listener {
         let mut connections = JoinSet::new();
         loop {
             let (stream, addr) = tokio::select! {
-                accepted = accept(&socket) => accepted,
+                accepted = accept(&socket, &mut throttle) => accepted,
                 Some(_) = connections.join_next() => continue,
                 () = shutdown.cancelled() => break,
             };
-            let Some(permit) = shutdown.run_until_cancelled(places.take(version, &mut throttle)).await else { break };
+            let Some(place) = shutdown.run_until_cancelled(places.take(version, &mut throttle)).await else { break };
             let shutdown = shutdown.clone();
             // Two tasks, so that a connection without TLS does not hold the memory of one with it.
             if let Some(encrypted) = encrypted.clone() {
                 connections.spawn(async move {
-                    let _permit = permit;
+                    let _place = place;
                     encrypted.serve(stream, addr, &shutdown).await;
                 });
             } else {
                 let server = server.clone();
                 connections.spawn(async move {
-                    let _permit = permit;
+                    let _place = place;
                     serve_plain(server, stream, addr, &shutdown).await;
                 });
             }
@@ -83,17 +84,34 @@ impl Listener {
     }
 }
 
+/// Files that connections leave to the ledger, the tokens file and the rest: without one, no token can be revoked.
+const FILES_RESERVED: u64 = 256;
+
+/// As many connections as this process may have files for, on all doors together.
+pub(super) fn file_permits() -> Arc<Semaphore> {
+    let files_max = Resource::NOFILE.get_soft().unwrap_or(u64::MAX);
+    let left = files_max - FILES_RESERVED.min(files_max / 4);
+    Arc::new(Semaphore::new(usize::try_from(left).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)))
+}
+
 /// A place for each connection that may be open. All clones are one.
 #[derive(Clone)]
 pub(super) struct Places {
     permits: Arc<Semaphore>,
+    files: Arc<Semaphore>,
     connections_max: usize,
 }
 
+/// A place that is taken until it is dropped.
+pub(super) struct Place {
+    _permit: OwnedSemaphorePermit,
+    _file: OwnedSemaphorePermit,
+}
+
 impl Places {
-    pub(super) fn new(connections_max: usize) -> Self {
+    pub(super) fn new(connections_max: usize, files: Arc<Semaphore>) -> Self {
         let connections_max = connections_max.min(Semaphore::MAX_PERMITS);
-        Self { permits: Arc::new(Semaphore::new(connections_max)), connections_max }
+        Self { permits: Arc::new(Semaphore::new(connections_max)), files, connections_max }
     }
 
     /// How many connections are open.
@@ -102,15 +120,30 @@ impl Places {
     }
 
     /// Waits for a place, and logs that a client has to wait.
-    async fn take(&self, version: Version, throttle: &mut Throttle) -> OwnedSemaphorePermit {
-        let Self { permits, connections_max } = self;
-        if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
-            return permit;
-        }
-        if let Some(suppressed) = throttle.pass() {
-            tracing::warn!(connections_max, ?version, suppressed, "a connection waits: there are as many as may be");
-        }
-        Arc::clone(permits).acquire_owned().await.expect("it is never closed")
+    async fn take(&self, version: Version, throttle: &mut Throttle) -> Place {
+        let Self { permits, files, connections_max } = self;
+        let permit = if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+            permit
+        } else {
+            if let Some(suppressed) = throttle.pass() {
+                tracing::warn!(
+                    connections_max,
+                    ?version,
+                    suppressed,
+                    "a connection waits: there are as many as may be"
+                );
+            }
+            Arc::clone(permits).acquire_owned().await.expect("it is never closed")
+        };
+        let file = if let Ok(file) = Arc::clone(files).try_acquire_owned() {
+            file
+        } else {
+            if let Some(suppressed) = throttle.pass() {
+                tracing::warn!(?version, suppressed, "a connection waits: raise the limit of open files (ulimit -n)");
+            }
+            Arc::clone(files).acquire_owned().await.expect("it is never closed")
+        };
+        Place { _permit: permit, _file: file }
     }
 }
 
@@ -181,7 +214,7 @@ async fn begins(first: impl Future<Output = io::Result<usize>>, server: &Server)
     read.is_ok_and(|length| length > 0)
 }
 
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+async fn accept(listener: &TcpListener, throttle: &mut Throttle) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, addr)) => {
@@ -190,7 +223,9 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
                 return (stream, addr);
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                if let Some(suppressed) = throttle.pass() {
+                    tracing::warn!(%error, suppressed, "cannot accept a connection");
+                }
                 time::sleep(ACCEPT_PAUSE).await;
             }
         }

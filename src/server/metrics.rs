@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task;
 
 use super::limits::{Timeouts, Version};
-use super::listener::{Listener, Places};
+use super::listener::{self, Listener, Places};
 use super::tls::Tls;
 use crate::access::Access;
 use crate::api::reason::Reason;
@@ -56,7 +56,7 @@ impl Metrics {
 
     /// What answers on `socket`: these metrics, and nothing else.
     pub fn listener(self, socket: TcpListener, timeouts: Timeouts) -> Listener {
-        let places = Places::new(CONNECTIONS_MAX);
+        let places = Places::new(CONNECTIONS_MAX, listener::file_permits());
         Listener { socket, router: self.router(), version: Version::Http1, tls: None, places, timeouts }
     }
 

@@ -89,7 +89,8 @@ impl Default for GrpcOptions {
 pub fn router(engine: Engine, access: Access, options: GrpcOptions, shutdown: CancellationToken) -> Router {
     let health = health::service(engine.health.clone(), options, shutdown.clone());
     let reflection = options.reflection.then(|| reflection::router(options, shutdown.clone()));
-    let wallet = WalletServiceServer::new(Service::new(engine, access.clone(), options, shutdown))
+    let identify = IdentifyLayer::new(&access);
+    let wallet = WalletServiceServer::new(Service::new(engine, access, options, shutdown))
         .max_decoding_message_size(options.message_size_max);
     Routes::new(wallet)
         .add_service(health)
@@ -101,7 +102,7 @@ pub fn router(engine: Engine, access: Access, options: GrpcOptions, shutdown: Ca
             CatchPanicLayer::custom(status::panicked),
             middleware::from_fn(status::of_grpc_only),
             MapResponseLayer::new(status::normalize_error),
-            IdentifyLayer::new(&access),
+            identify,
             MapRequestLayer::new(move |request| request_body::with_limits(request, options)),
         ))
 }

@@ -1,5 +1,6 @@
 //! The OpenAPI description as text, and a page to read it and to try the API.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use axum::Router;
@@ -44,7 +45,12 @@ async fn asset(Path(file): Path<String>) -> Response {
     match swagger::serve(&file, swagger::Config::default().into()) {
         Ok(Some(file)) => {
             let content_type = HeaderValue::from_str(&file.content_type).expect("a media type is visible ASCII");
-            ([(CONTENT_TYPE, content_type)], Body::from(file.bytes.into_owned())).into_response()
+            // Not a copy for each request: one client may ask a thousand times, and read nothing.
+            let bytes = match file.bytes {
+                Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+                Cow::Owned(bytes) => Bytes::from(bytes),
+            };
+            ([(CONTENT_TYPE, content_type)], Body::from(bytes)).into_response()
         }
         Ok(None) | Err(_) => StatusCode::NOT_FOUND.into_response(),
     }

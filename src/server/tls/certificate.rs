@@ -7,8 +7,8 @@ use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 use x509_cert::Certificate;
 use x509_cert::der::{self, Decode as _};
-use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectAltName};
 
 use crate::ledger::Timestamp;
 
@@ -51,6 +51,24 @@ fn timestamp(since_epoch: Duration) -> Timestamp {
     Timestamp::from_microseconds(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
 }
 
+/// Whether a certificate, which was read from `path`, is one of an authority (RFC 5280, sections 4.2.1.3 and 4.2.1.9).
+/// The TLS library takes whatever it is told to trust for one: whoever has a certificate of another kind could then make
+/// more of them.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn is_authority(certificate: &CertificateDer<'_>, path: &Path) -> Result<bool, Malformed> {
+    let read = || {
+        let certificate = Certificate::from_der(certificate)?;
+        let certificate = certificate.tbs_certificate();
+        let constraints = certificate.get_extension::<BasicConstraints>()?;
+        let usage = certificate.get_extension::<KeyUsage>()?;
+        let is_ca = constraints.is_some_and(|(_, constraints)| constraints.ca);
+        Ok(is_ca && usage.is_none_or(|(_, usage)| usage.key_cert_sign()))
+    };
+    read().map_err(|source: der::Error| Malformed { path: path.to_owned(), source })
+}
+
 /// The names in a certificate: those of the subject alternative name (DNS names and URIs), in order, or if there are
 /// none, the common name (RFC 9525, section 6.3: no authority is bound to check that beside others). A URI without a
 /// scheme is left out: it could be taken for a DNS name. So is a name with a control character, which could forge a line
@@ -85,6 +103,20 @@ mod tests {
         let mut params = CertificateParams::default();
         change(&mut params);
         params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+    }
+
+    #[test]
+    fn only_an_authority_is_one() {
+        let path = Path::new("ca.crt");
+        let authority = made(|params| params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained));
+        let engine = made(|params| params.is_ca = rcgen::IsCa::ExplicitNoCa);
+        let signs_nothing = made(|params| {
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
+        });
+        let checked = [authority, engine, made(|_| ()), signs_nothing].map(|one| is_authority(&one, path).unwrap());
+        assert_eq!(checked, [true, false, false, false]);
+        assert!(is_authority(&CertificateDer::from(vec![0x30, 1, 2]), path).is_err());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use super::certificate::{Malformed, Validity};
+use super::certificate::{Malformed, Validity, is_authority};
 use crate::config::TlsFiles;
 use crate::server::limits::Version;
 use crate::server::pem::{self, PemError};
@@ -35,6 +35,8 @@ pub enum TlsError {
     Unusable { cert: PathBuf, key: PathBuf, source: rustls::Error },
     #[error("cannot use a certificate in {} as a CA", path.display())]
     ClientCa { path: PathBuf, source: rustls::Error },
+    #[error("a certificate in {} is not one of an authority (CA:TRUE); whoever has it could make others", path.display())]
+    NoAuthority { path: PathBuf },
     #[error("cannot verify client certificates with {}", path.display())]
     Verifier { path: PathBuf, source: VerifierBuilderError },
 }
@@ -90,6 +92,9 @@ impl Identity {
 fn verifier(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in pem::certificates(path)? {
+        if !is_authority(&certificate, path)? {
+            return Err(TlsError::NoAuthority { path: path.to_owned() });
+        }
         roots.add(certificate).map_err(|source| TlsError::ClientCa { path: path.to_owned(), source })?;
     }
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use wallet::access::Scope;
 
@@ -23,7 +24,7 @@ async fn until(process: &Process, token: &str, status: u16) {
         if reply.status == status || status == 401 && reply.status == 429 {
             return;
         }
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

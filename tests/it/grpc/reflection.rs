@@ -205,7 +205,7 @@ async fn a_reflection_stream_left_open_does_not_hold_up_the_shut_down() {
 
 #[tokio::test]
 async fn reflection_can_be_switched_off() {
-    let app = App::spawn_with(|settings| settings.reflection = false).await;
+    let app = App::spawn_with(|settings| settings.access.reflection = false).await;
     let questions = stream::iter([ask(MessageRequest::ListServices(String::new()))]);
     let refused = ServerReflectionClient::new(app.channel().await).server_reflection_info(questions).await;
     assert_status(&refused.unwrap_err(), Code::Unimplemented, "METHOD_NOT_ALLOWED", &[]);

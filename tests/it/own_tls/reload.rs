@@ -3,10 +3,12 @@
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
 use futures::future::join_all;
 use tempfile::TempDir;
-use tokio::task::{block_in_place, yield_now};
+use tokio::task::block_in_place;
+use tokio::time::sleep;
 use wallet::config::TlsArgs;
 use wallet::server::Timeouts;
 
@@ -14,6 +16,9 @@ use super::Secure;
 use super::dial::{Dialer, HEALTHCHECK, HTTP1, HTTP2};
 use crate::support::authority::{self, Authority, Issued};
 use crate::support::process::{Process, wallet};
+
+/// Between two looks: each is a connection, of which a machine has a limited number.
+const PAUSE: Duration = Duration::from_millis(20);
 
 const RELOADED: &str = "the TLS files were read again";
 const BROKEN: &str = "the TLS files cannot be used: those that were read before stay in force";
@@ -28,7 +33,7 @@ async fn shown(dialer: &Dialer, addr: std::net::SocketAddr) -> rustls::pki_types
 async fn until_shown(secure: &Secure, issued: &Issued) {
     for addr in [secure.app.http, secure.app.grpc] {
         while shown(&secure.dialer(), addr).await != issued.der() {
-            yield_now().await;
+            sleep(PAUSE).await;
         }
     }
 }
@@ -89,7 +94,7 @@ async fn another_client_ca_holds_for_new_connections() {
     assert!(renewed.get(secure.app.http, HTTP1, HEALTHCHECK).await.is_err());
     fs::write(secure.dir.path().join("clients.crt"), after.pem()).unwrap();
     while renewed.get(secure.app.http, HTTP1, HEALTHCHECK).await.is_err() {
-        yield_now().await;
+        sleep(PAUSE).await;
     }
     // A session of before is not resumed either: the same configuration of a client would do so.
     assert!(engine.get(secure.app.http, HTTP1, HEALTHCHECK).await.is_err());
