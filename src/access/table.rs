@@ -41,6 +41,8 @@ pub enum Denied {
     Revoked { caller: Caller, id: TokenId },
     #[error("a certificate whose names are unknown")]
     UnknownCertificate,
+    #[error("a certificate that has ended")]
+    EndedCertificate,
     #[error("the caller has another scope by now")]
     Changed,
 }

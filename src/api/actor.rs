@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 
 use crate::access::{self, Access, Attempt, Denied, Grant, Right, Share, TokenHash};
 use crate::api::audit::{self, Act, Source};
-use crate::api::peer::Peer;
+use crate::api::peer::{Peer, Shown};
 use crate::api::reason::{Problem, Reason};
 use crate::api::trace::Traced;
 use crate::engine::{Clock as _, EngineError, Ledger, SystemClock};
@@ -66,7 +66,7 @@ impl Actor {
     pub fn identify(access: &Access, headers: &HeaderMap) -> Result<Self, Problem> {
         let mut actor = Self { identity: None, origin: Origin::current(access, headers) };
         if !access.is_open() {
-            let proof = proof(headers, actor.names()).map_err(|denied| actor.deny(access, &denied))?;
+            let proof = proof(headers, actor.certificate()).map_err(|denied| actor.deny(access, &denied))?;
             let grant = actor.grant(access, proof).map_err(|denied| actor.deny(access, &denied))?;
             actor.identity = Some(Identity { access: access.clone(), grant, proof });
         }
@@ -220,15 +220,19 @@ impl Actor {
         self.origin.source(self.caller().map(|caller| &**caller))
     }
 
-    /// The names in the client's certificate.
-    fn names(&self) -> &[String] {
-        self.origin.peer.as_ref().map_or(&[], |peer| &peer.names)
+    /// The client's certificate.
+    fn certificate(&self) -> Option<&Shown> {
+        self.origin.peer.as_ref()?.certificate.as_ref()
     }
 
     fn grant(&self, access: &Access, proof: Proof) -> Result<Arc<Grant>, Denied> {
         match proof {
             Proof::Token(hash) => access.token(&hash, SystemClock.now()),
-            Proof::Certificate => access.certificate(self.names()),
+            Proof::Certificate => match self.certificate() {
+                Some(shown) if shown.not_after <= SystemClock.now() => Err(Denied::EndedCertificate),
+                Some(shown) => access.certificate(&shown.names),
+                None => Err(Denied::Missing),
+            },
         }
     }
 
@@ -296,13 +300,12 @@ pub fn log_page(access: &Access, headers: &HeaderMap, why: &str) {
 
 /// What a request brings: a token, or the certificate of its connection. A token comes first: it was chosen for this
 /// request.
-fn proof(headers: &HeaderMap, names: &[String]) -> Result<Proof, Denied> {
+fn proof(headers: &HeaderMap, certificate: Option<&Shown>) -> Result<Proof, Denied> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => bearer(value).map(|token| Proof::Token(TokenHash::of(token))),
         (Some(_), Some(_)) => Err(Denied::Malformed),
-        (None, _) if names.is_empty() => Err(Denied::Missing),
-        (None, _) => Ok(Proof::Certificate),
+        (None, _) => certificate.map(|_| Proof::Certificate).ok_or(Denied::Missing),
     }
 }
 

@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use crate::ledger::Timestamp;
+
 tokio::task_local! {
     /// An extension of the request would cost each call several allocations.
     static CURRENT: Arc<Peer>;
@@ -13,9 +15,17 @@ tokio::task_local! {
 pub struct Peer {
     /// Where the connection comes from: the client, or a proxy in front of it.
     pub addr: SocketAddr,
-    /// The names in the client's certificate, which was verified: those of the subject alternative name (DNS names and
-    /// URIs), or else the common name. Empty if it has brought none.
+    /// The client's certificate, if it has shown one.
+    pub certificate: Option<Shown>,
+}
+
+/// A client's certificate, which was verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Its names: those of the subject alternative name (DNS names and URIs), or else the common name.
     pub names: Vec<String>,
+    /// When it ends: its connection may last longer.
+    pub not_after: Timestamp,
 }
 
 /// Nobody: a request that came over no connection.
@@ -29,7 +39,7 @@ impl Peer {
     /// A client without a certificate.
     #[must_use]
     pub const fn new(addr: SocketAddr) -> Self {
-        Self { addr, names: Vec::new() }
+        Self { addr, certificate: None }
     }
 
     /// Runs a part of a call that this peer has sent.

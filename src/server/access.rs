@@ -65,6 +65,12 @@ pub fn warn(access: &Access, settings: &Settings, addrs: [SocketAddr; 2]) {
     {
         tracing::warn!(%addr, "whoever reaches this service may move money: set WALLET_TOKENS_FILE");
     }
+    if settings.access.tokens_file.is_some()
+        && settings.tls.cert.is_none()
+        && let Some(addr) = addrs.iter().find(|addr| !addr.ip().is_loopback())
+    {
+        tracing::warn!(%addr, "tokens come in plaintext: put a TLS proxy in front, or set WALLET_TLS_CERT");
+    }
     if let Some(path) = &settings.access.tokens_file
         && path.metadata().is_ok_and(|file| file.permissions().mode() & WRITABLE_BY_OTHERS != 0)
     {

@@ -174,11 +174,11 @@ struct Encrypted {
 impl Encrypted {
     async fn serve(&self, stream: TcpStream, addr: SocketAddr, shutdown: &CancellationToken) {
         match shutdown.run_until_cancelled(self.door.accept(stream, addr)).await.flatten() {
-            Some(Accepted::Tls { mut stream, version, names }) => {
+            Some(Accepted::Tls { mut stream, version, certificate }) => {
                 let server = self.servers.of(version);
                 let first = async { stream.fill_buf().await.map(<[u8]>::len) };
                 if shutdown.run_until_cancelled(begins(first, &server)).await == Some(true) {
-                    server.serve(stream, Peer { addr, names }, shutdown).await;
+                    server.serve(stream, Peer { addr, certificate }, shutdown).await;
                 }
             }
             Some(Accepted::Plaintext(stream)) if self.door.version() == Version::Http1 => {

@@ -10,8 +10,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::Tls;
-use super::certificate::names;
+use super::certificate::shown_by_client;
 use super::identity::H2;
+use crate::api::peer::Shown;
 use crate::server::limits::{Timeouts, Version};
 use crate::telemetry::{AUDIT, Throttle};
 
@@ -35,8 +36,8 @@ pub enum Accepted {
         stream: Box<TlsStream<TcpStream>>,
         /// What client and service have agreed on.
         version: Version,
-        /// The names in the client's certificate, if it has shown one; each was verified.
-        names: Vec<String>,
+        /// The client's certificate, if it has shown one; it was verified.
+        certificate: Option<Shown>,
     },
     /// The client speaks without TLS.
     Plaintext(TcpStream),
@@ -82,9 +83,9 @@ impl Door {
             Some(_) => Version::Http1,
             None => self.version,
         };
-        let certificate = session.peer_certificates().and_then(<[_]>::first);
-        let names = certificate.map(names).transpose().map_err(io::Error::other)?.unwrap_or_default();
-        Ok(Accepted::Tls { stream: Box::new(stream), version, names })
+        let shown = session.peer_certificates().and_then(<[_]>::first);
+        let certificate = shown.map(shown_by_client).transpose().map_err(io::Error::other)?;
+        Ok(Accepted::Tls { stream: Box::new(stream), version, certificate })
     }
 
     /// Logs why a handshake failed. A certificate that is refused concerns the operator; all else is anybody's noise.
@@ -152,7 +153,8 @@ mod tests {
                 door.accept(stream, client).await
             };
             let (_client, accepted) = tokio::join!(client, accepted);
-            let Some(Accepted::Tls { version, names, .. }) = accepted else { panic!("{accepted:?}") };
+            let Some(Accepted::Tls { version, certificate, .. }) = accepted else { panic!("{accepted:?}") };
+            let names = certificate.map(|shown| shown.names).unwrap_or_default();
             assert_eq!((version, names), (Version::Http2, expected.iter().map(ToString::to_string).collect()));
         }
     }

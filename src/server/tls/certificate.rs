@@ -10,6 +10,7 @@ use x509_cert::der::{self, Decode as _};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectAltName};
 
+use crate::api::peer::Shown;
 use crate::ledger::Timestamp;
 
 /// A certificate that cannot be read.
@@ -52,8 +53,8 @@ fn timestamp(since_epoch: Duration) -> Timestamp {
 }
 
 /// Whether a certificate, which was read from `path`, is one of an authority (RFC 5280, sections 4.2.1.3 and 4.2.1.9).
-/// The TLS library takes whatever it is told to trust for one: whoever has a certificate of another kind could then make
-/// more of them.
+/// The TLS library takes whatever it is told to trust for one: whoever has a certificate of another kind could then
+/// make more of them.
 ///
 /// # Errors
 /// [`Malformed`].
@@ -71,12 +72,12 @@ pub fn is_authority(certificate: &CertificateDer<'_>, path: &Path) -> Result<boo
 
 /// The names in a certificate: those of the subject alternative name (DNS names and URIs), in order, or if there are
 /// none, the common name (RFC 9525, section 6.3: no authority is bound to check that beside others). A URI without a
-/// scheme is left out: it could be taken for a DNS name. So is a name with a control character, which could forge a line
-/// of a log.
+/// scheme is left out: it could be taken for a DNS name. So is a name with a control character, which could forge a
+/// line of a log.
 ///
 /// # Errors
 /// If the certificate is malformed.
-pub fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, der::Error> {
+fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, der::Error> {
     let certificate = Certificate::from_der(certificate)?;
     let certificate = certificate.tbs_certificate();
     let alternative = certificate.get_extension::<SubjectAltName>()?.map(|(_, SubjectAltName(names))| names);
@@ -91,6 +92,15 @@ pub fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, der::Error
     }
     names.retain(|name| !name.is_empty() && !name.contains(char::is_control));
     Ok(names)
+}
+
+/// What a client's certificate says of it.
+///
+/// # Errors
+/// If the certificate is malformed.
+pub fn shown_by_client(certificate: &CertificateDer<'_>) -> Result<Shown, der::Error> {
+    let not_after = Certificate::from_der(certificate)?.tbs_certificate().validity().not_after;
+    Ok(Shown { names: names(certificate)?, not_after: timestamp(not_after.to_unix_duration()) })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Who the service is to its clients, and which client certificates it takes: what the files say.
 
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, ring};
@@ -14,6 +15,7 @@ use thiserror::Error;
 
 use super::certificate::{Malformed, Validity, is_authority};
 use crate::config::TlsFiles;
+use crate::engine::{Clock as _, SystemClock};
 use crate::server::limits::Version;
 use crate::server::pem::{self, PemError};
 
@@ -35,8 +37,10 @@ pub enum TlsError {
     Unusable { cert: PathBuf, key: PathBuf, source: rustls::Error },
     #[error("cannot use a certificate in {} as a CA", path.display())]
     ClientCa { path: PathBuf, source: rustls::Error },
-    #[error("a certificate in {} is not one of an authority (CA:TRUE); whoever has it could make others", path.display())]
+    #[error("a certificate in {} is not one of an authority (CA:TRUE): it could make others", path.display())]
     NoAuthority { path: PathBuf },
+    #[error("a CA in {} has ended; replace it", path.display())]
+    EndedAuthority { path: PathBuf },
     #[error("cannot verify client certificates with {}", path.display())]
     Verifier { path: PathBuf, source: VerifierBuilderError },
 }
@@ -94,6 +98,10 @@ fn verifier(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn Clien
     for certificate in pem::certificates(path)? {
         if !is_authority(&certificate, path)? {
             return Err(TlsError::NoAuthority { path: path.to_owned() });
+        }
+        // The TLS library does not look at the dates of what it trusts.
+        if Validity::of(slice::from_ref(&certificate), path)?.not_after <= SystemClock.now() {
+            return Err(TlsError::EndedAuthority { path: path.to_owned() });
         }
         roots.add(certificate).map_err(|source| TlsError::ClientCa { path: path.to_owned(), source })?;
     }

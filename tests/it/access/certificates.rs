@@ -1,12 +1,14 @@
 //! Client certificates: their names map to the same scopes as tokens.
 
 use std::fs;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tonic::Code;
 use wallet::access::Scope;
 use wallet::api::grpc::proto::wallet_service_client::WalletServiceClient;
 use wallet::api::grpc::proto::{ChargeRequest, Entry, GetCheckpointRequest, ListEntriesRequest};
+use wallet::engine::{Clock as _, SystemClock};
 
 use super::{Tokens, with_token};
 use crate::own_tls::{Dialer, HTTP1};
@@ -98,6 +100,23 @@ async fn the_name_of_a_certificate_has_a_scope() {
     let entries = client.list_entries(with_token(list, &auditor)).await.unwrap().into_inner().entries;
     let callers: Vec<&str> = entries.iter().map(Entry::caller).collect();
     assert_eq!(callers, ["engine-b", "engine-b", "cashier"]);
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_is_good_for_no_further_call() {
+    let secure = Secure::spawn(None).await;
+    let now = SystemClock.now().microseconds() / 1_000_000;
+    let ends = time::OffsetDateTime::from_unix_timestamp(now + 3).unwrap();
+    let issued = secure.authority.issue("short", |params| params.not_after = ends);
+    let dialer = Dialer::with_certificate(&secure.authority, &issued);
+    let mut connection = dialer.connect(secure.app.http, HTTP1).await.unwrap();
+    let mut status = connection.request("POST", USERS, USER).await.unwrap().status;
+    assert_eq!(status, 201);
+    while status == 201 || status == 200 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        status = connection.request("POST", USERS, USER).await.unwrap().status;
+    }
+    assert_eq!(status, 401, "its connection is open still");
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ fn a_file_that_cannot_be_used_is_named() {
     authority.issue_server().write(dir.path(), "good");
     authority.issue_server().write(dir.path(), "other");
     fs::write(at("empty"), "").unwrap();
+    fs::write(at("ended"), Authority::ended("a CA of long ago").pem()).unwrap();
     fs::write(at("nonsense"), "nonsense").unwrap();
     fs::write(at("cut"), &fs::read_to_string(at("good.crt")).unwrap()[..200]).unwrap();
     let der = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -58,7 +59,9 @@ fn a_file_that_cannot_be_used_is_named() {
         ("good.crt", "good.crt", None, "good.crt holds no private key in PEM"),
         ("good.crt", "other.key", None, "name the two that belong together"),
         ("good.crt", "good.key", Some("empty"), "empty holds no certificate in PEM"),
-        ("good.crt", "good.key", Some("malformed"), "malformed as a CA"),
+        ("good.crt", "good.key", Some("malformed"), "malformed is malformed"),
+        ("good.crt", "good.key", Some("good.crt"), "good.crt is not one of an authority"),
+        ("good.crt", "good.key", Some("ended"), "a CA in"),
     ] {
         let (cert, key) = (at(cert), at(key));
         let client_ca = client_ca.map(at);

@@ -24,7 +24,17 @@ pub struct Issued {
 
 impl Authority {
     pub fn new(name: &str) -> Self {
+        Self::of(named(name))
+    }
+
+    /// One that ended years ago.
+    pub fn ended(name: &str) -> Self {
         let mut params = named(name);
+        params.not_after = date_time_ymd(2020, 1, 1);
+        Self::of(params)
+    }
+
+    fn of(mut params: CertificateParams) -> Self {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
         let key = KeyPair::generate().expect("a key");
