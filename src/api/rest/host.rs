@@ -21,20 +21,52 @@ pub struct Authority<'a> {
 impl<'a> Authority<'a> {
     /// Reads what `Host` and `:authority` hold (RFC 9110, section 7.2; RFC 3986, section 3.2).
     pub fn parse(text: &'a [u8]) -> Option<Self> {
-        let text = std::str::from_utf8(text).ok()?;
-        let is_address = |byte: u8| byte.is_ascii_alphanumeric() || b".:-_~!$&'()*+,;=".contains(&byte);
-        let is_name = |byte: u8| byte == b'%' || byte != b':' && is_address(byte);
-        let (host, rest) = if text.starts_with('[') {
-            let (host, rest) = text.split_at(text.find(']')? + 1);
-            let address = &host[1..host.len() - 1];
-            (!address.is_empty() && address.bytes().all(is_address)).then_some((host, rest))?
-        } else {
-            let (host, rest) = text.split_at(text.find(':').unwrap_or(text.len()));
-            host.bytes().all(is_name).then_some((host, rest))?
-        };
-        let port = if rest.is_empty() { rest } else { rest.strip_prefix(':')? };
-        port.bytes().all(|byte| byte.is_ascii_digit()).then_some(Self { host, port })
+        let (host, port) = split(text)?;
+        Some(Self { host: std::str::from_utf8(host).ok()?, port: std::str::from_utf8(port).ok()? })
     }
+}
+
+/// The bytes that may stand in an address; in a name there are no colons, and percent signs.
+const ADDRESS: [bool; 256] = {
+    let (mut allowed, mut byte) = ([false; 256], 0_u8);
+    while byte < 128 {
+        allowed[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b':' | b'.'
+                    | b'-'
+                    | b'_'
+                    | b'~'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b';'
+                    | b'='
+            );
+        byte += 1;
+    }
+    allowed
+};
+
+/// The host and the port, if they are well formed. Every request has them looked at, so this goes by bytes.
+fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let is_address = |byte: &u8| ADDRESS[usize::from(*byte)];
+    let is_name = |byte: &u8| *byte == b'%' || is_address(byte);
+    let (host, rest) = if let Some(inside) = text.strip_prefix(b"[") {
+        let length = inside.iter().position(|byte| *byte == b']').filter(|length| *length > 0)?;
+        inside[..length].iter().all(is_address).then_some(text.split_at(length + 2))?
+    } else {
+        let length = text.iter().position(|byte| *byte == b':').unwrap_or(text.len());
+        text[..length].iter().all(is_name).then_some(text.split_at(length))?
+    };
+    let port = if rest.is_empty() { rest } else { rest.strip_prefix(b":")? };
+    port.iter().all(u8::is_ascii_digit).then_some((host, port))
 }
 
 /// The host that a request is for: that of its target, if it has one (HTTP/2; RFC 9112, section 3.2.2), or else `Host`.
@@ -62,7 +94,7 @@ fn check(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem
     }
     // In HTTP/1.1, a target that names the host does not stand for `Host`, which must be there as well.
     let target = uri.authority().filter(|_| version >= Version::HTTP_2).map(|target| target.as_str().as_bytes());
-    let is_valid = |host: &[u8]| Authority::parse(host).is_some();
+    let is_valid = |host: &[u8]| split(host).is_some();
     match (target, host) {
         (None, None) if version >= Version::HTTP_11 => Err(Problem::invalid("Host is missing from the request")),
         (Some(one), Some(other)) if !one.eq_ignore_ascii_case(other) => {
