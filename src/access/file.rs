@@ -12,7 +12,7 @@ use thiserror::Error;
 use toml_edit::{ArrayOfTables, Datetime, DocumentMut, Item, Table as TomlTable, value};
 
 use super::table::Issued;
-use super::{Grant, Scope, Table, Token, TokenHash, TokenId};
+use super::{Grant, Scope, Status, Table, Token, TokenHash, TokenId};
 use crate::ledger::{Caller, Timestamp};
 
 /// What a new file begins with.
@@ -73,26 +73,6 @@ struct CertificateForm {
     scope: Scope,
 }
 
-/// Whether a token is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    Valid,
-    Expired,
-    Revoked,
-}
-
-impl Status {
-    /// The status in a word.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Valid => "valid",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-        }
-    }
-}
-
 /// A token, as it is listed.
 #[derive(Clone, Debug)]
 pub struct Listed {
@@ -108,13 +88,7 @@ impl Listed {
     /// Whether the token is taken at a moment.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> Status {
-        if self.revoked.is_some() {
-            Status::Revoked
-        } else if self.expires.is_some_and(|expires| expires <= now) {
-            Status::Expired
-        } else {
-            Status::Valid
-        }
+        Status::of(self.revoked.is_some(), self.expires, now)
     }
 }
 
@@ -255,8 +229,8 @@ impl TokensFile {
         Self::parse(&self.path, &document.to_string())
     }
 
-    /// The same file, in which the valid tokens of a caller are revoked: all, or the one with this id. And how many
-    /// those are.
+    /// The same file, in which the tokens of a caller that are valid now are revoked: all, or the one with this id. And
+    /// how many those are.
     ///
     /// # Errors
     /// [`TokenError`]; not expected.
@@ -266,7 +240,7 @@ impl TokensFile {
         if let Some(rows) = document.get_mut("token").and_then(Item::as_array_of_tables_mut) {
             for (row, listed) in rows.iter_mut().zip(self.list()) {
                 let is_meant = listed.caller == *caller && id.is_none_or(|id| id == listed.id);
-                if is_meant && listed.revoked.is_none() {
+                if is_meant && listed.status(now) == Status::Valid {
                     row["revoked"] = value(datetime(now));
                     count += 1;
                 }

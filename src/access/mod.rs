@@ -10,7 +10,6 @@ mod shares;
 mod table;
 mod token;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -18,10 +17,10 @@ use ipnet::IpNet;
 
 use crate::ledger::Timestamp;
 pub use attempts::{Attempt, Attempts, RefusedByReason};
-pub use file::{Listed, Status, TokenError, TokensFile};
+pub use file::{Listed, TokenError, TokensFile};
 pub use scope::{Right, Scope};
 pub use shares::{Share, Shares, Stream};
-pub use table::{Denied, Grant, Table};
+pub use table::{Denied, Grant, Status, Table};
 pub use token::{Token, TokenHash, TokenId};
 
 /// Who may call a service. Cheap to clone; all clones are one.
@@ -109,12 +108,4 @@ impl Access {
     pub fn trusted_proxies(&self) -> &[IpNet] {
         &self.0.trusted_proxies
     }
-}
-
-/// Reads the tokens file at `path` as a table.
-///
-/// # Errors
-/// [`TokenError`].
-pub fn read_table(path: &Path) -> Result<Table, TokenError> {
-    TokensFile::read(path)?.table()
 }

@@ -47,6 +47,37 @@ pub enum Denied {
     Changed,
 }
 
+/// Whether a token is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Valid,
+    Expired,
+    Revoked,
+}
+
+impl Status {
+    /// Whether a token that was revoked or not, and expires then or never, is taken at a moment.
+    pub(super) fn of(is_revoked: bool, expires: Option<Timestamp>, now: Timestamp) -> Self {
+        if is_revoked {
+            Self::Revoked
+        } else if expires.is_some_and(|expires| expires <= now) {
+            Self::Expired
+        } else {
+            Self::Valid
+        }
+    }
+
+    /// The status in a word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
 /// A token that was given out.
 #[derive(Clone, Debug)]
 pub(super) struct Issued {
@@ -54,6 +85,12 @@ pub(super) struct Issued {
     pub grant: Arc<Grant>,
     pub expires: Option<Timestamp>,
     pub is_revoked: bool,
+}
+
+impl Issued {
+    fn status(&self, now: Timestamp) -> Status {
+        Status::of(self.is_revoked, self.expires, now)
+    }
 }
 
 /// Those who may call.
@@ -88,15 +125,17 @@ impl Table {
         let mut candidates = self.tokens.get(&hash.id()).into_iter().flatten();
         let issued = candidates.find(|issued| issued.hash.matches(hash)).ok_or(Denied::UnknownToken)?;
         let caller_and_id = || (issued.grant.caller.clone(), hash.id());
-        if issued.is_revoked {
-            let (caller, id) = caller_and_id();
-            return Err(Denied::Revoked { caller, id });
+        match issued.status(now) {
+            Status::Valid => Ok(Arc::clone(&issued.grant)),
+            Status::Revoked => {
+                let (caller, id) = caller_and_id();
+                Err(Denied::Revoked { caller, id })
+            }
+            Status::Expired => {
+                let (caller, id) = caller_and_id();
+                Err(Denied::Expired { caller, id })
+            }
         }
-        if issued.expires.is_some_and(|expires| expires <= now) {
-            let (caller, id) = caller_and_id();
-            return Err(Denied::Expired { caller, id });
-        }
-        Ok(Arc::clone(&issued.grant))
     }
 
     /// Whose certificate has these names: the first of them that is known decides.
@@ -122,7 +161,7 @@ impl Table {
     #[must_use]
     pub fn count(&self, now: Timestamp) -> (usize, usize) {
         let issued = self.tokens.values().flatten();
-        let valid = issued.filter(|issued| !issued.is_revoked && issued.expires.is_none_or(|expires| expires > now));
+        let valid = issued.filter(|issued| issued.status(now) == Status::Valid);
         (valid.count(), self.certificates.len())
     }
 }

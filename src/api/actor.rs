@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 
 use crate::access::{self, Access, Attempt, Denied, Grant, Right, Share, TokenHash};
 use crate::api::audit::{self, Act, Source};
-use crate::api::peer::{Peer, Shown};
+use crate::api::peer::{ClientCertificate, Peer};
 use crate::api::reason::{Problem, Reason};
 use crate::api::trace::Traced;
 use crate::engine::{Clock as _, EngineError, Ledger, SystemClock};
@@ -221,7 +221,7 @@ impl Actor {
     }
 
     /// The client's certificate.
-    fn certificate(&self) -> Option<&Shown> {
+    fn certificate(&self) -> Option<&ClientCertificate> {
         self.origin.peer.as_ref()?.certificate.as_ref()
     }
 
@@ -300,7 +300,7 @@ pub fn log_page(access: &Access, headers: &HeaderMap, why: &str) {
 
 /// What a request brings: a token, or the certificate of its connection. A token comes first: it was chosen for this
 /// request.
-fn proof(headers: &HeaderMap, certificate: Option<&Shown>) -> Result<Proof, Denied> {
+fn proof(headers: &HeaderMap, certificate: Option<&ClientCertificate>) -> Result<Proof, Denied> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => bearer(value).map(|token| Proof::Token(TokenHash::of(token))),

@@ -16,12 +16,12 @@ pub struct Peer {
     /// Where the connection comes from: the client, or a proxy in front of it.
     pub addr: SocketAddr,
     /// The client's certificate, if it has shown one.
-    pub certificate: Option<Shown>,
+    pub certificate: Option<ClientCertificate>,
 }
 
 /// A client's certificate, which was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct ClientCertificate {
     /// Its names: those of the subject alternative name (DNS names and URIs), or else the common name.
     pub names: Vec<String>,
     /// When it ends: its connection may last longer.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::Builder;
 
 use super::path::{folder, follow_links, sync_name};
-use crate::access::{Listed, Scope, Status, Token, TokenId, TokensFile};
+use crate::access::{Listed, Scope, Token, TokenId, TokensFile};
 use crate::config::TokenTask;
 use crate::engine::{Clock as _, SystemClock};
 use crate::ledger::{Caller, Timestamp};
@@ -79,12 +79,10 @@ fn row(token: &Listed, now: Timestamp) -> Value {
 fn revoke(path: &Path, caller: &Caller, id: Option<TokenId>) -> Result<String> {
     let now = SystemClock.now();
     let count = change(path, |file| {
-        let is_valid = |token: &&Listed| token.caller == *caller && token.status(now) == Status::Valid;
+        let (changed, count) = file.without(caller, id, now)?;
         let which = id.map_or_else(String::new, |id| format!(" with the id {id}"));
-        let valid = file.list();
-        let meant = valid.iter().filter(is_valid).filter(|token| id.is_none_or(|id| id == token.id));
-        ensure!(meant.count() > 0, "{caller} has no valid token{which}; `wallet token list` shows those there are");
-        Ok(file.without(caller, id, now)?)
+        ensure!(count > 0, "{caller} has no valid token{which}; `wallet token list` shows those there are");
+        Ok((changed, count))
     })?;
     let tokens = if count == 1 { "1 token".to_owned() } else { format!("{count} tokens") };
     Ok(format!("revoked {tokens} of {caller}"))

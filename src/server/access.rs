@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::StartError;
 use super::reload::{Files, Reloader};
-use crate::access::{Access, Table, TokenError, read_table};
+use crate::access::{Access, Table, TokenError, TokensFile};
 use crate::config::Settings;
 use crate::engine::{Clock as _, SystemClock};
 use crate::telemetry::{AUDIT, chain};
@@ -48,7 +48,7 @@ fn reload(access: &Access, path: &Path) {
 }
 
 fn read(path: &Path) -> Result<Table, TokenError> {
-    let table = read_table(path)?;
+    let table = TokensFile::read(path)?.table()?;
     let (tokens, certificates) = table.count(SystemClock.now());
     let file = path.display();
     tracing::info!(target: AUDIT, %file, tokens, certificates, "the tokens file was read");

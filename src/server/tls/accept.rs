@@ -10,9 +10,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::Tls;
-use super::certificate::shown_by_client;
+use super::certificate::client_certificate;
 use super::identity::H2;
-use crate::api::peer::Shown;
+use crate::api::peer::ClientCertificate;
 use crate::server::limits::{Timeouts, Version};
 use crate::telemetry::{AUDIT, Throttle};
 
@@ -37,7 +37,7 @@ pub enum Accepted {
         /// What client and service have agreed on.
         version: Version,
         /// The client's certificate, if it has shown one; it was verified.
-        certificate: Option<Shown>,
+        certificate: Option<ClientCertificate>,
     },
     /// The client speaks without TLS.
     Plaintext(TcpStream),
@@ -84,7 +84,7 @@ impl Door {
             None => self.version,
         };
         let shown = session.peer_certificates().and_then(<[_]>::first);
-        let certificate = shown.map(shown_by_client).transpose().map_err(io::Error::other)?;
+        let certificate = shown.map(client_certificate).transpose().map_err(io::Error::other)?;
         Ok(Accepted::Tls { stream: Box::new(stream), version, certificate })
     }
 

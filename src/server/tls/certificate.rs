@@ -10,7 +10,7 @@ use x509_cert::der::{self, Decode as _};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectAltName};
 
-use crate::api::peer::Shown;
+use crate::api::peer::ClientCertificate;
 use crate::ledger::Timestamp;
 
 /// A certificate that cannot be read.
@@ -98,9 +98,9 @@ fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, der::Error> {
 ///
 /// # Errors
 /// If the certificate is malformed.
-pub fn shown_by_client(certificate: &CertificateDer<'_>) -> Result<Shown, der::Error> {
+pub fn client_certificate(certificate: &CertificateDer<'_>) -> Result<ClientCertificate, der::Error> {
     let not_after = Certificate::from_der(certificate)?.tbs_certificate().validity().not_after;
-    Ok(Shown { names: names(certificate)?, not_after: timestamp(not_after.to_unix_duration()) })
+    Ok(ClientCertificate { names: names(certificate)?, not_after: timestamp(not_after.to_unix_duration()) })
 }
 
 #[cfg(test)]
