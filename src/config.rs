@@ -21,7 +21,7 @@ use crate::api::feed::FeedOptions;
 use crate::api::grpc::GrpcOptions;
 use crate::api::rest::{AllowedHosts, RestOptions};
 use crate::engine::EngineOptions;
-use crate::ledger::{Checkpoint, Currency};
+use crate::ledger::{Checkpoints, Currency, Shards};
 use crate::store::{Location, StoreOptions};
 use crate::telemetry;
 pub use access::{AccessArgs, TokenTask, TokensFileArgs};
@@ -31,7 +31,7 @@ pub use command_line::one_line;
 pub use export::{ExportArgs, ExportFormat, FilterArgs, ReconcileArgs, SpanArgs};
 pub use relay::RelayArgs;
 pub use tls::{ClientTlsArgs, TlsArgs, TlsFiles};
-use value::{checkpoint, host_name, milliseconds};
+use value::{checkpoints, host_name, milliseconds, shards};
 
 /// Those who may watch the ledger at the same time, by both APIs together. It bounds the memory that they can use: each
 /// holds one page of the feed.
@@ -145,8 +145,8 @@ pub struct HealthcheckArgs {
 #[derive(Clone, Debug, Args)]
 pub struct VerifyArgs {
     /// Fail if anything up to this saved checkpoint has changed: its text, or the JSON that the API answered
-    #[arg(long, value_name = "CHECKPOINT", value_parser = checkpoint)]
-    pub checkpoint: Option<Checkpoint>,
+    #[arg(long, value_name = "CHECKPOINT", value_parser = checkpoints)]
+    pub checkpoint: Option<Checkpoints>,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
@@ -206,6 +206,10 @@ pub struct Settings {
     /// The currency of every wallet, by its ISO 4217 code; stored at the first start and fixed from then on
     #[arg(long, env = "WALLET_CURRENCY", default_value = "EUR", value_name = "CODE")]
     pub currency: Currency,
+
+    /// The shards of a PostgreSQL ledger, from 1 to 256; 1 if it is not given. Fixed when the ledger is made
+    #[arg(long, env = "WALLET_SHARDS", value_name = "N", value_parser = shards)]
+    pub shards: Option<Shards>,
 
     /// Start although the ledger's last commit is more than a minute ahead of the clock
     #[arg(long, env = "WALLET_ACCEPT_CLOCK", default_value_t = false, value_name = "BOOL",
@@ -310,7 +314,8 @@ impl Settings {
     /// How the store is opened.
     #[must_use]
     pub fn store(&self) -> StoreOptions {
-        StoreOptions { currency: self.currency, wal_size_max: u64::from(self.wal_size_max_mib) << 20 }
+        let wal_size_max = u64::from(self.wal_size_max_mib) << 20;
+        StoreOptions { currency: self.currency, shards: self.shards, wal_size_max }
     }
 
     /// How the engine batches and waits.

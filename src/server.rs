@@ -96,7 +96,7 @@ impl Server {
         };
         let store = settings.database.url.open(settings.store()).await?;
         let reader = Arc::clone(&store.reader);
-        if let Err(behind) = check_clock(&SystemClock, reader.head().await?.created_at) {
+        if let Err(behind) = check_clock(&SystemClock, reader.heads().await?.created_at()) {
             if !settings.accept_clock {
                 reader.close().await;
                 return Err(behind.into());

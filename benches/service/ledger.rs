@@ -70,7 +70,8 @@ impl Template {
 
     /// Opens the ledger, has `work` use its writer, and closes it.
     async fn with_writer<T>(&self, work: impl FnOnce(&mut dyn Writer) -> T) -> T {
-        let Store { mut writer, reader, .. } = open(&self.path).await;
+        let Store { mut writers, reader, .. } = open(&self.path).await;
+        let mut writer = writers.remove(0);
         let done = tokio::task::block_in_place(|| work(writer.as_mut()));
         reader.close().await;
         done

@@ -43,7 +43,8 @@ pub fn fill(path: &Path, shape: &Shape) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let location = Location::Sqlite(path.to_owned());
     let store = runtime.block_on(location.open(Settings::defaults().store()));
-    let Store { mut writer, reader, .. } = store.expect("a new ledger");
+    let Store { mut writers, reader, .. } = store.expect("a new ledger");
+    let mut writer = writers.remove(0);
     let (mut cache, mut batch) = (Cache::default(), Vec::with_capacity(shape.batch));
     for number in 0..shape.entries {
         batch.push(if number < shape.wallets { opening(number) } else { shape.command(number) });

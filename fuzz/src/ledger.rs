@@ -5,13 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use wallet::ledger::{
     Amount, Annotations, Balance, Changes, Commit, Currency, Entry, EntryFilter, EntryId, EventId, EventKey, Fetched,
-    Head, Keys, Kind, Timestamp, UserId, Wallet, WalletId, WalletState,
+    Genesis, Head, Heads, Keys, Kind, Shard, Timestamp, UserId, Wallet, WalletId, WalletState,
 };
-use wallet::store::{Reader, Scan, ScanLimits, Store, StoreError, Transaction, Version, Writer};
+use wallet::store::{Reader, Scan, ScanLimits, Store, StoreError, Transaction, Version, Writer, WriterCounts};
 
 /// The store that keeps nothing, in this currency.
 pub fn store(currency: Currency) -> Store {
-    Store { writer: Box::new(Unchanging(currency)), reader: Arc::new(Unchanging(currency)), currency }
+    let (writer, reader) = (Box::new(Unchanging(currency)), Arc::new(Unchanging(currency)));
+    Store { writers: vec![writer], reader, genesis: Genesis::new(currency) }
 }
 
 struct Unchanging(Currency);
@@ -65,6 +66,10 @@ impl Writer for Unchanging {
 
     fn maintain(&mut self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn counts(&self) -> Arc<WriterCounts> {
+        Arc::default()
     }
 }
 
@@ -131,12 +136,12 @@ impl Reader for Unchanging {
         Ok(opening.map(|opening| if event == opening.key().event() { vec![opening] } else { Vec::new() }))
     }
 
-    async fn scan(&self, after: EntryId, _: &EntryFilter, _: ScanLimits) -> Result<Scan, StoreError> {
+    async fn scan(&self, _: Shard, after: EntryId, _: &EntryFilter, _: ScanLimits) -> Result<Scan, StoreError> {
         Ok(Scan { entries: Vec::new(), end: after, head: EntryId::ZERO })
     }
 
-    async fn head(&self) -> Result<Commit, StoreError> {
-        Ok(Commit::genesis(self.0))
+    async fn heads(&self) -> Result<Heads, StoreError> {
+        Ok(Heads::new(vec![Commit::genesis(self.0)]))
     }
 
     async fn close(&self) {}

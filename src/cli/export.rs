@@ -10,7 +10,7 @@ use super::bar::Bar;
 use super::output::{Output, Reader};
 use crate::api::rest::EntryAnswer;
 use crate::config::{ExportArgs, ExportFormat};
-use crate::ledger::{Checkpoint, Commit, Currency, Entry};
+use crate::ledger::{Currency, Entry, Heads};
 use crate::store::{self, StoreError};
 
 /// What was exported.
@@ -18,31 +18,32 @@ struct Report<'a> {
     args: &'a ExportArgs,
     entries: u64,
     currency: Currency,
-    head: Commit,
+    heads: Heads,
 }
 
-/// Writes the entries that are asked for, up to the head that the ledger has now. Prints a report on standard error.
+/// Writes the entries that are asked for, up to the end that the ledger has now: shard after shard, each in commit
+/// order. Prints a report on standard error.
 ///
 /// # Errors
 /// If the ledger cannot be read, or the file cannot be written: then the file is as it was before.
 pub fn run(args: &ExportArgs) -> Result<()> {
     let ledger = &args.database.url;
     let mut reader = ledger.bulk_reader()?;
-    let (currency, head) = (reader.currency(), reader.head()?);
-    let range = reader.range(args.span.span(), &head)?;
+    let (currency, heads) = (reader.genesis().currency, reader.heads()?);
+    let ranges = reader.ranges(args.span.span(), &heads)?;
     let mut output = Output::open(args.out.as_deref(), ledger)?;
     let mut entries = 0;
     let written = write(&mut output, &header(args.format)).and_then(|()| {
-        let bar = Bar::of_entries("exporting", store::count(&range));
+        let bar = Bar::of_entries("exporting", store::count(&ranges));
         let render = |page: Vec<Entry>| (page.len(), rows(args.format, currency, &page));
-        store::walk(ledger, &range, &args.filter.filter(), render, |(count, rows), read| {
+        store::walk(ledger, &ranges, &args.filter.filter(), render, |(count, rows), read| {
             bar.add(read);
             entries += u64::try_from(count).unwrap_or(u64::MAX);
             write(&mut output, &rows)
         })
     });
     match written.and_then(|()| output.finish().map_err(Stop::Error)) {
-        Ok(Reader::Listens) => Report { args, entries, currency, head }.print(),
+        Ok(Reader::Listens) => Report { args, entries, currency, heads }.print(),
         Ok(Reader::HungUp) | Err(Stop::HungUp) => Ok(()),
         Err(Stop::Error(error)) => Err(error),
     }
@@ -104,21 +105,21 @@ impl Report<'_> {
     }
 
     fn json(&self) -> Value {
-        let Self { args, entries, currency, head } = self;
+        let Self { args, entries, currency, heads } = self;
         json!({
             "success": true,
             "Entries": entries,
             "From": args.span.from.map(|from| from.to_string()),
             "To": args.span.to.map(|to| to.to_string()),
             "Currency": currency.code(),
-            "Checkpoint": Checkpoint::from(*head).to_string(),
+            "Checkpoint": heads.checkpoints().to_string(),
         })
     }
 
     fn text(&self) -> String {
-        let Self { args, entries, head, .. } = self;
+        let Self { args, entries, heads, .. } = self;
         let to = args.out.as_ref().map(|file| format!(" to {}", file.display())).unwrap_or_default();
-        format!("exported {entries} entries{to}\ncheckpoint: {}", Checkpoint::from(*head))
+        format!("exported {entries} entries{to}\ncheckpoint: {}", heads.checkpoints())
     }
 }
 

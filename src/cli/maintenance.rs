@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::one_line;
 use super::progress::Progress;
 use crate::config::VerifyArgs;
-use crate::ledger::{AuditReport, Checkpoint, EntryId, Finding, Place, UserId};
+use crate::ledger::{Checkpoints, EntryId, Finding, LedgerReport, Place, UserId};
 use crate::store::{Location, StoreError};
 
 /// Verifies the whole ledger, and prints what it holds. If an earlier checkpoint is given, the ledger must still agree
@@ -20,7 +20,7 @@ use crate::store::{Location, StoreError};
 /// If it cannot be read, or something in it is wrong.
 pub fn verify(args: &VerifyArgs, print: fn(&dyn Display) -> Result<()>) -> Result<()> {
     let started = Instant::now();
-    let verified = audit(&args.database.url, args.checkpoint);
+    let verified = audit(&args.database.url, args.checkpoint.as_ref());
     if !args.json {
         return print(&verified?);
     }
@@ -33,22 +33,24 @@ pub fn verify(args: &VerifyArgs, print: fn(&dyn Display) -> Result<()>) -> Resul
     verified.map(|_| ())
 }
 
-fn audit(ledger: &Location, checkpoint: Option<Checkpoint>) -> Result<AuditReport> {
+fn audit(ledger: &Location, checkpoints: Option<&Checkpoints>) -> Result<LedgerReport> {
     let mut progress = Progress::on_terminal();
-    let audited = ledger.audit(checkpoint, &mut |step| progress.show(step));
+    let audited = ledger.audit(checkpoints, &mut |step| progress.show(step));
     drop(progress);
     audited?.context("the ledger is wrong")
 }
 
 /// The report in the terms of the REST API.
-fn report_json(AuditReport { head, wallets, currency }: &AuditReport) -> Value {
+fn report_json(report: &LedgerReport) -> Value {
+    let LedgerReport { heads, wallets, currency } = report;
     json!({
         "success": true,
         "Wallets": wallets,
-        "Entries": head.last_entry_id.get(),
-        "Commits": head.commit_id,
+        "Entries": heads.entries(),
+        "Commits": heads.commits(),
+        "Shards": heads.iter().count(),
         "Currency": currency.code(),
-        "Checkpoint": Checkpoint::from(*head).to_string(),
+        "Checkpoint": report.checkpoints().to_string(),
     })
 }
 

@@ -9,7 +9,7 @@ use axum::http::uri::Scheme;
 use ipnet::IpNet;
 
 use super::address::is_host_name;
-use crate::ledger::{Caller, Checkpoint, Kind, UserId};
+use crate::ledger::{Caller, Checkpoints, Kind, Shards, UserId};
 
 /// The durations that a setting takes, in milliseconds: up to a day. None is a timeout of nothing, which would refuse
 /// everything.
@@ -37,7 +37,7 @@ pub(super) fn milliseconds(text: &str) -> Result<u64, String> {
 }
 
 /// Reads a checkpoint: its text, the line that `wallet verify` prints, or the JSON that the API answers.
-pub(super) fn checkpoint(text: &str) -> Result<Checkpoint, String> {
+pub(super) fn checkpoints(text: &str) -> Result<Checkpoints, String> {
     let text = text.trim();
     let text = text.strip_prefix("checkpoint:").map_or(text, str::trim_start);
     if !text.starts_with('{') {
@@ -46,6 +46,12 @@ pub(super) fn checkpoint(text: &str) -> Result<Checkpoint, String> {
     let answer: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let field = answer["Checkpoint"].as_str().ok_or("the JSON has no field `Checkpoint`")?;
     field.parse().map_err(|error| format!("{error}"))
+}
+
+/// Reads a number of shards.
+pub(super) fn shards(text: &str) -> Result<Shards, String> {
+    let shards = text.parse().ok().and_then(Shards::new);
+    shards.ok_or_else(|| format!("needs a whole number from 1 to {}", Shards::MAX))
 }
 
 /// Reads a user's id.
@@ -150,10 +156,10 @@ mod tests {
             format!("checkpoint: {text}\n"),
             format!(r#"{{"success":true,"Checkpoint":"{text}","CommitId":7}}"#),
         ] {
-            assert_eq!(checkpoint(&spelling).unwrap().to_string(), text, "{spelling}");
+            assert_eq!(checkpoints(&spelling).unwrap().to_string(), text, "{spelling}");
         }
         for wrong in ["", "7", "checkpoint:", "{", "{}", r#"{"Checkpoint":7}"#, r#"{"Checkpoint":"7"}"#] {
-            assert!(checkpoint(wrong).is_err(), "{wrong}");
+            assert!(checkpoints(wrong).is_err(), "{wrong}");
         }
     }
 

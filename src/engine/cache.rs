@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
+use super::transact::Decided;
 use crate::ledger::{Changes, Fetched, Head, Keys, UserId, WalletState};
 use crate::store::Version;
 
@@ -18,6 +19,8 @@ pub struct Cache {
     version: Option<Version>,
     head: Option<Head>,
     wallets: HashMap<UserId, WalletState, RandomState>,
+    /// What the last commit was to make true, while it is in doubt.
+    pub(super) in_doubt: Option<Decided>,
 }
 
 impl Cache {

@@ -29,7 +29,7 @@ use overload::Overload;
 pub use queries::{Page, Queries};
 pub use queue::{Ledger, Replies};
 use spin::AdaptiveSpin;
-pub use transact::{Committed, transact};
+pub use transact::{Committed, resolve, transact};
 use worker::Worker;
 
 /// A running ledger, as the APIs use it. Cheap to clone.
@@ -94,9 +94,11 @@ impl From<StoreError> for EngineError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Corrupt { .. } => Self::Corrupt(Arc::new(error)),
-            StoreError::Locked | StoreError::Stale | StoreError::Unavailable(_) | StoreError::Incompatible(_) => {
-                Self::Unavailable(Arc::new(error))
-            }
+            StoreError::Locked
+            | StoreError::Stale
+            | StoreError::Unavailable(_)
+            | StoreError::InDoubt(_)
+            | StoreError::Incompatible(_) => Self::Unavailable(Arc::new(error)),
         }
     }
 }
@@ -105,7 +107,8 @@ impl Engine {
     /// An engine, and the work of its worker, which the caller must drive. The future blocks its thread while the store
     /// works. Watchers are told on the runtime that this is called in.
     pub fn new(store: Store, clock: impl Clock, options: EngineOptions) -> (Self, impl Future<Output = ()> + Send) {
-        let Store { writer, reader, currency } = store;
+        let Store { mut writers, reader, genesis } = store;
+        let (writer, currency) = (writers.remove(0), genesis.currency);
         let (spin, overload) = (AdaptiveSpin::new(options.spin), Overload::default());
         let (ledger, submissions) = queue::queue(&options, spin.clone(), overload.clone());
         let (reporter, health) = health::watch(options.stall_timeout);

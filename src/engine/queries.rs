@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio::time::{self, Instant};
 
 use super::EngineError;
-use crate::ledger::{Commit, Entry, EntryFilter, EntryId, Event, EventKey, Timestamp, UserId, Wallet};
+use crate::ledger::{Entry, EntryFilter, EntryId, Event, EventKey, Heads, Shard, Timestamp, UserId, Wallet};
 use crate::store::{Reader, Scan, ScanLimits, StoreError};
 use crate::telemetry::{Throttle, chain};
 
@@ -88,27 +88,28 @@ impl Queries {
         Ok(entries.map(|entries| Event::new(event, entries)))
     }
 
-    /// Reads the ledger in commit order from behind the entry `after`, as far as `limits` allow: the entries that
+    /// Reads a shard in commit order from behind the entry `after`, as far as `limits` allow: the entries that
     /// `filter` wants.
     ///
     /// # Errors
     /// [`EngineError::Unavailable`], [`EngineError::Corrupt`], [`EngineError::Deadline`].
     pub(super) async fn scan(
         &self,
+        shard: Shard,
         after: EntryId,
         filter: &EntryFilter,
         limits: ScanLimits,
         deadline: Option<Instant>,
     ) -> Result<Scan, EngineError> {
-        self.read(self.reader.scan(after, filter, limits), deadline).await
+        self.read(self.reader.scan(shard, after, filter, limits), deadline).await
     }
 
-    /// The head of the commit chain; [`Commit::genesis`] if nothing was committed yet.
+    /// The head of each shard's chain.
     ///
     /// # Errors
     /// [`EngineError::Unavailable`], [`EngineError::Corrupt`], [`EngineError::Deadline`].
-    pub async fn head(&self, deadline: Option<Instant>) -> Result<Commit, EngineError> {
-        self.read(self.reader.head(), deadline).await
+    pub async fn heads(&self, deadline: Option<Instant>) -> Result<Heads, EngineError> {
+        self.read(self.reader.heads(), deadline).await
     }
 
     /// Waits for a read until its deadline.

@@ -1,8 +1,8 @@
 //! One batch, from the first key to the commit: for every store, the simulation and the fuzz targets.
 
 use super::cache::Cache;
-use crate::ledger::{Batch, Command, Entry, Fetched, Outcome, Timestamp, prefetch};
-use crate::store::{StoreError, Writer};
+use crate::ledger::{Batch, Changes, Command, Entry, Fetched, Head, Outcome, Timestamp, prefetch};
+use crate::store::{StoreError, Version, Writer};
 
 /// What a batch did, on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,12 +13,30 @@ pub struct Committed {
     pub entries: Vec<Entry>,
 }
 
+/// What was decided about a batch, and is not known to be on disk.
+#[derive(Debug)]
+pub(super) struct Decided {
+    head: Head,
+    outcomes: Vec<Outcome>,
+    changes: Changes,
+}
+
+impl Decided {
+    /// It is on disk, and the ledger has this version since.
+    fn committed(self, cache: &mut Cache, version: Version) -> Committed {
+        let Self { head, outcomes, changes } = self;
+        cache.apply(&head, &changes, version);
+        Committed { outcomes, entries: changes.entries }
+    }
+}
+
 /// Decides a batch of commands in order, in one transaction, and makes what they did durable.
 ///
 /// When this returns, the outcomes are on disk. `cache` belongs to this writer and to nobody else.
 ///
 /// # Errors
 /// [`StoreError::Locked`] and [`StoreError::Corrupt`]: nothing was done. [`StoreError::Unavailable`]: it is not known.
+/// [`StoreError::InDoubt`]: it is not known, and [`resolve`] can find out.
 pub fn transact(
     writer: &mut dyn Writer,
     cache: &mut Cache,
@@ -40,6 +58,7 @@ fn attempt(
     commands: &[Command],
     now: Timestamp,
 ) -> Result<Committed, StoreError> {
+    cache.in_doubt = None;
     let mut tx = writer.begin()?;
     cache.revalidate(tx.version());
     let head = match cache.head() {
@@ -51,7 +70,26 @@ fn attempt(
     let mut batch = Batch::new(head, now, known.and(fetched));
     let outcomes = commands.iter().map(|command| batch.decide(command)).collect();
     let changes = batch.changes();
-    let version = tx.commit(&changes)?;
-    cache.apply(&head, &changes, version);
-    Ok(Committed { outcomes, entries: changes.entries })
+    let committed = tx.commit(&changes);
+    let decided = Decided { head, outcomes, changes };
+    match committed {
+        Ok(version) => Ok(decided.committed(cache, version)),
+        Err(error) => {
+            if matches!(error, StoreError::InDoubt(_)) {
+                cache.in_doubt = Some(decided);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Finds out what became of the last batch, which ended in [`StoreError::InDoubt`]. `None` if it was not done. Then it may
+/// be decided again; until something else is committed, it may also still be done by itself.
+///
+/// # Errors
+/// [`StoreError`]: it is still not known.
+pub fn resolve(writer: &mut dyn Writer, cache: &mut Cache) -> Result<Option<Committed>, StoreError> {
+    let version = writer.resolve()?;
+    let decided = cache.in_doubt.take();
+    Ok(version.zip(decided).map(|(version, decided)| decided.committed(cache, version)))
 }

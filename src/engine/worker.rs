@@ -1,7 +1,9 @@
 //! The one thread that writes: takes what waits, makes it one transaction, answers each.
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -15,13 +17,16 @@ use super::health::HealthReporter;
 use super::overload::Overload;
 use super::queue::{Reply, Submission, Work};
 use super::spin::AdaptiveSpin;
-use super::transact::{Committed, transact};
+use super::transact::{Committed, resolve, transact};
 use super::{Clock, EngineError, EngineOptions};
 use crate::ledger::{Command, Outcome, Timestamp};
 use crate::store::{StoreError, Writer};
 
 /// How often a store that failed, or is locked, is tried again.
 const PROBE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long to wait before it is asked again what became of a commit.
+const RESOLVE_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How long the store is left alone before it is checked.
 const QUIET_INTERVAL: Duration = Duration::from_secs(1);
@@ -159,9 +164,14 @@ impl<C: Clock> Worker<C> {
 
     /// Answers every command of a batch.
     fn process_batch(&mut self, mut batch: Vec<Submission>) {
+        // Once it was sent to be written, it may still be, as long as nothing else is.
+        let mut was_in_doubt: Option<EngineError> = None;
         loop {
             batch = fail_if(batch, |submission| {
                 submission.deadline.filter(|deadline| *deadline <= Instant::now())?;
+                if let Some(in_doubt) = &was_in_doubt {
+                    return Some(in_doubt.clone());
+                }
                 self.overload.record_expired(submission.commands().len());
                 Some(EngineError::Deadline)
             });
@@ -172,6 +182,13 @@ impl<C: Clock> Worker<C> {
             let began = Instant::now();
             match self.transact(&commands) {
                 Err(Failure::Store(StoreError::Locked)) => batch = self.wait_for_lock(batch),
+                Err(Failure::Store(error @ StoreError::InDoubt(_))) => {
+                    let in_doubt = EngineError::from(error);
+                    match self.resolve(batch, &in_doubt, began) {
+                        Resolved::Done(batch, replies) => return self.answer(batch, replies),
+                        Resolved::NotDone(left) => (batch, was_in_doubt) = (left, Some(in_doubt)),
+                    }
+                }
                 result => {
                     let replies = self.replies(&commands, result, began);
                     return self.answer(batch, replies);
@@ -318,6 +335,51 @@ impl<C: Clock> Worker<C> {
         }
     }
 
+    /// Finds out what became of a batch whose commit is in doubt. Who can wait no longer is told that it is not known.
+    fn resolve(&mut self, batch: Vec<Submission>, in_doubt: &EngineError, began: Instant) -> Resolved {
+        let (mut waiting, mut reported) = (Vec::with_capacity(batch.len()), false);
+        let mut end = 0;
+        for submission in batch {
+            let start = end;
+            end += submission.commands().len();
+            waiting.push((submission, start..end));
+        }
+        while !waiting.is_empty() {
+            let (writer, cache) = (self.writer.as_mut(), &mut self.cache);
+            let attempt = self.health.attempt(|| resolve(writer, cache));
+            self.note_attempt(attempt.as_ref());
+            match attempt {
+                Some(Ok(Some(Committed { outcomes, entries }))) => {
+                    self.feed.hold(entries);
+                    self.health.up();
+                    let reply =
+                        |range: &Range<usize>| outcomes[range.clone()].iter().cloned().map(Ok).collect::<Vec<_>>();
+                    let replies = waiting.iter().flat_map(|(_, range)| reply(range)).collect();
+                    return Resolved::Done(waiting.into_iter().map(|(submission, _)| submission).collect(), replies);
+                }
+                Some(Ok(None)) => break,
+                Some(Err(_)) | None => (),
+            }
+            let (expired, left): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(submission, _)| {
+                let given_up = submission.submitted_at + self.options.lock_timeout;
+                submission.deadline.unwrap_or(given_up) <= Instant::now()
+            });
+            waiting = left;
+            let failed: usize = expired.iter().map(|(submission, _)| submission.commands().len()).sum();
+            if failed > 0 || !reported {
+                self.health.down(in_doubt, failed, began.elapsed());
+                reported = true;
+            }
+            for (submission, _) in expired {
+                submission.fail(in_doubt);
+            }
+            if !waiting.is_empty() {
+                thread::sleep(RESOLVE_INTERVAL);
+            }
+        }
+        Resolved::NotDone(waiting.into_iter().map(|(submission, _)| submission).collect())
+    }
+
     /// Fails the commands that have waited long enough for another process's lock. Returns the others.
     fn wait_for_lock(&mut self, batch: Vec<Submission>) -> Vec<Submission> {
         let waiting: usize = batch.iter().map(|submission| submission.commands().len()).sum();
@@ -356,6 +418,12 @@ impl<C: Clock> Worker<C> {
         }
         error
     }
+}
+
+/// What became of a batch whose commit was in doubt: of those of it who still wait.
+enum Resolved {
+    Done(Vec<Submission>, Vec<Reply>),
+    NotDone(Vec<Submission>),
 }
 
 /// Fails the submissions for which there is an error, and returns the others in their order.

@@ -8,20 +8,21 @@ use foldhash::fast::RandomState;
 
 use super::commit::CommitHasher;
 use super::{
-    Amount, Balance, Checkpoint, Commit, CommitHash, Currency, Entry, EntryId, Finding, Form, Kind, Timestamp, UserId,
-    WalletState,
+    Amount, Balance, Checkpoint, Checkpoints, Commit, CommitHash, Currency, Entry, EntryId, Finding, Form, Genesis,
+    Heads, Kind, Shard, Timestamp, UserId, WalletState,
 };
 
 /// The most entries of the first commit that are kept, to name the currency that it was hashed for. More than one
 /// commit has.
 const FIRST_ENTRIES_MAX: usize = 65_536;
 
-/// Walks a whole ledger in order and recomputes it.
+/// Walks a whole shard of a ledger in order and recomputes it.
 ///
 /// Feed it the entries of each commit ([`entry`](Audit::entry)) and then the commit ([`commit`](Audit::commit)), from
 /// the first to the last; then every wallet as it is stored ([`wallet`](Audit::wallet)); then
-/// [`finish`](Audit::finish). The first thing that is wrong ends the walk. It holds one [`WalletState`] a wallet in
-/// memory, and the entries of the first commit until that is checked.
+/// [`finish`](Audit::finish). Commits may also be added between one stored wallet and the next, as long as each wallet is
+/// checked as it was after the last commit. The first thing that is wrong ends the walk. It holds one [`WalletState`] a
+/// wallet in memory, and the entries of the first commit until that is checked.
 #[derive(Debug)]
 pub struct Audit {
     head: Commit,
@@ -29,12 +30,22 @@ pub struct Audit {
     open: Option<OpenCommit>,
     /// The entries of the first commit, until that is checked.
     first_entries: Vec<Entry>,
-    /// The state that each wallet should have, and when it was opened. A wallet that was checked is taken out.
-    wallets: HashMap<UserId, (WalletState, Timestamp), RandomState>,
+    /// What each wallet should be.
+    wallets: HashMap<UserId, Expected, RandomState>,
     wallets_right: u64,
-    currency: Currency,
+    genesis: Genesis,
+    shard: Shard,
     /// An earlier checkpoint that the ledger must still agree with, if one is known.
     checkpoint: Option<Checkpoint>,
+}
+
+/// What a wallet should be after the entries that were walked.
+#[derive(Debug)]
+struct Expected {
+    state: WalletState,
+    opened_at: Timestamp,
+    /// Whether it was found to be that.
+    checked: bool,
 }
 
 /// The entries since the last commit.
@@ -53,7 +64,7 @@ pub struct Undone {
     pub amount: Amount,
 }
 
-/// What a whole and correct ledger holds.
+/// What a whole and correct shard of a ledger holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuditReport {
     /// The head of the chain.
@@ -64,43 +75,81 @@ pub struct AuditReport {
     pub currency: Currency,
 }
 
-impl AuditReport {
+/// What a whole and correct ledger holds, all shards together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerReport {
+    /// Where it ends.
+    pub heads: Heads,
+    /// The number of wallets.
+    pub wallets: u64,
+    /// The currency of every wallet.
+    pub currency: Currency,
+}
+
+impl LedgerReport {
+    /// The report of a ledger of which these are all shards, in order.
+    ///
+    /// # Panics
+    /// If there are none: every ledger has a shard.
+    #[must_use]
+    pub fn of_shards(reports: &[AuditReport]) -> Self {
+        let heads = Heads::new(reports.iter().map(|report| report.head).collect());
+        let wallets = reports.iter().map(|report| report.wallets).sum();
+        Self { heads, wallets, currency: reports[0].currency }
+    }
+
     /// Whether nothing was committed yet.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.head.commit_id == 0
+    pub fn is_empty(&self) -> bool {
+        self.heads.commits() == 0
+    }
+
+    /// What to keep elsewhere, to prove later that nothing before was altered.
+    #[must_use]
+    pub fn checkpoints(&self) -> Checkpoints {
+        self.heads.checkpoints()
     }
 }
 
-impl fmt::Display for AuditReport {
+impl From<AuditReport> for LedgerReport {
+    fn from(report: AuditReport) -> Self {
+        Self::of_shards(&[report])
+    }
+}
+
+impl fmt::Display for LedgerReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { head, wallets, currency } = self;
-        let Commit { commit_id, last_entry_id, .. } = head;
+        let Self { heads, wallets, currency } = self;
+        let (entries, commits, shards) = (heads.entries(), heads.commits(), heads.iter().count());
         if self.is_empty() {
             writeln!(f, "ok: the ledger is empty")?;
         } else {
             writeln!(
                 f,
-                "ok: {wallets} wallets, {last_entry_id} entries, {commit_id} commits; every balance and hash is right"
+                "ok: {wallets} wallets, {entries} entries, {commits} commits; every balance and hash is right"
             )?;
         }
+        if shards > 1 {
+            writeln!(f, "shards: {shards}")?;
+        }
         writeln!(f, "currency: {currency}")?;
-        write!(f, "checkpoint: {}", Checkpoint::from(*head))
+        write!(f, "checkpoint: {}", self.checkpoints())
     }
 }
 
 impl Audit {
-    /// An audit of a ledger in this currency that has checked nothing yet. If an earlier `checkpoint` is known, the
-    /// ledger must still agree with it.
+    /// An audit of a shard of a ledger that has checked nothing yet. If an earlier `checkpoint` is known, the shard must
+    /// still agree with it.
     #[must_use]
-    pub fn new(currency: Currency, checkpoint: Option<Checkpoint>) -> Self {
+    pub fn new(genesis: Genesis, shard: Shard, checkpoint: Option<Checkpoint>) -> Self {
         Self {
-            head: Commit::genesis(currency),
+            head: genesis.commit(shard),
             open: None,
             first_entries: Vec::new(),
             wallets: HashMap::default(),
             wallets_right: 0,
-            currency,
+            genesis,
+            shard,
             checkpoint,
         }
     }
@@ -122,9 +171,12 @@ impl Audit {
         if entry.created_at < last_time {
             return Err(Finding::Time { entry_id });
         }
+        if self.genesis.shards.of(user_id) != self.shard {
+            return Err(Finding::Shard { entry_id, user_id });
+        }
         let wallet = self.wallets.entry(user_id);
         let state = match &wallet {
-            Occupied(known) => Some(known.get().0),
+            Occupied(known) => Some(known.get().state),
             Vacant(_) => None,
         };
         if (entry.kind == Kind::Open) != state.is_none() {
@@ -150,7 +202,8 @@ impl Audit {
             return Err(Finding::Rollback { entry_id, user_id });
         }
         let state = WalletState::after(state, entry);
-        wallet.and_modify(|(before, _)| *before = state).or_insert((state, entry.created_at));
+        let opened = || Expected { state, opened_at: entry.created_at, checked: false };
+        wallet.and_modify(|expected| expected.state = state).or_insert_with(opened);
         self.add(entry, form);
         Ok(())
     }
@@ -200,27 +253,42 @@ impl Audit {
     /// one that the ledger was made in.
     fn hash_finding(&self, commit: &Commit, expected: CommitHash) -> Finding {
         let Commit { commit_id, form, hash: found, .. } = *commit;
-        let hashed_for = |currency: &Currency| CommitHash::genesis(*currency).chain(form, &self.first_entries) == found;
+        let hashed_for = |currency: &Currency| {
+            let genesis = Genesis { currency: *currency, ..self.genesis };
+            genesis.hash(self.shard).chain(form, &self.first_entries) == found
+        };
         match Currency::all().filter(|_| commit_id == 1).find(hashed_for) {
-            Some(recorded) => Finding::Currency { stored: self.currency, recorded },
+            Some(recorded) => Finding::Currency { stored: self.genesis.currency, recorded },
             None => Finding::CommitHash { commit_id, expected, found },
         }
     }
 
-    /// Checks a wallet as it is stored, and when its user was made, after all entries.
+    /// The last commit that was checked.
+    #[must_use]
+    pub const fn head(&self) -> &Commit {
+        &self.head
+    }
+
+    /// The users whose wallets were not checked yet.
+    #[must_use]
+    pub fn unchecked(&self) -> Vec<UserId> {
+        self.wallets.iter().filter(|(_, expected)| !expected.checked).map(|(user_id, _)| *user_id).collect()
+    }
+
+    /// Checks a wallet as it was stored after the last commit, and when its user was made.
     ///
     /// # Errors
     /// [`Finding::WalletWithoutEntries`], [`Finding::WalletState`], [`Finding::UserTime`].
     pub fn wallet(&mut self, user_id: UserId, found: WalletState, created_at: Timestamp) -> Result<(), Finding> {
-        let known = self.wallets.remove(&user_id);
-        let (expected, opened_at) = known.ok_or(Finding::WalletWithoutEntries { user_id })?;
+        let wallet = self.wallets.get_mut(&user_id).ok_or(Finding::WalletWithoutEntries { user_id })?;
+        let expected = wallet.state;
         if expected != found {
-            return Err(Finding::WalletState { user_id, currency: self.currency, expected, found });
+            return Err(Finding::WalletState { user_id, currency: self.genesis.currency, expected, found });
         }
-        if opened_at != created_at {
+        if wallet.opened_at != created_at {
             return Err(Finding::UserTime { user_id });
         }
-        self.wallets_right += 1;
+        self.wallets_right += u64::from(!std::mem::replace(&mut wallet.checked, true));
         Ok(())
     }
 
@@ -232,7 +300,7 @@ impl Audit {
         if self.open.is_some() {
             return Err(Finding::Uncommitted { entry_id: self.head.last_entry_id.next() });
         }
-        if let Some(&user_id) = self.wallets.keys().min() {
+        if let Some(user_id) = self.unchecked().into_iter().min() {
             return Err(Finding::WalletMissing { user_id });
         }
         match self.checkpoint {
@@ -240,10 +308,10 @@ impl Audit {
                 return Err(Finding::CheckpointMissing { head: self.head.commit_id, checkpoint: commit_id });
             }
             // The empty ledger has no commit that the walk would have compared.
-            Some(checkpoint) if checkpoint.commit_id == 0 => checkpoint.check(CommitHash::genesis(self.currency))?,
+            Some(checkpoint) if checkpoint.commit_id == 0 => checkpoint.check(self.genesis.hash(self.shard))?,
             _ => (),
         }
-        Ok(AuditReport { head: self.head, wallets: self.wallets_right, currency: self.currency })
+        Ok(AuditReport { head: self.head, wallets: self.wallets_right, currency: self.genesis.currency })
     }
 }
 
@@ -303,7 +371,7 @@ mod tests {
         currency: Currency,
         checkpoint: Option<Checkpoint>,
     ) -> Result<AuditReport, Finding> {
-        let mut audit = Audit::new(currency, checkpoint);
+        let mut audit = Audit::new(Genesis::new(currency), Shard::FIRST, checkpoint);
         walk(&mut audit, changes)?;
         for (user_id, _, state) in &changes.opened {
             audit.wallet(*user_id, *state, Timestamp::from_microseconds(3))?;
@@ -327,7 +395,7 @@ mod tests {
         let report = audit(&ledger()).unwrap();
         assert_eq!(report.wallets, 1);
         assert_eq!(report.head, ledger().commit.unwrap());
-        let text = report.to_string();
+        let text = LedgerReport::from(report).to_string();
         assert!(text.starts_with("ok: 1 wallets, 6 entries, 1 commits;"), "{text}");
         assert!(text.ends_with(&format!("\ncheckpoint: 1:{}", report.head.hash)), "{text}");
     }
@@ -401,7 +469,7 @@ mod tests {
     fn a_wallet_without_entries_or_with_another_time_is_found() {
         let changes = ledger();
         let (user_id, _, state) = changes.opened[0];
-        let mut audit = Audit::new(eur(), None);
+        let mut audit = Audit::new(Genesis::new(eur()), Shard::FIRST, None);
         let nobody = UserId::new(2).unwrap();
         let found = audit.wallet(nobody, state, Timestamp::default());
         assert_eq!(found, Err(Finding::WalletWithoutEntries { user_id: nobody }));
@@ -436,14 +504,14 @@ mod tests {
 
     #[test]
     fn an_empty_ledger_passes_and_says_so() {
-        let report = Audit::new(eur(), None).finish().unwrap();
+        let report = LedgerReport::from(Audit::new(Genesis::new(eur()), Shard::FIRST, None).finish().unwrap());
         assert!(report.is_empty() && report.to_string().starts_with("ok: the ledger is empty\n"), "{report}");
     }
 
     #[test]
     fn an_entry_after_the_last_commit_is_found() {
         let changes = ledger();
-        let mut audit = Audit::new(eur(), None);
+        let mut audit = Audit::new(Genesis::new(eur()), Shard::FIRST, None);
         audit.entry(&changes.entries[0], None, Form::CURRENT).unwrap();
         assert!(matches!(audit.finish(), Err(Finding::Uncommitted { .. })));
     }

@@ -43,9 +43,51 @@ impl fmt::Display for Checkpoint {
     }
 }
 
+/// A checkpoint of a whole ledger: one of each shard, in order. Its text is theirs, with commas between.
+///
+/// ```
+/// use wallet::ledger::{Checkpoint, Checkpoints};
+///
+/// let text = "3:6870ad92761a5b023216f0e165b06752978a65e1d4b2bc687fcee1840749a93a";
+/// let checkpoints: Checkpoints = text.parse().unwrap();
+/// assert_eq!(checkpoints.as_slice(), [text.parse::<Checkpoint>().unwrap()]);
+/// assert_eq!(format!("{text},{text}").parse::<Checkpoints>().unwrap().as_slice().len(), 2);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoints(Vec<Checkpoint>);
+
+impl Checkpoints {
+    pub(super) const fn new(of_shards: Vec<Checkpoint>) -> Self {
+        Self(of_shards)
+    }
+
+    /// The checkpoint of each shard, in order.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Checkpoint] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Checkpoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, checkpoint) in self.0.iter().enumerate() {
+            write!(f, "{}{checkpoint}", if place == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Checkpoints {
+    type Err = NotACheckpoint;
+
+    fn from_str(text: &str) -> Result<Self, NotACheckpoint> {
+        text.split(',').map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
 /// A text that is no checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("it must be a commit's number, a colon, and 64 hexadecimal digits")]
+#[error("it must be a commit's number, a colon, and 64 hexadecimal digits, for each shard")]
 pub struct NotACheckpoint;
 
 impl FromStr for Checkpoint {

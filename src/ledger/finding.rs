@@ -30,6 +30,9 @@ pub enum Finding {
         kind.name(), amount.minor(), before.minor(), found.minor()
     )]
     Balance { entry_id: EntryId, user_id: UserId, kind: Kind, before: Balance, amount: Amount, found: Balance },
+    /// An entry is in the shard of its user.
+    #[error("entry {entry_id} of user {user_id} is not in the user's shard")]
+    Shard { entry_id: EntryId, user_id: UserId },
     /// A rollback undoes its charge or win, or bars an unknown one.
     #[error("entry {entry_id} of user {user_id}: the rollback does not undo exactly what it names")]
     Rollback { entry_id: EntryId, user_id: UserId },
@@ -111,6 +114,7 @@ impl Finding {
             | Self::Previous { entry_id, user_id, .. }
             | Self::Balance { entry_id, user_id, .. }
             | Self::Frozen { entry_id, user_id }
+            | Self::Shard { entry_id, user_id }
             | Self::Rollback { entry_id, user_id } => {
                 Place { entry_id: Some(entry_id), user_id: Some(user_id), ..nowhere }
             }
@@ -140,6 +144,7 @@ impl Finding {
             Self::Sequence { .. } => "SEQUENCE",
             Self::Previous { .. } => "PREVIOUS_ENTRY",
             Self::Balance { .. } => "BALANCE",
+            Self::Shard { .. } => "SHARD",
             Self::Rollback { .. } => "ROLLBACK",
             Self::Frozen { .. } => "FROZEN",
             Self::CommitOrder { .. } => "COMMIT_ORDER",

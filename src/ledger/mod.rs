@@ -13,6 +13,9 @@
 //! 7. Each commit's hash covers the one before and the canonical bytes of its entries. The first covers the currency.
 //!    So nothing that was committed can be altered unless every later hash is altered as well.
 //!
+//! A ledger may be divided into [`Shards`]. A command touches one user, and a user's wallet lies in one shard. So each
+//! shard is a ledger of its own, with its own entries and its own chain, of which all of the above holds.
+//!
 //! # How a batch is decided
 //! [`prefetch`] says what a batch of commands must see. A store fetches that. [`Batch`] then decides each command and
 //! says what to write. [`Audit`] proves over a whole ledger that all of the above holds.
@@ -28,18 +31,21 @@ mod entry;
 mod event;
 mod filter;
 mod finding;
+mod genesis;
+mod heads;
 mod id;
 mod kind;
 mod money;
 mod outcome;
 mod prefetch;
+mod shard;
 mod text;
 mod timestamp;
 mod wallet;
 
-pub use audit::{Audit, AuditReport, Undone};
+pub use audit::{Audit, AuditReport, LedgerReport, Undone};
 pub use batch::{Batch, Changes};
-pub use checkpoint::{Checkpoint, NotACheckpoint};
+pub use checkpoint::{Checkpoint, Checkpoints, NotACheckpoint};
 pub use command::{Action, Command};
 pub use commit::{Commit, CommitHash, Form};
 pub use cursor::{Cursor, FeedStart, NotACursor};
@@ -48,11 +54,14 @@ pub use entry::{Annotations, Entry, EntryKey, EventKey};
 pub use event::Event;
 pub use filter::EntryFilter;
 pub use finding::{Finding, Place};
+pub use genesis::Genesis;
+pub use heads::Heads;
 pub use id::{EntryId, EventId, RoundId, UserId, WalletId};
 pub use kind::Kind;
 pub use money::{Amount, Balance, Currency, UnknownCurrency};
 pub use outcome::{Effect, Outcome, Receipt, Refusal};
 pub use prefetch::{Fetched, Head, Keys, prefetch};
+pub use shard::{Shard, Shards};
 pub use text::{Caller, Note};
 pub use timestamp::{NotATime, Span, Timestamp};
 pub use wallet::{Wallet, WalletState};

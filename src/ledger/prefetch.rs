@@ -2,12 +2,12 @@
 
 use super::{Changes, Command, Commit, Entry, EventId, EventKey, UserId, WalletState};
 
-/// Where the ledger ends: what a batch is decided after.
+/// Where a shard of the ledger ends: what a batch is decided after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The last commit.
     pub commit: Commit,
-    /// The highest event id of any entry; `None` if there is no entry.
+    /// The highest event id of any entry of the shard; `None` if there is no entry.
     pub last_event_id: Option<EventId>,
 }
 

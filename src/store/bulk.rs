@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use super::{Location, StoreError};
-use crate::ledger::{Commit, Currency, Entry, EntryFilter, EntryId, EntryKey, Span, Timestamp};
+use crate::ledger::{Commit, Entry, EntryFilter, EntryId, EntryKey, Genesis, Heads, Shard, Span, Timestamp};
 
 /// Entries that are read at once. A read is over within milliseconds, so it does not keep SQLite from reusing its WAL.
 const PAGE_SIZE: i64 = 2_048;
@@ -19,22 +19,23 @@ const PAGES_AHEAD: usize = 2;
 
 /// A ledger that is read as a whole. It blocks, and each call is one short read.
 pub trait BulkReader: Send {
-    /// The currency of every wallet.
-    fn currency(&self) -> Currency;
+    /// What was decided when the ledger was made.
+    fn genesis(&self) -> Genesis;
 
-    /// The head of the commit chain; [`Commit::genesis`] if nothing was committed yet.
+    /// The head of each shard's chain; [`Genesis::commit`] where nothing was committed yet.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn head(&mut self) -> Result<Commit, StoreError>;
+    fn heads(&mut self) -> Result<Heads, StoreError>;
 
-    /// The first of these entries that is not earlier than `time`; the end of the range if all are. All must be there.
+    /// The first of these entries, all of one shard, that is not earlier than `time`; the end of the range if all are. All
+    /// must be there.
     ///
     /// # Errors
     /// [`StoreError`].
     fn first_since(&mut self, time: Timestamp, entries: Range<EntryId>) -> Result<EntryId, StoreError>;
 
-    /// Those of these entries that the filter wants, in order. All must be there.
+    /// Those of these entries, all of one shard, that the filter wants, in order. All must be there.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -46,25 +47,33 @@ pub trait BulkReader: Send {
     /// [`StoreError`].
     fn find(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>, StoreError>;
 
-    /// The entries of a span of time, up to those of `head`. They are one range, because times never go back.
+    /// The entries of a span of time, up to those of `heads`: one range for each shard, because times never go back in
+    /// any of them.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn range(&mut self, span: Span, head: &Commit) -> Result<Range<EntryId>, StoreError> {
-        let all = EntryId::ZERO.next()..head.last_entry_id.next();
-        let start = span.from.map_or(Ok(all.start), |from| self.first_since(from, all.clone()))?;
-        let end = span.to.map_or(Ok(all.end), |to| self.first_since(to, all.clone()))?;
-        Ok(start..end)
+    fn ranges(&mut self, span: Span, heads: &Heads) -> Result<Vec<Range<EntryId>>, StoreError> {
+        let range = |(shard, head): (Shard, &Commit)| {
+            let all = shard.base().next()..head.last_entry_id.next();
+            let start = span.from.map_or(Ok(all.start), |from| self.first_since(from, all.clone()))?;
+            let end = span.to.map_or(Ok(all.end), |to| self.first_since(to, all.clone()))?;
+            Ok(start..end)
+        };
+        heads.iter().map(range).collect()
     }
 }
 
-/// How many entries a range has.
+/// How many entries these ranges have together.
 #[must_use]
-pub fn count(entries: &Range<EntryId>) -> u64 {
+pub fn count(ranges: &[Range<EntryId>]) -> u64 {
+    ranges.iter().map(length).sum()
+}
+
+fn length(entries: &Range<EntryId>) -> u64 {
     u64::try_from(entries.end.get().saturating_sub(entries.start.get())).unwrap_or(0)
 }
 
-/// Reads these entries, page by page, on several threads. Each page's entries that the filter wants are given to
+/// Reads these entries, range after range and page by page, on several threads. Each page's entries that the filter wants are given to
 /// `render`, on the thread that read them. What it made is given to `take` in the order of the ledger, with the number
 /// of entries that were looked at.
 ///
@@ -72,7 +81,7 @@ pub fn count(entries: &Range<EntryId>) -> u64 {
 /// The first [`StoreError`], or the first error of `take`; nothing is taken after it.
 pub fn walk<T: Send, E: From<StoreError>>(
     ledger: &Location,
-    entries: &Range<EntryId>,
+    ranges: &[Range<EntryId>],
     filter: &EntryFilter,
     render: impl Fn(Vec<Entry>) -> T + Sync,
     mut take: impl FnMut(T, u64) -> Result<(), E>,
@@ -83,15 +92,15 @@ pub fn walk<T: Send, E: From<StoreError>>(
         let streams: Vec<_> = (0..workers)
             .map(|worker| {
                 let (sender, pages) = mpsc::sync_channel(PAGES_AHEAD);
-                let own = pages_of(entries).skip(worker).step_by(workers);
+                let own = ranges.iter().flat_map(pages_of).skip(worker).step_by(workers);
                 scope.spawn(move || read(ledger, own, filter, |page| sender.send(page.map(render)).is_ok()));
                 pages
             })
             .collect();
         // The threads take the pages in turn, and so they are taken in turn here.
-        for (page, pages) in pages_of(entries).zip(streams.iter().cycle()) {
+        for (page, pages) in ranges.iter().flat_map(pages_of).zip(streams.iter().cycle()) {
             let read = pages.recv().map_err(|_| StoreError::unavailable("a reader panicked"))?;
-            take(read?, count(&page))?;
+            take(read?, length(&page))?;
         }
         Ok(())
     })
@@ -139,10 +148,10 @@ mod tests {
             let mut next = range.start;
             for page in &pages {
                 assert_eq!(page.start, next);
-                assert!(page.start < page.end && count(page) <= 2_048, "{page:?}");
+                assert!(page.start < page.end && length(page) <= 2_048, "{page:?}");
                 next = page.end;
             }
-            assert_eq!(pages.iter().map(count).sum::<u64>(), count(&range));
+            assert_eq!(count(&pages), length(&range));
             assert!(pages.is_empty() || next == range.end, "{pages:?}");
         }
     }

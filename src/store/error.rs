@@ -17,6 +17,10 @@ pub enum StoreError {
     /// The store did not answer, or answered with an error. Whether a write was done is not known.
     #[error("the database is unavailable")]
     Unavailable(#[source] Box<dyn StdError + Send + Sync>),
+    /// The connection was lost while a commit was under way. Whether it was made is not known, but can be found out:
+    /// [`Writer::resolve`](super::Writer::resolve). Only a commit gives this.
+    #[error("the answer to a commit was lost")]
+    InDoubt(#[source] Box<dyn StdError + Send + Sync>),
     /// A stored row cannot be what the ledger wrote. Nothing was done.
     #[error("the database is corrupt: {table}.{column} of row {row} is {found}")]
     Corrupt { table: &'static str, column: &'static str, row: i64, found: String },

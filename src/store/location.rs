@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::{BulkReader, Store, StoreError, StoreOptions, sqlite};
-use crate::ledger::{AuditReport, Checkpoint, Finding};
+use crate::ledger::{Checkpoints, Finding, LedgerReport};
 
 /// Where a ledger is kept, as a URL says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,18 +67,25 @@ impl Location {
         }
     }
 
-    /// Verifies the whole ledger there; blocks until that is done. If an earlier `checkpoint` is given, the ledger must
-    /// still agree with it.
+    /// Verifies the whole ledger there; blocks until that is done. If earlier `checkpoints` are given, the ledger must
+    /// still agree with them.
     ///
     /// # Errors
     /// As [`sqlite::audit_in_steps`].
     pub fn audit(
         &self,
-        checkpoint: Option<Checkpoint>,
+        checkpoints: Option<&Checkpoints>,
         progress: &mut dyn FnMut(Step),
-    ) -> Result<Result<AuditReport, Finding>, StoreError> {
+    ) -> Result<Result<LedgerReport, Finding>, StoreError> {
         match self {
-            Self::Sqlite(path) => sqlite::audit_in_steps(path, checkpoint, progress),
+            Self::Sqlite(path) => {
+                let checkpoint = match checkpoints.map(Checkpoints::as_slice) {
+                    None => None,
+                    Some([only]) => Some(*only),
+                    Some(more) => return Err(super::checkpoint_of_other_shards(more.len(), 1)),
+                };
+                Ok(sqlite::audit_in_steps(path, checkpoint, progress)?.map(LedgerReport::from))
+            }
         }
     }
 
@@ -100,9 +107,9 @@ impl Location {
         &self,
         file: &Path,
         progress: &mut dyn FnMut(Step),
-    ) -> Result<Result<AuditReport, Finding>, StoreError> {
+    ) -> Result<Result<LedgerReport, Finding>, StoreError> {
         match self {
-            Self::Sqlite(path) => sqlite::backup(path, file, progress),
+            Self::Sqlite(path) => Ok(sqlite::backup(path, file, progress)?.map(LedgerReport::from)),
         }
     }
 
@@ -114,9 +121,9 @@ impl Location {
         &self,
         file: &Path,
         progress: &mut dyn FnMut(Step),
-    ) -> Result<Result<AuditReport, Finding>, StoreError> {
+    ) -> Result<Result<LedgerReport, Finding>, StoreError> {
         match self {
-            Self::Sqlite(path) => sqlite::restore(file, path, progress),
+            Self::Sqlite(path) => Ok(sqlite::restore(file, path, progress)?.map(LedgerReport::from)),
         }
     }
 }

@@ -1,27 +1,30 @@
 //! Where the ledger is kept. A store fetches, commits and reads; it knows no rule.
 //!
-//! A store has two halves: one [`Writer`], owned by the engine's thread, and a [`Reader`] that many share and that
-//! never waits for the writer. SQLite is the first pair. Another database brings another pair, which the same contract
-//! tests hold to what is written here.
+//! A store has a [`Writer`] for each shard of the ledger, owned by a thread of the engine, and a [`Reader`] that many
+//! share and that never waits for a writer. The same contract tests hold every database to what is written here.
 
 mod bulk;
+mod counts;
 mod error;
 mod location;
 pub mod private_file;
 pub mod sqlite;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::ledger::{
-    Changes, Commit, Currency, Entry, EntryFilter, EntryId, EventKey, Fetched, Head, Keys, Timestamp, UserId, Wallet,
+    Changes, Currency, Entry, EntryFilter, EntryId, EventKey, Fetched, Genesis, Head, Heads, Keys, Shard, Shards,
+    Timestamp, UserId, Wallet,
 };
 pub use bulk::{BulkReader, count, walk};
+pub use counts::{WriterCount, WriterCounts};
 pub use error::StoreError;
 pub use location::{Location, Step};
 
-/// The half of a store that writes.
+/// The part of a store that writes one shard.
 ///
 /// It blocks: it belongs on a thread of its own. After an error it can be used again.
 pub trait Writer: Send {
@@ -50,6 +53,19 @@ pub trait Writer: Send {
     /// # Errors
     /// [`StoreError`]; what was committed is not affected.
     fn maintain(&mut self) -> Result<(), StoreError>;
+
+    /// Finds out what became of the last commit, which ended in [`StoreError::InDoubt`]: the version that the ledger
+    /// had after it, or `None` if it was not made. Then it never will be made, if this writer commits something else
+    /// first. To be called until it answers; to begin a transaction instead gives the question up.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it is still not known.
+    fn resolve(&mut self) -> Result<Option<Version>, StoreError> {
+        Err(StoreError::unavailable("no commit of this store is ever in doubt"))
+    }
+
+    /// What the writer has done so far, for metrics.
+    fn counts(&self) -> Arc<WriterCounts>;
 }
 
 /// One batch's transaction. Dropped before it is committed, it leaves no trace.
@@ -80,7 +96,8 @@ pub trait Transaction {
     /// Returns the version that the ledger has then.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]: it is not known whether the changes were written. The others: nothing was done.
+    /// [`StoreError::Unavailable`]: it is not known whether the changes were written. [`StoreError::InDoubt`] likewise,
+    /// and [`Writer::resolve`] can find out. The others: nothing was done.
     fn commit(self: Box<Self>, changes: &Changes) -> Result<Version, StoreError>;
 }
 
@@ -122,18 +139,29 @@ pub trait Reader: Send + Sync {
     /// [`StoreError`].
     async fn event(&self, event: EventKey) -> Result<Option<Vec<Entry>>, StoreError>;
 
-    /// Reads the ledger in commit order from behind the entry `after`, as far as `limits` allow: the entries that
-    /// `filter` wants.
+    /// Reads a shard in commit order from behind the entry `after`, as far as `limits` allow: the entries that `filter`
+    /// wants.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn scan(&self, after: EntryId, filter: &EntryFilter, limits: ScanLimits) -> Result<Scan, StoreError>;
+    async fn scan(
+        &self,
+        shard: Shard,
+        after: EntryId,
+        filter: &EntryFilter,
+        limits: ScanLimits,
+    ) -> Result<Scan, StoreError>;
 
-    /// The head of the commit chain; [`Commit::genesis`] if nothing was committed yet.
+    /// The head of each shard's chain; [`Genesis::commit`] where nothing was committed yet.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn head(&self) -> Result<Commit, StoreError>;
+    async fn heads(&self) -> Result<Heads, StoreError>;
+
+    /// How often to look for what other processes have committed; `None` if no other process can.
+    fn poll_interval(&self) -> Option<Duration> {
+        None
+    }
 
     /// Closes the database. Later reads fail.
     async fn close(&self);
@@ -155,7 +183,7 @@ pub struct Scan {
     pub entries: Vec<Entry>,
     /// The last entry that was looked at, wanted or not: the next scan goes on behind it.
     pub end: EntryId,
-    /// The last entry of the ledger when the scan began. It is before `end` if the scan began beyond it.
+    /// The last entry of the shard when the scan began. It is before `end` if the scan began beyond it.
     pub head: EntryId,
 }
 
@@ -164,6 +192,8 @@ pub struct Scan {
 pub struct StoreOptions {
     /// The currency of every wallet: stored in a new ledger, expected of another.
     pub currency: Currency,
+    /// The number of shards: of a new ledger, one if it is not given; expected of another if it is given.
+    pub shards: Option<Shards>,
     /// How long SQLite's WAL may become before it is begun again, in bytes.
     pub wal_size_max: u64,
 }
@@ -172,14 +202,20 @@ impl StoreOptions {
     /// The defaults, for a ledger in this currency.
     #[must_use]
     pub const fn new(currency: Currency) -> Self {
-        Self { currency, wal_size_max: 64 * 1024 * 1024 }
+        Self { currency, shards: None, wal_size_max: 64 * 1024 * 1024 }
     }
 }
 
-/// A store, open: both halves.
+/// A checkpoint has another number of shards than the ledger.
+fn checkpoint_of_other_shards(found: usize, shards: usize) -> StoreError {
+    StoreError::Incompatible(format!("the checkpoint is of a ledger of {found} shards, and this one has {shards}"))
+}
+
+/// A store, open.
 pub struct Store {
-    pub writer: Box<dyn Writer>,
+    /// One for each shard, in order.
+    pub writers: Vec<Box<dyn Writer>>,
     pub reader: Arc<dyn Reader>,
-    /// The currency of every wallet.
-    pub currency: Currency,
+    /// What was decided when the ledger was made.
+    pub genesis: Genesis,
 }

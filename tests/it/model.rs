@@ -45,7 +45,7 @@ async fn run(batches: &[Vec<Command>]) -> Vec<Decision> {
     for (batch, now) in batches.iter().zip(0..) {
         // A clock that jumps back and forth.
         let now = Timestamp::from_microseconds(now * 37 % 11);
-        let outcomes = engine::transact(store.writer.as_mut(), &mut cache, batch, now).unwrap().outcomes;
+        let outcomes = engine::transact(store.writers[0].as_mut(), &mut cache, batch, now).unwrap().outcomes;
         answers.extend(outcomes.iter().map(Decision::from));
     }
     close(store).await;

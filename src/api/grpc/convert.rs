@@ -14,7 +14,7 @@ use crate::api::note::note;
 use crate::api::opening;
 use crate::api::reason::{Detail, Problem};
 use crate::ledger::{
-    self, Annotations, Command, Commit, EventId, EventKey, Kind, Outcome, Refusal, RoundId, Timestamp, UserId,
+    self, Annotations, Command, EventId, EventKey, Heads, Kind, Outcome, Refusal, RoundId, Timestamp, UserId,
 };
 
 impl TryFrom<ChargeRequest> for Command {
@@ -328,14 +328,14 @@ impl From<Kind> for EntryKind {
     }
 }
 
-impl From<Commit> for Checkpoint {
-    fn from(commit: Commit) -> Self {
+impl From<Heads> for Checkpoint {
+    fn from(heads: Heads) -> Self {
         Self {
-            commit_id: commit.commit_id,
-            entry_id: commit.last_entry_id.get(),
-            hash: commit.hash.0.to_vec(),
-            create_time: (commit.commit_id > 0).then(|| moment(commit.created_at)),
-            text: ledger::Checkpoint::from(commit).to_string(),
+            commit_id: heads.commits(),
+            entry_id: heads.entries(),
+            hash: heads.hash().0.to_vec(),
+            create_time: (heads.commits() > 0).then(|| moment(heads.created_at())),
+            text: heads.checkpoints().to_string(),
         }
     }
 }

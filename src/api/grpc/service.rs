@@ -200,8 +200,8 @@ impl WalletService for Service {
 
     async fn get_checkpoint(&self, request: Request<GetCheckpointRequest>) -> Answered<Checkpoint> {
         self.permitted(&request, Right::ReadLedger)?;
-        let head = self.engine.queries.head(deadline::of(request.metadata())?).await.map_err(Problem::from)?;
-        Ok(Response::new(head.into()))
+        let heads = self.engine.queries.heads(deadline::of(request.metadata())?).await.map_err(Problem::from)?;
+        Ok(Response::new(heads.into()))
     }
 }
 

@@ -140,6 +140,6 @@ pub async fn checkpoint(
     _: Permitted<ToReadLedger>,
     _: NoQuery,
 ) -> Result<Response, Failure> {
-    let head = state.engine.queries.head(state.deadline()).await?;
-    Ok(response::answer(StatusCode::OK, &CheckpointAnswer::new(&head)))
+    let heads = state.engine.queries.heads(state.deadline()).await?;
+    Ok(response::answer(StatusCode::OK, &CheckpointAnswer::new(&heads)))
 }

@@ -14,7 +14,7 @@ use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, Schema, Schema
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::engine::Page;
-use crate::ledger::{Annotations, Checkpoint, Commit, Currency, Entry, EntryId, Event, Kind, Receipt, RoundId, Wallet};
+use crate::ledger::{Annotations, Currency, Entry, EntryId, Event, Heads, Kind, Receipt, RoundId, Wallet};
 
 /// The header in which machines read why something was not done.
 pub const WALLET_REASON: HeaderName = HeaderName::from_static("wallet-reason");
@@ -352,7 +352,8 @@ impl EventAnswer {
     }
 }
 
-/// The head of the commit chain. Whoever keeps it can prove later that nothing before it was altered.
+/// The head of the commit chain. Whoever keeps it can prove later that nothing before it was altered. A ledger of several
+/// shards has a chain for each.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 #[schema(example = json!({
@@ -363,24 +364,24 @@ pub struct CheckpointAnswer {
     #[serde(rename = "success")]
     success: bool,
     /// What `wallet verify --checkpoint` takes.
-    #[schema(pattern = "^[0-9]+:[0-9a-f]{64}$")]
+    #[schema(pattern = "^[0-9]+:[0-9a-f]{64}(,[0-9]+:[0-9a-f]{64})*$")]
     checkpoint: String,
-    /// The number of the last commit; 0 if there is none yet.
+    /// The number of the last commit; 0 if there is none yet. Of several shards, the number of all commits.
     #[schema(minimum = 0)]
     commit_id: i64,
-    /// The last entry of that commit; 0 if there is none yet.
+    /// The last entry of that commit; 0 if there is none yet. Of several shards, the number of all entries.
     #[schema(minimum = 0)]
     entry_id: i64,
-    /// SHA-256, in lower-case hexadecimal. That of an empty ledger is over its currency.
+    /// SHA-256, in lower-case hexadecimal. That of an empty ledger is over its currency. Of several shards, it is over
+    /// each one's number of commits and hash.
     #[schema(pattern = "^[0-9a-f]{64}$")]
     hash: String,
 }
 
 impl CheckpointAnswer {
-    pub fn new(head: &Commit) -> Self {
-        let (entry_id, hash) = (head.last_entry_id.get(), head.hash.to_string());
-        let checkpoint = Checkpoint::from(*head).to_string();
-        Self { success: true, checkpoint, commit_id: head.commit_id, entry_id, hash }
+    pub fn new(heads: &Heads) -> Self {
+        let (checkpoint, hash) = (heads.checkpoints().to_string(), heads.hash().to_string());
+        Self { success: true, checkpoint, commit_id: heads.commits(), entry_id: heads.entries(), hash }
     }
 }
 

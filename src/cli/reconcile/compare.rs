@@ -1,6 +1,6 @@
 //! Compares a statement with the ledger: each line with its entry, and then each entry of the span with the lines.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::iter;
 
 use anyhow::Result;
@@ -11,7 +11,7 @@ use super::difference::{Difference, DifferenceKind, Recorded};
 use super::report::Report;
 use super::statement::StatementLine;
 use crate::cli::bar::Bar;
-use crate::ledger::{Commit, Entry, EntryFilter, EntryId, EntryKey, Span};
+use crate::ledger::{Entry, EntryFilter, EntryId, EntryKey, Heads, Shard, Span};
 use crate::store::{self, BulkReader, Location};
 
 /// Lines that are looked up in one read.
@@ -31,8 +31,8 @@ pub struct Comparison {
 /// The events that the file has had so far.
 #[derive(Default)]
 struct Seen {
-    /// One bit for each entry of the ledger, however many lines there are.
-    entries: FixedBitSet,
+    /// One bit for each entry of a shard, however many lines there are.
+    entries: HashMap<Shard, FixedBitSet, RandomState>,
     missing: HashSet<EntryKey, RandomState>,
 }
 
@@ -78,15 +78,15 @@ impl Comparison {
         }
     }
 
-    /// Tells which entries of the span, up to those of `head`, the file has not. Of the kinds that games cause, it must
+    /// Tells which entries of the span, up to those of `heads`, the file has not. Of the kinds that games cause, it must
     /// have all; of another kind only if it has any.
     ///
     /// # Errors
     /// If the ledger cannot be read.
-    pub fn entries(mut self, ledger: &Location, head: &Commit, report: &mut Report) -> Result<()> {
-        let range = self.reader.range(self.span, head)?;
+    pub fn entries(mut self, ledger: &Location, heads: &Heads, report: &mut Report) -> Result<()> {
+        let ranges = self.reader.ranges(self.span, heads)?;
         let filter = EntryFilter { user_id: None, kinds: report.kinds().collect() };
-        let bar = Bar::of_entries("comparing the ledger", store::count(&range));
+        let bar = Bar::of_entries("comparing the ledger", store::count(&ranges));
         let compare = |page: Vec<Entry>, read| {
             bar.add(read);
             for entry in &page {
@@ -97,7 +97,7 @@ impl Comparison {
             }
             anyhow::Ok(())
         };
-        store::walk(ledger, &range, &filter, |page| page, compare)
+        store::walk(ledger, &ranges, &filter, |page| page, compare)
     }
 }
 
@@ -108,19 +108,23 @@ impl Seen {
             let is_full = self.missing.len() >= MISSING_REMEMBERED;
             return if is_full { self.missing.contains(&key) } else { !self.missing.insert(key) };
         };
-        let place = place(recorded.entry_id);
-        if place >= self.entries.len() {
-            self.entries.grow((place + 1).next_power_of_two());
+        let (shard, place) = place(recorded.entry_id);
+        let entries = self.entries.entry(shard).or_default();
+        if place >= entries.len() {
+            entries.grow((place + 1).next_power_of_two());
         }
-        self.entries.put(place)
+        entries.put(place)
     }
 
     /// Whether the file has this entry's event.
     fn has(&self, entry_id: EntryId) -> bool {
-        self.entries.contains(place(entry_id))
+        let (shard, place) = place(entry_id);
+        self.entries.get(&shard).is_some_and(|entries| entries.contains(place))
     }
 }
 
-fn place(entry_id: EntryId) -> usize {
-    usize::try_from(entry_id.get()).expect("an id is not negative")
+/// The shard of an entry, and its place there.
+fn place(entry_id: EntryId) -> (Shard, usize) {
+    let shard = Shard::of_entry(entry_id);
+    (shard, usize::try_from(shard.place_of(entry_id)).expect("an entry is behind the base of its shard"))
 }

@@ -45,8 +45,8 @@ pub fn run(args: &ReconcileArgs) -> Result<()> {
 fn compare(args: &ReconcileArgs) -> Result<()> {
     let ledger = &args.database.url;
     let mut reader = ledger.bulk_reader()?;
-    // The head before the file: what is committed from now on is not missing in it.
-    let (currency, head, span) = (reader.currency(), reader.head()?, args.span.span());
+    // The end of the ledger before the file: what is committed from now on is not missing in it.
+    let (currency, heads, span) = (reader.genesis().currency, reader.heads()?, args.span.span());
     let form = if args.json { Form::Json } else { Form::Table { limit: args.limit } };
     let mut report = Report::new(form, currency);
     let mut comparison = Comparison::new(reader, span);
@@ -56,9 +56,9 @@ fn compare(args: &ReconcileArgs) -> Result<()> {
         let mut next = || statement.next().with_context(name);
         while comparison.lines(&mut next, &mut report)? {}
     }
-    comparison.entries(ledger, &head, &mut report)?;
+    comparison.entries(ledger, &heads, &mut report)?;
     let (differences, summary) = (report.differences(), report.summary());
-    still_read(report.print(span, &head, io::stdout().lock()))?;
+    still_read(report.print(span, &heads, io::stdout().lock()))?;
     if differences == 0 { Ok(()) } else { Err(Disagreement(summary).into()) }
 }
 

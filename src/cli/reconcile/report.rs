@@ -10,7 +10,7 @@ use tempfile::SpooledTempFile;
 use super::difference::{Difference, DifferenceKind};
 use super::statement::StatementLine;
 use super::totals::{TotalAnswer, Totals};
-use crate::ledger::{Amount, Checkpoint, Commit, Currency, Entry, Kind, Span};
+use crate::ledger::{Amount, Currency, Entry, Heads, Kind, Span};
 
 /// Bytes of differences that are kept in memory; more are kept in a temporary file.
 const MEMORY_MAX: usize = 1024 * 1024;
@@ -105,10 +105,10 @@ impl Report {
     ///
     /// # Errors
     /// If that cannot be written.
-    pub fn print(mut self, span: Span, head: &Commit, mut output: impl Write) -> std::io::Result<()> {
+    pub fn print(mut self, span: Span, heads: &Heads, mut output: impl Write) -> std::io::Result<()> {
         let totals = match self.form {
-            Form::Json => serde_json::to_string(&self.answer(span, head))?,
-            Form::Table { limit } => self.text(limit, head),
+            Form::Json => serde_json::to_string(&self.answer(span, heads))?,
+            Form::Table { limit } => self.text(limit, heads),
         };
         self.rows.flush()?;
         let rows = self.rows.get_mut();
@@ -118,7 +118,7 @@ impl Report {
         output.flush()
     }
 
-    fn answer(&self, span: Span, head: &Commit) -> SummaryAnswer {
+    fn answer(&self, span: Span, heads: &Heads) -> SummaryAnswer {
         let counts = DifferenceKind::ALL.map(|what| (what.name().to_owned(), self.differences[what as usize].into()));
         let kind = |kind: Kind| KindAnswer {
             kind: kind.name(),
@@ -132,11 +132,11 @@ impl Report {
             currency: self.currency.code(),
             from: span.from.map(|from| from.to_string()),
             to: span.to.map(|to| to.to_string()),
-            checkpoint: Checkpoint::from(*head).to_string(),
+            checkpoint: heads.checkpoints().to_string(),
         }
     }
 
-    fn text(&self, limit: u64, head: &Commit) -> String {
+    fn text(&self, limit: u64, heads: &Heads) -> String {
         let mut lines = Vec::new();
         let untold = self.differences().saturating_sub(limit);
         if untold > 0 {
@@ -156,7 +156,7 @@ impl Report {
             format!("{kind:<12} {told:>10} {told_sum:>18} {recorded:>10} {recorded_sum:>18}")
         }));
         lines.push(format!("currency: {}", self.currency));
-        lines.push(format!("checkpoint: {}", Checkpoint::from(*head)));
+        lines.push(format!("checkpoint: {}", heads.checkpoints()));
         lines.join("\n")
     }
 

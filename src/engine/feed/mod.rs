@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{self, Instant};
 
 use super::{EngineError, Queries};
-use crate::ledger::{Entry, EntryFilter, EntryId, FeedStart};
+use crate::ledger::{Entry, EntryFilter, EntryId, FeedStart, Heads, Shard};
 use crate::store::ScanLimits;
 pub use page::FeedPage;
 pub(super) use publisher::Publisher;
@@ -139,7 +139,7 @@ impl Feed {
         let (mut entries, mut end) = (Vec::new(), begin);
         for _ in 0..PAGE_SCANS_MAX {
             let limits = ScanLimits { entries_max: size - entries.len(), rows_max: SCAN_ROWS_MAX };
-            let scan = self.queries.scan(end, filter, limits, deadline).await?;
+            let scan = self.queries.scan(Shard::FIRST, end, filter, limits, deadline).await?;
             entries.extend(scan.entries);
             end = scan.end;
             if entries.len() >= size || end >= scan.head {
@@ -162,7 +162,7 @@ impl Feed {
 
     /// The entry that the reader begins behind.
     async fn resolve(&self, start: FeedStart, deadline: Option<Instant>) -> Result<EntryId, EngineError> {
-        let head = self.queries.head(deadline).await?.last_entry_id;
+        let head = only(&self.queries.heads(deadline).await?);
         begin(start, head)
     }
 
@@ -176,6 +176,11 @@ impl Feed {
     pub fn close(&self) {
         self.shared.recent().close();
     }
+}
+
+/// The last entry of the one shard.
+fn only(heads: &Heads) -> EntryId {
+    heads.last_entry_ids().next().unwrap_or(EntryId::ZERO)
 }
 
 /// How many readers may read the store at the same time: half of the processors.
@@ -201,8 +206,8 @@ async fn tell(mut commits: mpsc::Receiver<Entries>, shared: Arc<Shared>, queries
             new.push(more);
         }
         while shared.is_incomplete.swap(false, Ordering::SeqCst) {
-            match queries.head(None).await {
-                Ok(head) => shared.recent().skip_to(head.last_entry_id),
+            match queries.heads(None).await {
+                Ok(heads) => shared.recent().skip_to(only(&heads)),
                 Err(_) if commits.is_closed() => break,
                 Err(_) => {
                     shared.is_incomplete.store(true, Ordering::SeqCst);

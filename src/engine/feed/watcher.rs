@@ -8,7 +8,7 @@ use tokio::time::{self, Instant};
 
 use super::recent::Taken;
 use super::{EngineError, Feed, FeedPage, SCAN_ROWS_MAX};
-use crate::ledger::{EntryFilter, EntryId, FeedStart};
+use crate::ledger::{EntryFilter, EntryId, FeedStart, Shard};
 use crate::store::ScanLimits;
 
 /// A reader that follows the ledger: from the newest commits if it keeps up, from the store if not. It holds no more
@@ -36,7 +36,7 @@ impl Watcher {
         fence(Ordering::SeqCst);
         let mut watcher = Self { feed, key, filter, wake, position: EntryId::ZERO };
         // What is committed from now on is handed over. So the head is read now, and not before.
-        let head = watcher.feed.queries.head(deadline).await?.last_entry_id;
+        let head = super::only(&watcher.feed.queries.heads(deadline).await?);
         watcher.position = super::begin(start, head)?;
         watcher.feed.shared.recent().begin(key, head);
         Ok(watcher)
@@ -89,7 +89,7 @@ impl Watcher {
         let permit = self.feed.scan_permit(None).await?;
         let limits = ScanLimits { entries_max, rows_max: SCAN_ROWS_MAX };
         let after = self.position;
-        let scan = self.feed.queries.scan(after, &self.filter, limits, None).await?;
+        let scan = self.feed.queries.scan(Shard::FIRST, after, &self.filter, limits, None).await?;
         if scan.head < after {
             return Err(EngineError::UnknownCursor);
         }

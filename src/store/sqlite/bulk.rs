@@ -11,8 +11,8 @@ use super::open::{is_wallets, open_to_read, schema_version, unreadable};
 use super::query::query;
 use super::row::{self, SELECT_HEAD, select_entry};
 use super::scan::scan;
-use crate::ledger::{Commit, Currency, Entry, EntryFilter, EntryId, EntryKey, Timestamp};
-use crate::store::{BulkReader, ScanLimits, StoreError, count};
+use crate::ledger::{Commit, Entry, EntryFilter, EntryId, EntryKey, Genesis, Heads, Timestamp};
+use crate::store::{BulkReader, ScanLimits, StoreError};
 
 const SELECT_CURRENCY: &str = "select value from setting where name = 'currency'";
 const SELECT_TIME: &str = "select created_at from entry where entry_id = ?1";
@@ -20,7 +20,7 @@ const SELECT_KEY: &str = select_entry!("entry", "where event_id = ?1 and entry.u
 
 struct SqliteBulkReader {
     connection: Connection,
-    currency: Currency,
+    genesis: Genesis,
 }
 
 /// Opens the ledger in the file at `path`, which may be served meanwhile, to read it as a whole.
@@ -37,7 +37,7 @@ pub fn bulk_reader(path: &Path) -> Result<Box<dyn BulkReader>, StoreError> {
     let code = code.unwrap_or_else(|| "missing".to_owned());
     let currency =
         code.parse().map_err(|_| StoreError::Corrupt { table: "setting", column: "currency", row: 0, found: code })?;
-    Ok(Box::new(SqliteBulkReader { connection, currency }))
+    Ok(Box::new(SqliteBulkReader { connection, genesis: Genesis::new(currency) }))
 }
 
 impl SqliteBulkReader {
@@ -58,15 +58,15 @@ fn check_place(entry_id: EntryId, room: i64) -> Result<(), StoreError> {
 }
 
 impl BulkReader for SqliteBulkReader {
-    fn currency(&self) -> Currency {
-        self.currency
+    fn genesis(&self) -> Genesis {
+        self.genesis
     }
 
-    fn head(&mut self) -> Result<Commit, StoreError> {
+    fn heads(&mut self) -> Result<Heads, StoreError> {
         let head = query(&self.connection, SELECT_HEAD, [], row::commit)?;
-        let head = head.unwrap_or_else(|| Commit::genesis(self.currency));
+        let head = head.unwrap_or_else(|| Commit::genesis(self.genesis.currency));
         check_place(head.last_entry_id, self.room()?)?;
-        Ok(head)
+        Ok(Heads::new(vec![head]))
     }
 
     fn first_since(&mut self, time: Timestamp, entries: Range<EntryId>) -> Result<EntryId, StoreError> {
@@ -85,11 +85,11 @@ impl BulkReader for SqliteBulkReader {
 
     fn entries(&mut self, entries: Range<EntryId>, filter: &EntryFilter) -> Result<Vec<Entry>, StoreError> {
         let after = EntryId::new(entries.start.get().saturating_sub(1)).unwrap_or(EntryId::ZERO);
-        let size = usize::try_from(count(&entries)).unwrap_or(usize::MAX);
+        let size = usize::try_from(entries.end.get() - entries.start.get()).unwrap_or_default();
         let limits = ScanLimits { rows_max: size, entries_max: size };
         let scan = scan(&self.connection, after, filter, limits)?;
         // The commits say that there are more.
-        if count(&entries) > 0 && scan.end.next() < entries.end {
+        if size > 0 && scan.end.next() < entries.end {
             return Err(missing(scan.end.next().get()));
         }
         Ok(scan.entries)

@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Store, StoreError, StoreOptions};
+use crate::ledger::{Genesis, Shards};
 pub use audit::{audit, audit_in_steps};
 pub use backup::{backup, restore};
 pub use bulk::bulk_reader;
@@ -42,6 +43,11 @@ const APPLICATION_ID: i32 = 0x574c_4554;
 /// [`StoreError::Incompatible`] if another process serves it, or if it is no wallet's, a newer wallet's, or in another
 /// currency: it is left as it is. [`StoreError::Locked`] and [`StoreError::Unavailable`] as they say.
 pub async fn open(path: &Path, options: StoreOptions) -> Result<Store, StoreError> {
+    if let Some(shards) = options.shards.filter(|shards| *shards != Shards::ONE) {
+        return Err(StoreError::Incompatible(format!(
+            "a ledger in an SQLite file has 1 shard, and cannot have {shards}"
+        )));
+    }
     let currency = options.currency;
     // SQLite keeps its WAL next to the file that a link leads to.
     let path = &open::canonical_path(path);
@@ -50,7 +56,7 @@ pub async fn open(path: &Path, options: StoreOptions) -> Result<Store, StoreErro
     let writer = SqliteWriter::open(path, options, lock)?;
     let reader = SqliteReader::open(path, currency, writer.files())?;
     files::warn_if_open_to_others(path);
-    Ok(Store { writer: Box::new(writer), reader: Arc::new(reader), currency })
+    Ok(Store { writers: vec![Box::new(writer)], reader: Arc::new(reader), genesis: Genesis::new(currency) })
 }
 
 /// The file next to the database at `path`, wherever links lead, whose name has this suffix.

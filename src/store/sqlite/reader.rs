@@ -17,7 +17,9 @@ use super::history;
 use super::query::{query, query_all};
 use super::row::{self, SELECT_EVENT, SELECT_HEAD};
 use super::scan::scan;
-use crate::ledger::{Commit, Currency, Entry, EntryFilter, EntryId, EventKey, Timestamp, UserId, Wallet, WalletState};
+use crate::ledger::{
+    Commit, Currency, Entry, EntryFilter, EntryId, EventKey, Heads, Shard, Timestamp, UserId, Wallet, WalletState,
+};
 use crate::store::{Reader, Scan, ScanLimits, StoreError};
 
 /// Connections that read at the same time.
@@ -158,14 +160,20 @@ impl Reader for SqliteReader {
         self.run(Length::Short, move |connection| self::event(connection, event)).await
     }
 
-    async fn scan(&self, after: EntryId, filter: &EntryFilter, limits: ScanLimits) -> Result<Scan, StoreError> {
+    async fn scan(
+        &self,
+        _: Shard,
+        after: EntryId,
+        filter: &EntryFilter,
+        limits: ScanLimits,
+    ) -> Result<Scan, StoreError> {
         let filter = filter.clone();
         self.run(Length::Long, move |connection| scan(connection, after, &filter, limits)).await
     }
 
-    async fn head(&self) -> Result<Commit, StoreError> {
+    async fn heads(&self) -> Result<Heads, StoreError> {
         let head = self.run(Length::Short, |connection| query(connection, SELECT_HEAD, [], row::commit)).await?;
-        Ok(head.unwrap_or_else(|| Commit::genesis(self.currency)))
+        Ok(Heads::new(vec![head.unwrap_or_else(|| Commit::genesis(self.currency))]))
     }
 
     async fn close(&self) {

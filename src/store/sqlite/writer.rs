@@ -1,6 +1,7 @@
 //! The one connection that writes.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, params};
@@ -14,7 +15,7 @@ use super::scan::SELECT_LAST_ENTRY;
 use super::wal::{self, Checkpoints, rewrite_wal};
 use super::write;
 use crate::ledger::{Changes, Commit, Currency, Entry, EventId, EventKey, Fetched, Head, Keys, UserId, WalletState};
-use crate::store::{StoreError, StoreOptions, Transaction, Version, Writer};
+use crate::store::{StoreError, StoreOptions, Transaction, Version, Writer, WriterCount, WriterCounts};
 
 /// How long one attempt waits for another process's lock. The engine tries again for as long as its commands may wait.
 const LOCK_WAIT: Duration = Duration::from_millis(100);
@@ -44,6 +45,7 @@ pub(super) struct SqliteWriter {
     /// How many sessions there were.
     sessions: u64,
     checkpoints: Checkpoints,
+    counts: Arc<WriterCounts>,
     /// What is to be done since a file was found not to be where it was opened.
     displaced: Option<Salvage>,
     // Dropped last, after the connection.
@@ -81,7 +83,8 @@ impl SqliteWriter {
         let session = Some(Session { connection: open_connection(path, options)?, number: 0 });
         let checkpoints = Checkpoints::new(options.wal_size_max);
         let files = OpenFiles::new(path, lock)?;
-        Ok(Self { path: path.to_owned(), options, session, sessions: 1, checkpoints, displaced: None, files })
+        let (path, counts) = (path.to_owned(), Arc::default());
+        Ok(Self { path, options, session, sessions: 1, checkpoints, counts, displaced: None, files })
     }
 
     /// The files that this writer has open.
@@ -112,6 +115,7 @@ impl SqliteWriter {
             self.files.check().map_err(StoreError::unavailable)?;
             self.session = Some(Session { connection, number: self.sessions });
             self.sessions += 1;
+            self.counts.add(WriterCount::Sessions);
         }
         let mut tx = SqliteTransaction {
             session: &mut self.session,
@@ -121,6 +125,7 @@ impl SqliteWriter {
             files: &self.files,
             checkpoints: &mut self.checkpoints,
             displaced: &mut self.displaced,
+            counts: &self.counts,
         };
         tx.number = tx.run(|connection| {
             connection.prepare_cached("begin immediate")?.execute([])?;
@@ -166,6 +171,10 @@ impl Writer for SqliteWriter {
             failed(error)
         })
     }
+
+    fn counts(&self) -> Arc<WriterCounts> {
+        Arc::clone(&self.counts)
+    }
 }
 
 /// Opens a connection, after making the WAL durable.
@@ -203,6 +212,7 @@ struct SqliteTransaction<'w> {
     files: &'w OpenFiles,
     checkpoints: &'w mut Checkpoints,
     displaced: &'w mut Option<Salvage>,
+    counts: &'w WriterCounts,
 }
 
 impl SqliteTransaction<'_> {
@@ -290,6 +300,7 @@ impl Transaction for SqliteTransaction<'_> {
         let version = self.version();
         self.run(|connection| write::changes(connection, changes))?;
         self.commit_checked()?;
+        self.counts.add(WriterCount::Locked);
         Ok(version)
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use wallet::ledger::{
-    Audit, AuditReport, Batch, Changes, Command, Commit, Currency, Entry, EntryId, EventKey, Fetched, Finding, Head,
-    Keys, Outcome, Timestamp, Undone, UserId, WalletId, WalletState, prefetch,
+    Audit, AuditReport, Batch, Changes, Command, Commit, Currency, Entry, EntryId, EventKey, Fetched, Finding, Genesis,
+    Head, Keys, Outcome, Shard, Timestamp, Undone, UserId, WalletId, WalletState, prefetch,
 };
 
 #[derive(Clone, Debug, Default)]
@@ -74,7 +74,7 @@ impl Ledger {
     /// The ledger's own proof.
     pub fn audit(&self) -> Result<AuditReport, Finding> {
         let Ledger { entries, commits, wallets } = self;
-        let (mut audit, mut rest) = (Audit::new(currency(), None), &entries[..]);
+        let (mut audit, mut rest) = (Audit::new(Genesis::new(currency()), Shard::FIRST, None), &entries[..]);
         for commit in commits {
             let count = rest.iter().take_while(|entry| entry.entry_id <= commit.last_entry_id).count();
             let (of_commit, after) = rest.split_at(count);

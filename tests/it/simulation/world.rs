@@ -11,10 +11,10 @@ use tokio::sync::Notify;
 use tokio::time;
 use wallet::engine::Clock;
 use wallet::ledger::{
-    AuditReport, Changes, Commit, Entry, EntryFilter, EntryId, EventId, EventKey, Fetched, Finding, Head, Keys,
-    Timestamp, UserId, Wallet,
+    AuditReport, Changes, Entry, EntryFilter, EntryId, EventId, EventKey, Fetched, Finding, Genesis, Head, Heads, Keys,
+    Shard, Timestamp, UserId, Wallet,
 };
-use wallet::store::{Reader, Scan, ScanLimits, Store, StoreError, Transaction, Version, Writer};
+use wallet::store::{Reader, Scan, ScanLimits, Store, StoreError, Transaction, Version, Writer, WriterCounts};
 
 use super::Record;
 use super::ledger::{Ledger, currency};
@@ -132,7 +132,8 @@ impl Shared {
         let mut world = self.lock();
         (world.alive, world.fault_plan, world.locked_until) = (true, fault_plan, None);
         world.sessions += 1;
-        Store { writer: Box::new(self.clone()), reader: Arc::new(self.clone()), currency: currency() }
+        let (writer, reader) = (Box::new(self.clone()), Arc::new(self.clone()));
+        Store { writers: vec![writer], reader, genesis: Genesis::new(currency()) }
     }
 
     /// Waits until the process is killed.
@@ -304,6 +305,10 @@ impl Writer for Shared {
     fn maintain(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
+
+    fn counts(&self) -> Arc<WriterCounts> {
+        Arc::default()
+    }
 }
 
 /// A transaction, with the fault that its commit has.
@@ -397,7 +402,13 @@ impl Reader for Shared {
         Ok(world.ledger.wallets.contains_key(&event.user_id).then_some(found))
     }
 
-    async fn scan(&self, after: EntryId, filter: &EntryFilter, limits: ScanLimits) -> Result<Scan, StoreError> {
+    async fn scan(
+        &self,
+        _: Shard,
+        after: EntryId,
+        filter: &EntryFilter,
+        limits: ScanLimits,
+    ) -> Result<Scan, StoreError> {
         let world = self.lock();
         let head = world.ledger.head().commit.last_entry_id;
         let behind = world.ledger.entries.iter().filter(|entry| entry.entry_id > after).take(limits.rows_max);
@@ -414,8 +425,8 @@ impl Reader for Shared {
         Ok(Scan { entries, end, head })
     }
 
-    async fn head(&self) -> Result<Commit, StoreError> {
-        Ok(self.lock().ledger.head().commit)
+    async fn heads(&self) -> Result<Heads, StoreError> {
+        Ok(Heads::new(vec![self.lock().ledger.head().commit]))
     }
 
     async fn close(&self) {}

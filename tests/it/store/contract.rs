@@ -6,11 +6,11 @@
 use wallet::engine::{self, Cache};
 use wallet::ledger::{
     Annotations, AuditReport, Balance, Caller, Changes, Checkpoint, Command, Commit, Currency, Effect, EntryFilter,
-    EntryId, EventKey, Fetched, Finding, Keys, Kind, Note, Outcome, Receipt, Refusal, RoundId,
+    EntryId, EventKey, Fetched, Finding, Keys, Kind, Note, Outcome, Receipt, Refusal, RoundId, Shard,
 };
 use wallet::store::{ScanLimits, Store, StoreError};
 
-use crate::support::store::{at, charge, close, eur, event, open, probe, transact, user};
+use crate::support::store::{at, charge, close, eur, event, head_of, open, probe, transact, user};
 
 /// A place for one ledger, where there is none at first. Dropped, it is deleted.
 pub trait StoreUnderTest: Sized {
@@ -93,21 +93,21 @@ pub async fn what_was_answered_is_there_after_reopening<S: StoreUnderTest>() {
     let mut store = under_test.open().await;
     let outcomes = transact(&mut store, &[open(1, 100), charge(1, 7, 30)], at(5)).unwrap();
     let receipt = receipt(&outcomes[1]);
-    let head = store.reader.head().await.unwrap();
+    let head = head_of(&store).await;
     assert_eq!((head.commit_id, head.last_entry_id.get()), (1, 2));
 
     let mut store = under_test.reopen(store).await;
-    assert_eq!(store.reader.head().await.unwrap(), head);
+    assert_eq!(head_of(&store).await, head);
     let outcomes = transact(&mut store, &[charge(1, 7, 30)], at(6)).unwrap();
     assert_eq!(outcomes, [replay(&receipt)]);
-    assert_eq!(store.reader.head().await.unwrap(), head, "a batch of replays is no commit");
+    assert_eq!(head_of(&store).await, head, "a batch of replays is no commit");
     close(store).await;
 }
 
 pub async fn an_empty_ledger_stands_at_genesis<S: StoreUnderTest>() {
     let under_test = S::create().await;
     let store = under_test.open().await;
-    assert_eq!(store.reader.head().await.unwrap(), Commit::genesis(eur()));
+    assert_eq!(head_of(&store).await, Commit::genesis(eur()));
     assert_eq!(store.reader.wallet(user(1), None).await.unwrap(), None);
     assert_eq!(store.reader.entries(user(1), None, 10).await.unwrap(), None);
     close(store).await;
@@ -123,7 +123,7 @@ pub async fn a_refusal_does_not_fail_its_batch<S: StoreUnderTest>() {
     assert_eq!(outcomes[2], Outcome::Refused(Refusal::BalanceTooLow { balance }));
     assert_eq!(outcomes[3], Outcome::Refused(Refusal::UnknownUser));
     assert_eq!(receipt(&outcomes[4]).entry.balance_after.minor(), 0);
-    let head = store.reader.head().await.unwrap();
+    let head = head_of(&store).await;
     assert_eq!((head.commit_id, head.last_entry_id.get()), (1, 3), "a refusal leaves no trace");
     close(store).await;
 }
@@ -144,11 +144,11 @@ pub async fn a_command_sees_what_came_before_it_in_its_batch<S: StoreUnderTest>(
 pub async fn a_batch_that_writes_nothing_is_no_commit<S: StoreUnderTest>() {
     let under_test = S::create().await;
     let mut store = with_history(&under_test, 1).await;
-    let head = store.reader.head().await.unwrap();
+    let head = head_of(&store).await;
     probe(&mut store).unwrap();
     transact(&mut store, &[charge(2, 1, 1), charge(1, 1, 1), charge(9, 1, 1)], at(99)).unwrap();
     transact(&mut store, &[], at(99)).unwrap();
-    assert_eq!(store.reader.head().await.unwrap(), head);
+    assert_eq!(head_of(&store).await, head);
     close(store).await;
 }
 
@@ -270,7 +270,7 @@ pub async fn every_key_is_answered<S: StoreUnderTest>() {
     let mut store = with_history(&under_test, 2).await;
     let (known, unknown) = (charge(2, 2, 1).event(), charge(9, 9, 1).event());
     let keys = Keys { wallets: vec![user(2), user(9)], events: vec![known, unknown] };
-    let mut tx = store.writer.begin().unwrap();
+    let mut tx = store.writers[0].begin().unwrap();
     let Fetched { wallets, events } = tx.fetch(&keys).unwrap();
     let head = tx.head().unwrap();
     drop(tx);
@@ -279,22 +279,22 @@ pub async fn every_key_is_answered<S: StoreUnderTest>() {
         events.iter().map(|(event, entries)| (*event, entries.len())).collect::<Vec<_>>(),
         [(known, 1), (unknown, 0)]
     );
-    assert_eq!((head.commit, head.last_event_id), (store.reader.head().await.unwrap(), Some(event(2))));
+    assert_eq!((head.commit, head.last_event_id), (head_of(&store).await, Some(event(2))));
     close(store).await;
 }
 
 pub async fn a_transaction_that_is_dropped_leaves_no_trace<S: StoreUnderTest>() {
     let under_test = S::create().await;
     let mut store = with_history(&under_test, 1).await;
-    let before = store.reader.head().await.unwrap();
-    let mut tx = store.writer.begin().unwrap();
+    let before = head_of(&store).await;
+    let mut tx = store.writers[0].begin().unwrap();
     let version = tx.version();
     tx.head().unwrap();
     drop(tx);
-    let tx = store.writer.begin().unwrap();
+    let tx = store.writers[0].begin().unwrap();
     assert_eq!(tx.version(), version, "nobody has committed");
     tx.commit(&Changes::default()).unwrap();
-    assert_eq!(store.reader.head().await.unwrap(), before);
+    assert_eq!(head_of(&store).await, before);
     transact(&mut store, &[charge(2, 2, 2)], at(30)).unwrap();
     close(store).await;
     under_test.audit(None).unwrap();
@@ -306,10 +306,10 @@ pub async fn what_is_remembered_is_what_would_be_fetched<S: StoreUnderTest>() {
     let mut cache = Cache::default();
     for round in 0..50 {
         let batch = [open(1, 100), open(2, 50), charge(1, round % 7, 3), charge(2, round % 5, 4)];
-        let remembered = engine::transact(one.writer.as_mut(), &mut cache, &batch, at(round)).unwrap();
+        let remembered = engine::transact(one.writers[0].as_mut(), &mut cache, &batch, at(round)).unwrap();
         assert_eq!(remembered.outcomes, transact(&mut other, &batch, at(round)).unwrap(), "round {round}");
     }
-    assert_eq!(one.reader.head().await.unwrap(), other.reader.head().await.unwrap());
+    assert_eq!(head_of(&one).await, head_of(&other).await);
     close(one).await;
     close(other).await;
 }
@@ -340,7 +340,7 @@ pub async fn the_ledger_is_scanned_from_anywhere_as_far_as_limits_allow<S: Store
     let scan = async |after: i64, user_id: Option<i64>, kinds: &[Kind], entries_max, rows_max| {
         let filter = EntryFilter { user_id: user_id.map(user), kinds: kinds.to_vec() };
         let limits = ScanLimits { entries_max, rows_max };
-        let found = store.reader.scan(EntryId::new(after).unwrap(), &filter, limits).await.unwrap();
+        let found = store.reader.scan(Shard::FIRST, EntryId::new(after).unwrap(), &filter, limits).await.unwrap();
         let ids: Vec<i64> = found.entries.iter().map(|entry| entry.entry_id.get()).collect();
         (ids, found.end.get(), found.head.get())
     };
@@ -362,7 +362,7 @@ pub async fn the_ledger_is_scanned_from_anywhere_as_far_as_limits_allow<S: Store
     // An entry is the same as in a wallet's history.
     let limits = ScanLimits { entries_max: 100, rows_max: 100 };
     let filter = EntryFilter { user_id: Some(user(1)), kinds: Vec::new() };
-    let mut scanned = store.reader.scan(EntryId::ZERO, &filter, limits).await.unwrap().entries;
+    let mut scanned = store.reader.scan(Shard::FIRST, EntryId::ZERO, &filter, limits).await.unwrap().entries;
     scanned.reverse();
     assert_eq!(scanned, store.reader.entries(user(1), None, 100).await.unwrap().unwrap());
     close(store).await;
@@ -398,7 +398,7 @@ pub async fn a_long_history_is_read_from_every_entry_and_moment<S: StoreUnderTes
         // As it must be: the whole history, newest first.
         let all = store.reader.entries(user(number), None, 10_000).await.unwrap().unwrap();
         assert!(all.len() > 192, "it is long: {}", all.len());
-        for before in 0..=store.reader.head().await.unwrap().last_entry_id.get() + 1 {
+        for before in 0..=head_of(&store).await.last_entry_id.get() + 1 {
             let expected = all.iter().filter(|entry| entry.entry_id.get() < before).take(3);
             let found = store.reader.entries(user(number), EntryId::new(before), 3).await.unwrap().unwrap();
             // There is no entry 0: it is as if no entry was named.
@@ -443,7 +443,7 @@ pub async fn another_currency_is_refused<S: StoreUnderTest>() {
 pub async fn what_is_committed_passes_the_audit<S: StoreUnderTest>() {
     let under_test = S::create().await;
     let store = with_history(&under_test, 3).await;
-    let head = store.reader.head().await.unwrap();
+    let head = head_of(&store).await;
     close(store).await;
     let report = under_test.audit(None).unwrap();
     assert_eq!((report.wallets, report.head), (2, head));

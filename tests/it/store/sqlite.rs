@@ -8,7 +8,7 @@ use wallet::ledger::{AuditReport, Balance, Checkpoint, Currency, EntryId, Findin
 use wallet::store::{Store, StoreError, StoreOptions, sqlite};
 
 use super::contract::{StoreUnderTest, with_history};
-use crate::support::store::{at, charge, close, eur, open, probe, tamper, transact, user};
+use crate::support::store::{at, charge, close, eur, head_of, open, probe, tamper, transact, user};
 
 /// A database in a folder of its own.
 struct SqliteFile {
@@ -242,7 +242,7 @@ async fn a_newer_versions_database_is_refused() {
 async fn a_ledger_that_was_cut_back_does_not_meet_its_checkpoint() {
     let file = SqliteFile::create().await;
     let store = with_history(&file, 3).await;
-    let head = store.reader.head().await.unwrap();
+    let head = head_of(&store).await;
     close(store).await;
     let checkpoint = Some(Checkpoint { commit_id: head.commit_id, hash: head.hash });
     sqlite::audit(&file.path(), checkpoint).unwrap().unwrap();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use wallet::api::grpc::proto::Entry as ProtoEntry;
-use wallet::ledger::{self, EntryFilter, EntryId, Kind, Timestamp};
+use wallet::ledger::{self, EntryFilter, EntryId, Kind, Shard, Timestamp};
 use wallet::store::ScanLimits;
 
 use super::store::{close, open_sqlite};
@@ -80,7 +80,7 @@ impl From<&Value> for Fact {
 pub async fn ledger(path: &Path) -> Vec<Fact> {
     let store = open_sqlite(path).await;
     let limits = ScanLimits { entries_max: usize::MAX, rows_max: usize::MAX };
-    let scan = store.reader.scan(EntryId::ZERO, &EntryFilter::default(), limits).await.unwrap();
+    let scan = store.reader.scan(Shard::FIRST, EntryId::ZERO, &EntryFilter::default(), limits).await.unwrap();
     assert_eq!(scan.end, scan.head);
     close(store).await;
     scan.entries.iter().map(Fact::from).collect()

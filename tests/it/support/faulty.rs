@@ -15,9 +15,9 @@ use wallet::api::rest::{self, AllowedHosts, RestOptions};
 use wallet::config::Settings;
 use wallet::engine::{Clock, Engine, EngineOptions, HealthWatch};
 use wallet::ledger::{
-    Changes, Commit, Entry, EntryFilter, EntryId, EventKey, Fetched, Head, Keys, Timestamp, UserId, Wallet,
+    Changes, Entry, EntryFilter, EntryId, EventKey, Fetched, Head, Heads, Keys, Shard, Timestamp, UserId, Wallet,
 };
-use wallet::store::{Reader, Scan, ScanLimits, Store, StoreError, Transaction, Version, Writer, sqlite};
+use wallet::store::{Reader, Scan, ScanLimits, Store, StoreError, Transaction, Version, Writer, WriterCounts, sqlite};
 
 use super::client::Client;
 
@@ -39,9 +39,10 @@ impl Faulty {
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings::defaults();
         let store = sqlite::open(&dir.path().join("wallet.db"), settings.store()).await.unwrap();
-        let writer = Box::new(FaultyWriter { writer: store.writer, before });
+        let writer = store.writers.into_iter().next().expect("SQLite has one shard");
+        let writer = FaultyWriter { writer, before };
         let reader = Arc::new(FaultyReader { reader: store.reader });
-        let store = Store { writer, reader, currency: store.currency };
+        let store = Store { writers: vec![Box::new(writer)], reader, genesis: store.genesis };
         let options = EngineOptions { stall_timeout: Duration::from_millis(100), ..settings.engine() };
         let (engine, _) = Engine::start(store, clock, options);
         let health = engine.health.clone();
@@ -95,6 +96,10 @@ impl<F: FnMut(&Changes) + Send> Writer for FaultyWriter<F> {
     fn maintain(&mut self) -> Result<(), StoreError> {
         self.writer.maintain()
     }
+
+    fn counts(&self) -> Arc<WriterCounts> {
+        self.writer.counts()
+    }
 }
 
 struct FaultyTransaction<'w, F> {
@@ -145,12 +150,18 @@ impl Reader for FaultyReader {
         self.reader.event(event).await
     }
 
-    async fn scan(&self, after: EntryId, filter: &EntryFilter, limits: ScanLimits) -> Result<Scan, StoreError> {
-        self.reader.scan(after, filter, limits).await
+    async fn scan(
+        &self,
+        shard: Shard,
+        after: EntryId,
+        filter: &EntryFilter,
+        limits: ScanLimits,
+    ) -> Result<Scan, StoreError> {
+        self.reader.scan(shard, after, filter, limits).await
     }
 
-    async fn head(&self) -> Result<Commit, StoreError> {
-        self.reader.head().await
+    async fn heads(&self) -> Result<Heads, StoreError> {
+        self.reader.heads().await
     }
 
     async fn close(&self) {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use wallet::engine::{self, Cache};
-use wallet::ledger::{Command, Currency, EventId, Outcome, Timestamp, UserId, WalletId};
+use wallet::ledger::{Command, Commit, Currency, EventId, Outcome, Timestamp, UserId, WalletId};
 use wallet::store::{Store, StoreError, StoreOptions, sqlite};
 
 pub fn eur() -> Currency {
@@ -40,13 +40,19 @@ pub async fn open_sqlite(path: &Path) -> Store {
 /// Decides a batch and commits what it did: with [`probe`], the one place where a test calls a writer.
 pub fn transact(store: &mut Store, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
     // A cache that knows nothing: what is remembered is the engine's, and each batch is fetched here.
-    let committed = engine::transact(store.writer.as_mut(), &mut Cache::default(), batch, now);
+    let committed = engine::transact(store.writers[0].as_mut(), &mut Cache::default(), batch, now);
     committed.map(|committed| committed.outcomes)
 }
 
 /// Asks whether a batch could be committed now.
 pub fn probe(store: &mut Store) -> Result<(), StoreError> {
-    store.writer.probe()
+    store.writers[0].probe()
+}
+
+/// The head of the chain of a ledger that is not divided.
+pub async fn head_of(store: &Store) -> Commit {
+    let heads = store.reader.heads().await.unwrap();
+    *heads.iter().next().unwrap().1
 }
 
 pub async fn close(store: Store) {

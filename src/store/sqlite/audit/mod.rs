@@ -26,7 +26,7 @@ use self::events::Sums;
 use self::pages::{Page, Pages, Scope};
 use super::error::failed;
 use super::open::{is_wallets, open_to_read, schema_version, unreadable};
-use crate::ledger::{Audit, AuditReport, Checkpoint, Currency, EntryId, Finding};
+use crate::ledger::{Audit, AuditReport, Checkpoint, Currency, EntryId, Finding, Genesis, Shard};
 use crate::store::{Step, StoreError};
 
 /// The migration that makes the history index.
@@ -178,7 +178,8 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new(path: &'a Path, scope: Scope<'a>, currency: Currency, checkpoint: Option<Checkpoint>) -> Self {
-        Self { path, scope, audit: Audit::new(currency, checkpoint), walked: None, sum: 0, indexed: 0, freezings: 0 }
+        let audit = Audit::new(Genesis::new(currency), Shard::FIRST, checkpoint);
+        Self { path, scope, audit, walked: None, sum: 0, indexed: 0, freezings: 0 }
     }
 
     /// The last entry that is walked already.
