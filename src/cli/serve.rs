@@ -37,15 +37,16 @@ async fn serve(settings: Settings) -> Result<()> {
         let (http, grpc) = (server.http_addr(), server.grpc_addr());
         let (metrics, tls) = (server.metrics_addr().map(display), server.tls());
         let served_at = ServedAt { http, grpc, certificate: tls.as_ref().map(|tls| tls.fingerprint()) };
-        let addr_file = served_at.write(&ledger).inspect_err(|error| {
+        let addr_file = served_at.write(&ledger).unwrap_or_else(|error| {
             tracing::warn!(%error, "`wallet healthcheck` needs --http-addr: cannot write beside the database");
+            None
         });
         let version = env!("CARGO_PKG_VERSION");
         let has_tls = tls.is_some();
         tracing::info!(%http, %grpc, metrics, %currency, database = %ledger, tls = has_tls, version, "serving");
         let stopping = async {
             let mut addr_file = addr_file;
-            shutdown.run_until_cancelled(follow(tls.as_deref(), addr_file.as_mut().ok(), served_at)).await;
+            shutdown.run_until_cancelled(follow(tls.as_deref(), addr_file.as_mut(), served_at)).await;
             // While the database is this process's still: the next one writes a file of its own.
             drop(addr_file);
         };

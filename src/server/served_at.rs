@@ -29,14 +29,16 @@ pub struct AddrFile {
 }
 
 impl ServedAt {
-    /// Writes the file of the service that serves `ledger`.
+    /// Writes the file of the service that serves `ledger`; `None` if that is no file, and has nothing beside it.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn write(self, ledger: &Location) -> io::Result<AddrFile> {
-        let (path, partial) = (ledger.sibling(SUFFIX), ledger.sibling("-addr.partial"));
+    pub fn write(self, ledger: &Location) -> io::Result<Option<AddrFile>> {
+        let Some((path, partial)) = ledger.sibling(SUFFIX).zip(ledger.sibling("-addr.partial")) else {
+            return Ok(None);
+        };
         let file = self.publish(&path, &partial)?;
-        Ok(AddrFile { path, partial, file })
+        Ok(Some(AddrFile { path, partial, file }))
     }
 
     /// Puts it in the place of what was there, in one step.
@@ -52,7 +54,7 @@ impl ServedAt {
     /// Where the service that serves `ledger` listens; `None` if none is found.
     #[must_use]
     pub fn read(ledger: &Location) -> Option<Self> {
-        let file = File::open(ledger.sibling(SUFFIX)).ok()?;
+        let file = File::open(ledger.sibling(SUFFIX)?).ok()?;
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => serde_json::from_reader(file).ok(),
             Ok(()) | Err(TryLockError::Error(_)) => None,
@@ -88,7 +90,7 @@ mod tests {
         assert_eq!(ServedAt::read(&ledger), None);
         let (http, grpc) = (([0, 0, 0, 0], 8080).into(), ([127, 0, 0, 1], 1).into());
         let served_at = ServedAt { http, grpc, certificate: None };
-        let mut file = served_at.write(&ledger).unwrap();
+        let mut file = served_at.write(&ledger).unwrap().unwrap();
         assert_eq!(ServedAt::read(&ledger), Some(served_at));
         let renewed = ServedAt { certificate: Some([7; 32]), ..served_at };
         file.replace(renewed).unwrap();
@@ -103,9 +105,9 @@ mod tests {
         let ledger = Location::Sqlite(dir.path().join("wallet.db"));
         let (http, grpc) = (([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into());
         let served_at = ServedAt { http, grpc, certificate: None };
-        fs::write(ledger.sibling(SUFFIX), serde_json::to_string(&served_at).unwrap()).unwrap();
+        fs::write(ledger.sibling(SUFFIX).unwrap(), serde_json::to_string(&served_at).unwrap()).unwrap();
         assert_eq!(ServedAt::read(&ledger), None);
-        let _file = served_at.write(&ledger).unwrap();
+        let _file = served_at.write(&ledger).unwrap().unwrap();
         assert_eq!(ServedAt::read(&ledger), Some(served_at));
     }
 }

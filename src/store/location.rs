@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::postgres::{self, PostgresUrl};
 use super::{BulkReader, Store, StoreError, StoreOptions, sqlite};
 use crate::ledger::{Checkpoints, Finding, LedgerReport};
 
@@ -12,6 +13,8 @@ use crate::ledger::{Checkpoints, Finding, LedgerReport};
 pub enum Location {
     /// An SQLite file: `sqlite://wallet.db`, `sqlite:///data/wallet.db`.
     Sqlite(PathBuf),
+    /// A PostgreSQL database: `postgres://wallet@db1,db2/ledger`.
+    Postgres(PostgresUrl),
 }
 
 impl FromStr for Location {
@@ -19,8 +22,11 @@ impl FromStr for Location {
 
     fn from_str(url: &str) -> Result<Self, Self::Err> {
         let incompatible = |why: &str| Err(StoreError::Incompatible(why.to_owned()));
+        if PostgresUrl::is_one(url) {
+            return url.parse().map(Self::Postgres).map_err(StoreError::Incompatible);
+        }
         let Some(path) = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")) else {
-            return incompatible("it must begin with sqlite://");
+            return incompatible("it must begin with sqlite:// or postgres://");
         };
         match path {
             "" => incompatible("the path is missing"),
@@ -36,16 +42,18 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
+            Self::Postgres(url) => url.fmt(f),
         }
     }
 }
 
 impl Location {
-    /// The file next to the database whose name has this suffix.
+    /// The file next to the database whose name has this suffix; `None` if the database is no file.
     #[must_use]
-    pub fn sibling(&self, suffix: &str) -> PathBuf {
+    pub fn sibling(&self, suffix: &str) -> Option<PathBuf> {
         match self {
-            Self::Sqlite(path) => sqlite::sibling(path, suffix),
+            Self::Sqlite(path) => Some(sqlite::sibling(path, suffix)),
+            Self::Postgres(_) => None,
         }
     }
 
@@ -54,6 +62,7 @@ impl Location {
     pub fn owns(&self, file: &Path) -> bool {
         match self {
             Self::Sqlite(path) => sqlite::owns(path, file),
+            Self::Postgres(_) => false,
         }
     }
 
@@ -64,6 +73,7 @@ impl Location {
     pub async fn open(&self, options: StoreOptions) -> Result<Store, StoreError> {
         match self {
             Self::Sqlite(path) => sqlite::open(path, options).await,
+            Self::Postgres(url) => postgres::open(url, options).await,
         }
     }
 
@@ -86,6 +96,7 @@ impl Location {
                 };
                 Ok(sqlite::audit_in_steps(path, checkpoint, progress)?.map(LedgerReport::from))
             }
+            Self::Postgres(url) => postgres::audit(url, checkpoints, progress),
         }
     }
 
@@ -96,6 +107,7 @@ impl Location {
     pub fn bulk_reader(&self) -> Result<Box<dyn BulkReader>, StoreError> {
         match self {
             Self::Sqlite(path) => sqlite::bulk_reader(path),
+            Self::Postgres(url) => postgres::bulk_reader(url),
         }
     }
 
@@ -110,6 +122,7 @@ impl Location {
     ) -> Result<Result<LedgerReport, Finding>, StoreError> {
         match self {
             Self::Sqlite(path) => Ok(sqlite::backup(path, file, progress)?.map(LedgerReport::from)),
+            Self::Postgres(_) => Err(has_its_own_copies()),
         }
     }
 
@@ -124,8 +137,15 @@ impl Location {
     ) -> Result<Result<LedgerReport, Finding>, StoreError> {
         match self {
             Self::Sqlite(path) => Ok(sqlite::restore(file, path, progress)?.map(LedgerReport::from)),
+            Self::Postgres(_) => Err(has_its_own_copies()),
         }
     }
+}
+
+/// PostgreSQL copies its databases itself.
+fn has_its_own_copies() -> StoreError {
+    let why = "PostgreSQL has its own tools for that: pg_dump, pg_basebackup, pg_restore; prove the copy with `wallet verify`";
+    StoreError::Incompatible(why.to_owned())
 }
 
 /// How far a copy or an audit of a ledger is.

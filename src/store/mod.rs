@@ -7,7 +7,9 @@ mod bulk;
 mod counts;
 mod error;
 mod location;
+pub mod postgres;
 pub mod private_file;
+mod row;
 pub mod sqlite;
 
 use std::sync::Arc;

@@ -6,12 +6,12 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::error::failed;
-use super::history::missing;
 use super::open::{is_wallets, open_to_read, schema_version, unreadable};
 use super::query::query;
 use super::row::{self, SELECT_HEAD, select_entry};
 use super::scan::scan;
 use crate::ledger::{Commit, Entry, EntryFilter, EntryId, EntryKey, Genesis, Heads, Timestamp};
+use crate::store::row::missing;
 use crate::store::{BulkReader, ScanLimits, StoreError};
 
 const SELECT_CURRENCY: &str = "select value from setting where name = 'currency'";

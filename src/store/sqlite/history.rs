@@ -7,6 +7,7 @@ use super::query::{query, query_all};
 use super::row::{self, select_entry};
 use crate::ledger::{Entry, EntryId, Kind, Timestamp, UserId};
 use crate::store::StoreError;
+use crate::store::row::{check_owner, missing};
 
 /// The distance between two entries of a wallet that the index has. The migration that makes the index has it as well.
 const INDEX_STRIDE: i64 = 64;
@@ -158,18 +159,4 @@ fn seek(
             Err(StoreError::Corrupt { table: "history_index", column: "entry_id", row: start, found })
         }
     }
-}
-
-/// Checks that an entry in a user's history is the user's.
-fn check_owner(entry: &Entry, user_id: UserId) -> Result<(), StoreError> {
-    if entry.user_id == user_id {
-        return Ok(());
-    }
-    let (row, found) = (entry.entry_id.get(), format!("{}, in the history of {user_id}", entry.user_id));
-    Err(StoreError::Corrupt { table: "entry", column: "user_id", row, found })
-}
-
-/// The ledger lacks an entry that it must have.
-pub(super) fn missing(entry_id: i64) -> StoreError {
-    StoreError::Corrupt { table: "entry", column: "entry_id", row: entry_id, found: "missing".to_owned() }
 }

@@ -3,10 +3,10 @@
 use rusqlite::{Connection, params};
 
 use super::error::failed;
-use super::history::missing;
 use super::query::{query, query_all};
 use super::row::{self, select_entry};
 use crate::ledger::{EntryFilter, EntryId, Kind, UserId};
+use crate::store::row::missing;
 use crate::store::{Scan, ScanLimits, StoreError};
 
 /// The last entry of the ledger; 0 if there is none.

@@ -84,7 +84,7 @@ impl<'c> Pages<'c> {
         let entry = &page.entries[at];
         if let Some(kind) = entry.kind.undoes() {
             let key = (entry.event_id.get(), entry.user_id.get(), kind.code());
-            page.undone.push_back(query(self.connection, SELECT_UNDONE, key, row::undone)?);
+            page.undone.push_back(query(self.connection, SELECT_UNDONE, key, |found| row::undone(found, 0))?.flatten());
         }
         if self.scope.has_history_index && history::is_indexed(entry) {
             if !history::index_has(self.connection, entry)? {

@@ -1,0 +1,63 @@
+//! The ledger in PostgreSQL: any number of processes write it.
+//!
+//! Nobody owns a shard, and nobody leads. A batch is decided on what its writer believes to be the head of the shard's
+//! chain, and is written by one statement that inserts the next commit under a primary key. Of two writers with the same
+//! head, one wins. The other has written nothing, forgets what it remembered, and decides again while it holds the lock on
+//! the shard's row. So the chain is the fence, as `BEGIN IMMEDIATE` and `data_version` are on SQLite. `docs/scaling.md`
+//! says why each step is as it is.
+
+mod cluster;
+mod durable;
+mod error;
+mod history;
+mod open;
+mod reader;
+mod row;
+mod scan;
+mod url;
+mod warning;
+mod write;
+mod writer;
+
+use std::sync::Arc;
+
+use super::{Store, StoreError, StoreOptions};
+use crate::ledger::Shard;
+use cluster::Cluster;
+use durable::Durable;
+use reader::PostgresReader;
+pub use url::PostgresUrl;
+use writer::PostgresWriter;
+
+/// Opens the ledger at `url`, which is made if it is missing, and brings its tables up to date.
+///
+/// # Errors
+/// [`StoreError::Incompatible`] if it is a newer wallet's, in another currency or of another number of shards, or cannot
+/// be made: it is left as it is. [`StoreError::Unavailable`] if no server answers that takes writes.
+pub async fn open(url: &PostgresUrl, options: StoreOptions) -> Result<Store, StoreError> {
+    let cluster = Arc::new(Cluster::new(url));
+    let genesis = open::prepare(&cluster, options).await?;
+    let durable = Arc::new(Durable::new(genesis));
+    let writer = |shard| PostgresWriter::open(Arc::clone(&cluster), genesis, shard, Arc::clone(&durable));
+    let writers = genesis.shards.all().map(|shard| Ok(Box::new(writer(shard)?) as Box<_>));
+    let writers = writers.collect::<Result<_, StoreError>>()?;
+    let reader = Arc::new(PostgresReader::open(cluster, genesis, durable));
+    Ok(Store { writers, reader, genesis })
+}
+
+/// A shard as its column has it.
+fn shard_id(shard: Shard) -> i16 {
+    i16::try_from(shard.index()).expect("there are few shards")
+}
+
+pub fn bulk_reader(_: &PostgresUrl) -> Result<Box<dyn super::BulkReader>, StoreError> {
+    Err(StoreError::Incompatible("not yet".to_owned()))
+}
+
+pub fn audit(
+    _: &PostgresUrl,
+    _: Option<&crate::ledger::Checkpoints>,
+    _: &mut dyn FnMut(super::Step),
+) -> Result<Result<crate::ledger::LedgerReport, crate::ledger::Finding>, StoreError> {
+    Err(StoreError::Incompatible("not yet".to_owned()))
+}
