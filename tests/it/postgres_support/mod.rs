@@ -1,0 +1,3 @@
+//! What the tests on PostgreSQL stand on: its servers and databases.
+
+mod servers;
