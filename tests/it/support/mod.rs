@@ -5,6 +5,7 @@ pub mod authority;
 pub mod browser;
 pub mod client;
 pub mod command;
+pub mod cutter;
 pub mod events;
 pub mod fact;
 pub mod faulty;
