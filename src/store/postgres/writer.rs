@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use sqlx::Row as _;
@@ -48,7 +49,7 @@ const SELECT_EVENTS: &str = select_entry!(
 
 /// The writer of one shard.
 pub(super) struct PostgresWriter {
-    /// What the connection lives on: this thread, and no other.
+    /// What the connection lives on: the thread of whoever uses the writer.
     runtime: Runtime,
     cluster: Arc<Cluster>,
     genesis: Genesis,
@@ -399,9 +400,10 @@ impl Writer for PostgresWriter {
 impl Drop for PostgresWriter {
     /// Takes leave of the server, which would log a connection that ends without a word.
     fn drop(&mut self) {
-        if let Some(Session { connection, .. }) = self.session.take() {
-            let _ = self.runtime.block_on(async { time::timeout(STATEMENT_TIMEOUT, connection.close()).await });
-        }
+        let (Some(Session { connection, .. }), runtime) = (self.session.take(), &self.runtime) else { return };
+        let close = || runtime.block_on(async { time::timeout(STATEMENT_TIMEOUT, connection.close()).await });
+        // On a thread of its own, because the writer may be dropped where no thread may block.
+        thread::scope(|threads| threads.spawn(close).join()).ok();
     }
 }
 

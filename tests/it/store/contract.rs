@@ -3,6 +3,7 @@
 //! Each case is a function over [`StoreUnderTest`]; `store_contract!` makes it a test for one store. A new case is
 //! listed there, or the compiler warns that nothing calls it.
 
+use tokio::task::block_in_place;
 use wallet::engine::{self, Cache};
 use wallet::ledger::{
     Annotations, AuditReport, Balance, Caller, Changes, Checkpoint, Command, Commit, Currency, Effect, EntryFilter,
@@ -14,7 +15,8 @@ use crate::support::store::{at, charge, close, eur, event, head_of, open, probe,
 
 /// A place for one ledger, where there is none at first. Dropped, it is deleted.
 pub trait StoreUnderTest: Sized {
-    async fn create() -> Self;
+    /// `None`, after saying so, if a program is missing.
+    async fn create() -> Option<Self>;
 
     /// Opens the ledger, which is made if it is missing.
     async fn open_in(&self, currency: Currency) -> Result<Store, StoreError>;
@@ -60,7 +62,8 @@ macro_rules! store_contract {
     };
     ($store:ty: $($case:ident)*) => {
         $(
-            #[tokio::test]
+            // A writer blocks its thread.
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
                 $crate::store::contract::$case::<$store>().await;
             }
@@ -89,7 +92,7 @@ fn replay(receipt: &Receipt) -> Outcome {
 }
 
 pub async fn what_was_answered_is_there_after_reopening<S: StoreUnderTest>() {
-    let under_test = S::create().await;
+    let Some(under_test) = S::create().await else { return };
     let mut store = under_test.open().await;
     let outcomes = transact(&mut store, &[open(1, 100), charge(1, 7, 30)], at(5)).unwrap();
     let receipt = receipt(&outcomes[1]);
@@ -105,7 +108,7 @@ pub async fn what_was_answered_is_there_after_reopening<S: StoreUnderTest>() {
 }
 
 pub async fn an_empty_ledger_stands_at_genesis<S: StoreUnderTest>() {
-    let under_test = S::create().await;
+    let Some(under_test) = S::create().await else { return };
     let store = under_test.open().await;
     assert_eq!(head_of(&store).await, Commit::genesis(eur()));
     assert_eq!(store.reader.wallet(user(1), None).await.unwrap(), None);
@@ -114,7 +117,7 @@ pub async fn an_empty_ledger_stands_at_genesis<S: StoreUnderTest>() {
 }
 
 pub async fn a_refusal_does_not_fail_its_batch<S: StoreUnderTest>() {
-    let under_test = S::create().await;
+    let Some(under_test) = S::create().await else { return };
     let mut store = under_test.open().await;
     let batch = [open(1, 100), charge(1, 7, 30), charge(1, 8, 80), charge(9, 1, 1), charge(1, 9, 70)];
     let outcomes = transact(&mut store, &batch, at(5)).unwrap();
@@ -129,7 +132,7 @@ pub async fn a_refusal_does_not_fail_its_batch<S: StoreUnderTest>() {
 }
 
 pub async fn a_command_sees_what_came_before_it_in_its_batch<S: StoreUnderTest>() {
-    let under_test = S::create().await;
+    let Some(under_test) = S::create().await else { return };
     let mut store = under_test.open().await;
     let batch = [charge(1, 1, 10), open(1, 100), charge(1, 1, 10), charge(1, 1, 10), charge(1, 1, 11)];
     let outcomes = transact(&mut store, &batch, at(5)).unwrap();
@@ -142,7 +145,7 @@ pub async fn a_command_sees_what_came_before_it_in_its_batch<S: StoreUnderTest>(
 }
 
 pub async fn a_batch_that_writes_nothing_is_no_commit<S: StoreUnderTest>() {
-    let under_test = S::create().await;
+    let Some(under_test) = S::create().await else { return };
     let mut store = with_history(&under_test, 1).await;
     let head = head_of(&store).await;
     probe(&mut store).unwrap();
@@ -153,7 +156,7 @@ pub async fn a_batch_that_writes_nothing_is_no_commit<S: StoreUnderTest>() {
 }
 
 pub async fn a_wallet_keeps_its_id<S: StoreUnderTest>() {
-    let under_test = S::create().await;
+    let Some(under_test) = S::create().await else { return };
     let mut store = under_test.open().await;
     let receipt = receipt(&transact(&mut store, &[open(1, 100)], at(5)).unwrap()[0]);
     let mut store = under_test.reopen(store).await;
@@ -167,7 +170,7 @@ pub async fn a_wallet_keeps_its_id<S: StoreUnderTest>() {
 }
 
 pub async fn a_rollback_undoes_what_another_batch_did<S: StoreUnderTest>() {
-    let under_test = S::create().await;
+    let Some(under_test) = S::create().await else { return };
     let mut store = with_history(&under_test, 3).await;
     transact(&mut store, &[Command::win(user(2), event(3), 50).unwrap()], at(35)).unwrap();
     let rollbacks = [
@@ -194,7 +197,7 @@ pub async fn a_rollback_undoes_what_another_batch_did<S: StoreUnderTest>() {
 }
 
 pub async fn a_wallet_is_frozen_until_it_is_unfrozen<S: StoreUnderTest>() {
-    let under_test = S::create().await;
+    let Some(under_test) = S::create().await else { return };
     let mut store = with_history(&under_test, 1).await;
     let (freeze, unfreeze) = (Command::freeze(user(2), event(7)), Command::unfreeze(user(2), event(7)));
     let frozen = receipt(&transact(&mut store, std::slice::from_ref(&freeze), at(70)).unwrap()[0]);
@@ -213,7 +216,7 @@ pub async fn a_wallet_is_frozen_until_it_is_unfrozen<S: StoreUnderTest>() {
 }
 
 pub async fn an_event_has_every_entry_of_its_number<S: StoreUnderTest>() {
-    let under_test = S::create().await;
+    let Some(under_test) = S::create().await else { return };
     let mut store = with_history(&under_test, 1).await;
     let win = Command::win(user(2), event(90), 50).unwrap();
     let commands = [charge(2, 90, 7), win, Command::rollback(user(2), event(90)), charge(1, 90, 1)];
@@ -231,7 +234,7 @@ pub async fn an_event_has_every_entry_of_its_number<S: StoreUnderTest>() {
 }
 
 pub async fn annotations_are_kept<S: StoreUnderTest>() {
-    let under_test = S::create().await;
+    let Some(under_test) = S::create().await else { return };
     let mut store = under_test.open().await;
     let annotations = |round, note, caller| Annotations {
         round_id: RoundId::new(round),
@@ -266,14 +269,14 @@ pub async fn annotations_are_kept<S: StoreUnderTest>() {
 }
 
 pub async fn every_key_is_answered<S: StoreUnderTest>() {
-    let under_test = S::create().await;
+    let Some(under_test) = S::create().await else { return };
     let mut store = with_history(&under_test, 2).await;
     let (known, unknown) = (charge(2, 2, 1).event(), charge(9, 9, 1).event());
     let keys = Keys { wallets: vec![user(2), user(9)], events: vec![known, unknown] };
-    let mut tx = store.writers[0].begin().unwrap();
-    let Fetched { wallets, events } = tx.fetch(&keys).unwrap();
-    let head = tx.head().unwrap();
-    drop(tx);
+    let (Fetched { wallets, events }, head) = block_in_place(|| {
+        let mut tx = store.writers[0].begin().unwrap();
+        (tx.fetch(&keys).unwrap(), tx.head().unwrap())
+    });
     assert!(matches!(wallets[..], [(_, Some(_)), (_, None)]) && wallets[0].0 == user(2), "{wallets:?}");
     assert_eq!(
         events.iter().map(|(event, entries)| (*event, entries.len())).collect::<Vec<_>>(),
@@ -284,16 +287,18 @@ pub async fn every_key_is_answered<S: StoreUnderTest>() {
 }
 
 pub async fn a_transaction_that_is_dropped_leaves_no_trace<S: StoreUnderTest>() {
-    let under_test = S::create().await;
+    let Some(under_test) = S::create().await else { return };
     let mut store = with_history(&under_test, 1).await;
     let before = head_of(&store).await;
-    let mut tx = store.writers[0].begin().unwrap();
-    let version = tx.version();
-    tx.head().unwrap();
-    drop(tx);
-    let tx = store.writers[0].begin().unwrap();
-    assert_eq!(tx.version(), version, "nobody has committed");
-    tx.commit(&Changes::default()).unwrap();
+    block_in_place(|| {
+        let mut tx = store.writers[0].begin().unwrap();
+        let version = tx.version();
+        tx.head().unwrap();
+        drop(tx);
+        let tx = store.writers[0].begin().unwrap();
+        assert_eq!(tx.version(), version, "nobody has committed");
+        tx.commit(&Changes::default()).unwrap();
+    });
     assert_eq!(head_of(&store).await, before);
     transact(&mut store, &[charge(2, 2, 2)], at(30)).unwrap();
     close(store).await;
@@ -301,12 +306,13 @@ pub async fn a_transaction_that_is_dropped_leaves_no_trace<S: StoreUnderTest>() 
 }
 
 pub async fn what_is_remembered_is_what_would_be_fetched<S: StoreUnderTest>() {
-    let (remembers, forgets) = (S::create().await, S::create().await);
+    let (Some(remembers), Some(forgets)) = (S::create().await, S::create().await) else { return };
     let (mut one, mut other) = (remembers.open().await, forgets.open().await);
     let mut cache = Cache::default();
     for round in 0..50 {
         let batch = [open(1, 100), open(2, 50), charge(1, round % 7, 3), charge(2, round % 5, 4)];
-        let remembered = engine::transact(one.writers[0].as_mut(), &mut cache, &batch, at(round)).unwrap();
+        let transact_one = || engine::transact(one.writers[0].as_mut(), &mut cache, &batch, at(round));
+        let remembered = block_in_place(transact_one).unwrap();
         assert_eq!(remembered.outcomes, transact(&mut other, &batch, at(round)).unwrap(), "round {round}");
     }
     assert_eq!(head_of(&one).await, head_of(&other).await);
@@ -315,7 +321,7 @@ pub async fn what_is_remembered_is_what_would_be_fetched<S: StoreUnderTest>() {
 }
 
 pub async fn history_is_read_back_from_anywhere<S: StoreUnderTest>() {
-    let under_test = S::create().await;
+    let Some(under_test) = S::create().await else { return };
     let store = with_history(&under_test, 9).await;
     let ids = async |before: Option<i64>, limit| {
         let entries = store.reader.entries(user(2), before.and_then(EntryId::new), limit).await.unwrap().unwrap();
@@ -332,7 +338,7 @@ pub async fn history_is_read_back_from_anywhere<S: StoreUnderTest>() {
 }
 
 pub async fn the_ledger_is_scanned_from_anywhere_as_far_as_limits_allow<S: StoreUnderTest>() {
-    let under_test = S::create().await;
+    let Some(under_test) = S::create().await else { return };
     let mut store = with_history(&under_test, 9).await;
     let noted = Annotations { note: Note::new("seen"), ..Annotations::NONE };
     transact(&mut store, &[charge(1, 1, 0).with_annotations(noted)], at(200)).unwrap();
@@ -369,7 +375,7 @@ pub async fn the_ledger_is_scanned_from_anywhere_as_far_as_limits_allow<S: Store
 }
 
 pub async fn a_wallet_is_seen_as_it_was<S: StoreUnderTest>() {
-    let under_test = S::create().await;
+    let Some(under_test) = S::create().await else { return };
     let store = with_history(&under_test, 9).await;
     let balance = async |then: i64| {
         let wallet = store.reader.wallet(user(2), Some(at(then))).await.unwrap();
@@ -385,7 +391,7 @@ pub async fn a_wallet_is_seen_as_it_was<S: StoreUnderTest>() {
 
 pub async fn a_long_history_is_read_from_every_entry_and_moment<S: StoreUnderTest>() {
     const CHARGES: i64 = 400;
-    let under_test = S::create().await;
+    let Some(under_test) = S::create().await else { return };
     let mut store = under_test.open().await;
     transact(&mut store, &[open(1, 1_000), open(2, 1_000)], at(1)).unwrap();
     // Two histories that are interleaved; three commits at a time have the same time.
@@ -418,7 +424,7 @@ pub async fn a_long_history_is_read_from_every_entry_and_moment<S: StoreUnderTes
 }
 
 pub async fn times_never_go_back<S: StoreUnderTest>() {
-    let under_test = S::create().await;
+    let Some(under_test) = S::create().await else { return };
     let mut store = under_test.open().await;
     transact(&mut store, &[open(1, 100)], at(1_000)).unwrap();
     transact(&mut store, &[charge(1, 1, 1)], at(5)).unwrap();
@@ -430,7 +436,7 @@ pub async fn times_never_go_back<S: StoreUnderTest>() {
 }
 
 pub async fn another_currency_is_refused<S: StoreUnderTest>() {
-    let under_test = S::create().await;
+    let Some(under_test) = S::create().await else { return };
     close(under_test.open().await).await;
     match under_test.open_in("JPY".parse().unwrap()).await {
         Err(StoreError::Incompatible(why)) => assert!(why.contains("is in EUR, not in JPY"), "{why}"),
@@ -441,7 +447,7 @@ pub async fn another_currency_is_refused<S: StoreUnderTest>() {
 }
 
 pub async fn what_is_committed_passes_the_audit<S: StoreUnderTest>() {
-    let under_test = S::create().await;
+    let Some(under_test) = S::create().await else { return };
     let store = with_history(&under_test, 3).await;
     let head = head_of(&store).await;
     close(store).await;

@@ -27,8 +27,8 @@ impl SqliteFile {
 }
 
 impl StoreUnderTest for SqliteFile {
-    async fn create() -> Self {
-        Self { dir: TempDir::new().unwrap() }
+    async fn create() -> Option<Self> {
+        Some(Self { dir: TempDir::new().unwrap() })
     }
 
     async fn open_in(&self, currency: Currency) -> Result<Store, StoreError> {
@@ -57,9 +57,9 @@ fn log_round(path: &Path) -> u32 {
     u32::from_be_bytes(header[12..16].try_into().unwrap())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_log_is_begun_again_while_commits_go_on() {
-    let file = SqliteFile::create().await;
+    let file = SqliteFile::create().await.unwrap();
     let path = file.path();
     let mut store = file.open().await;
     transact(&mut store, &[open(1, 1_000_000)], at(1)).unwrap();
@@ -81,9 +81,9 @@ async fn the_log_is_begun_again_while_commits_go_on() {
     assert_eq!(sqlite::audit(&path, None).unwrap().unwrap().head.commit_id, commits + 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn another_process_holding_the_lock_is_told_apart_and_changes_nothing() {
-    let file = SqliteFile::create().await;
+    let file = SqliteFile::create().await.unwrap();
     let mut store = file.open().await;
     transact(&mut store, &[open(1, 100)], at(1)).unwrap();
     let other = file.connect();
@@ -97,9 +97,9 @@ async fn another_process_holding_the_lock_is_told_apart_and_changes_nothing() {
     close(store).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_cannot_be_is_named_and_the_writer_works_on() {
-    let file = SqliteFile::create().await;
+    let file = SqliteFile::create().await.unwrap();
     let mut store = file.open().await;
     transact(&mut store, &[open(1, 100), open(2, 100)], at(1)).unwrap();
     let other = file.connect();
@@ -112,9 +112,9 @@ async fn a_row_that_cannot_be_is_named_and_the_writer_works_on() {
     close(store).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_another_program_writes_is_seen_at_once() {
-    let file = SqliteFile::create().await;
+    let file = SqliteFile::create().await.unwrap();
     let mut store = with_history(&file, 2).await;
     let other = file.connect();
     other.execute_batch("update wallet set balance = 7 where user_id = 2").unwrap();
@@ -134,9 +134,9 @@ async fn what_another_program_writes_is_seen_at_once() {
     close(store).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn history_cannot_be_rewritten() {
-    let file = SqliteFile::create().await;
+    let file = SqliteFile::create().await.unwrap();
     close(with_history(&file, 1).await).await;
     let other = file.connect();
     for (sql, why) in [
@@ -155,9 +155,9 @@ async fn history_cannot_be_rewritten() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gap_in_a_history_is_not_a_shorter_history() {
-    let file = SqliteFile::create().await;
+    let file = SqliteFile::create().await.unwrap();
     let store = with_history(&file, 3).await;
     let before = EntryId::new(5);
     assert_eq!(store.reader.entries(user(2), before, 10).await.unwrap().unwrap().len(), 3);
@@ -173,9 +173,9 @@ async fn with_index(file: &SqliteFile) -> Store {
     with_history(file, 150).await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_history_whose_index_has_a_gap_is_an_error_and_no_long_walk() {
-    let file = SqliteFile::create().await;
+    let file = SqliteFile::create().await.unwrap();
     let store = with_index(&file).await;
     let balance = async |then| store.reader.wallet(user(2), Some(at(then))).await;
     assert_eq!(balance(100).await.unwrap().unwrap().sequence, 11);
@@ -185,9 +185,9 @@ async fn a_history_whose_index_has_a_gap_is_an_error_and_no_long_walk() {
     close(store).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_of_the_version_before_is_verified_as_it_is_and_brought_up_to_date() {
-    let file = SqliteFile::create().await;
+    let file = SqliteFile::create().await.unwrap();
     close(with_index(&file).await).await;
     let before = file.connect();
     before
@@ -204,18 +204,18 @@ async fn a_ledger_of_the_version_before_is_verified_as_it_is_and_brought_up_to_d
     sqlite::audit(&file.path(), None).unwrap().unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn one_store_serves_a_file() {
-    let file = SqliteFile::create().await;
+    let file = SqliteFile::create().await.unwrap();
     let first = file.open().await;
     assert!(refused(&file.path()).await.contains("served by another process"));
     close(first).await;
     close(file.open().await).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn another_programs_file_is_refused() {
-    let file = SqliteFile::create().await;
+    let file = SqliteFile::create().await.unwrap();
     let foreign = file.dir.path().join("foreign.db");
     rusqlite::Connection::open(&foreign).unwrap().execute_batch("create table precious (x)").unwrap();
     let before = fs::read(&foreign).unwrap();
@@ -223,9 +223,9 @@ async fn another_programs_file_is_refused() {
     assert_eq!(fs::read(&foreign).unwrap(), before);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_newer_versions_database_is_refused() {
-    let file = SqliteFile::create().await;
+    let file = SqliteFile::create().await.unwrap();
     close(file.open().await).await;
     let other = file.connect();
     other
@@ -238,9 +238,9 @@ async fn a_newer_versions_database_is_refused() {
     assert!(refused(&file.path()).await.contains("another version of the wallet"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_that_was_cut_back_does_not_meet_its_checkpoint() {
-    let file = SqliteFile::create().await;
+    let file = SqliteFile::create().await.unwrap();
     let store = with_history(&file, 3).await;
     let head = head_of(&store).await;
     close(store).await;
