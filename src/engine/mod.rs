@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use futures::executor::block_on;
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -133,7 +134,9 @@ impl Engine {
         runtime.spawn(engine.health.clone().log_stalls());
         runtime.spawn(engine.ledger.overload().log());
         let work = move || {
-            runtime.block_on(work);
+            // Not the runtime's own way to block: a store may block in a runtime of its own.
+            let _entered = runtime.enter();
+            block_on(work);
             drop(ended_sender);
         };
         let thread = thread::Builder::new().name("ledger".to_owned()).spawn(work);
