@@ -7,6 +7,7 @@ use std::path::Path;
 use super::measure::{Load, Measure};
 use super::report::Summary;
 use super::row::Series;
+use super::rows::statements;
 use super::svg::{Chart, Line, short};
 use super::wallets::Ids;
 
@@ -23,7 +24,7 @@ const BY_CALLERS: [(&str, OfCallers); 7] = [
     ("Transact, one stream", |callers| Some(Measure::Service(Load::Transact(callers)))),
     ("gRPC charge", |callers| Some(Measure::Service(Load::Grpc(callers)))),
     ("REST charge", |callers| Some(Measure::Service(Load::Rest(callers))).filter(|_| callers <= 256)),
-    ("PostgreSQL, pgbench", |callers| Some(Measure::Postgres(callers)).filter(|_| callers <= 64)),
+    ("PostgreSQL, pgbench", |callers| Some(statements(callers)).filter(|_| callers <= 64)),
     ("Flask + sqlite3", |callers| Some(Measure::Flask(callers)).filter(|_| callers <= 64)),
     ("bare SQLite, one by one", |_| Some(Measure::Bare)),
 ];

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::process::Program;
+use super::process::{LedgerUrl, Program};
 use super::tokens::{ENGINE, OPERATOR};
 use super::wallets::{COUNT, Wallets};
 
@@ -43,7 +43,7 @@ pub fn grow_log(path: &Path) {
 /// # Panics
 /// If a single cent is not where it should be.
 pub fn verify(path: &Path, wallets: &Wallets) -> Duration {
-    let took = Program::Present.verify(path);
+    let took = Program::Present.verify(&LedgerUrl::Sqlite(path.to_owned()));
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("it opens");
     check_rows(&connection, wallets);
     took

@@ -70,6 +70,18 @@ pub async fn drive(service: &Service, load: Load, top_rate: f64, time: Duration)
     }
 }
 
+/// Charges over one stream to each of two processes that serve the same ledger. The processor time is that of the first.
+pub async fn transact_over_both(one: &Service, other: &Service, in_flight: usize, time: Duration) -> Sample {
+    let mut shares = Share::deal(&one.wallets, 2, Ids::Rising).into_iter();
+    let (first, second) = (shares.next().expect("a share"), shares.next().expect("another"));
+    let (channel, other_channel) = (grpc::connect(one.grpc.addr).await, grpc::connect(other.grpc.addr).await);
+    let window = Window::of(time);
+    let by_one = load::metered(one.pid(), window, grpc::transact(&one.grpc, channel, first, in_flight, window));
+    let by_other = grpc::transact(&other.grpc, other_channel, second, in_flight, window);
+    let (by_one, by_other) = tokio::join!(by_one, by_other);
+    by_one.and(&by_other)
+}
+
 async fn closed<C: Caller>(pid: u32, callers: Vec<C>, time: Duration) -> Sample {
     let window = Window::of(time);
     load::metered(pid, window, load::closed(callers, window)).await

@@ -5,7 +5,7 @@ use std::fs;
 use super::http::ChargeCaller;
 use super::ledger::Template;
 use super::load;
-use super::process::Program;
+use super::process::{LedgerUrl, Program};
 use super::sample::Window;
 use super::service::Service;
 use super::usage::{Usage, memory_mib};
@@ -36,7 +36,8 @@ impl Footprint {
         let bytes = fs::metadata(&template.path).expect("it is there").len() as f64;
         let name = |what: &str| format!("{what}, {size} entries there");
         self.add("bytes on disk an entry", bytes / template.wallets.entries() as f64);
-        let service = Service::start(Program::Present, &template.path, &template.wallets, None);
+        let service =
+            Service::start(Program::Present, LedgerUrl::Sqlite(template.path.clone()), &template.wallets, None);
         self.add(name("start-up (ms)"), service.start_up.as_secs_f64() * 1e3);
         self.add(name("resident memory idle (MiB)"), service.idle_mib);
         let shares = Share::deal(&service.wallets, 64, Ids::Rising);

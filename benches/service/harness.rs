@@ -13,9 +13,10 @@ use super::drive::drive;
 use super::ledger::{Ledger, Template};
 use super::measure::{Load, Measure};
 use super::peers::Peers;
-use super::process::Program;
+use super::process::{LedgerUrl, Program};
 use super::sample::Sample;
 use super::service::Service;
+use super::shared::Shared;
 use super::tokens::Tokens;
 use super::wallets::Ids;
 
@@ -30,6 +31,7 @@ pub struct Harness {
     pub guarded_service: Option<Service>,
     pub old_service: Option<Service>,
     pub peers: Peers,
+    shared: Shared,
 }
 
 impl Harness {
@@ -48,20 +50,20 @@ impl Harness {
             template.fill(size - there).await;
             filled.insert(size, template);
         }
+        let file = |name: &str| LedgerUrl::Sqlite(dir.path().join(name));
         let mut service = None;
         if measures.iter().any(|measure| matches!(measure, Measure::Service(_))) {
-            service = Some(Service::start_new(Program::Present, &dir.path().join("service.db"), None).await);
+            service = Some(Service::start_new(Program::Present, file("service.db"), None).await);
         }
         let mut guarded_service = None;
         if measures.iter().any(|measure| matches!(measure, Measure::GuardedService(_))) {
             let tokens = block_in_place(|| Tokens::create(&Program::Present, dir.path().join("tokens.toml")));
-            let path = dir.path().join("guarded-service.db");
-            guarded_service = Some(Service::start_new(Program::Present, &path, Some(tokens)).await);
+            let ledger = file("guarded-service.db");
+            guarded_service = Some(Service::start_new(Program::Present, ledger, Some(tokens)).await);
         }
         let mut old_service = None;
         if let Some(program) = baseline {
-            let path = dir.path().join("old-service.db");
-            old_service = Some(Service::start_new(Program::Old(program), &path, None).await);
+            old_service = Some(Service::start_new(Program::Old(program), file("old-service.db"), None).await);
         }
         let needs_history =
             |measure: &Measure| matches!(measure, Measure::Service(Load::Past(_) | Load::FeedGrpc | Load::FeedEvents));
@@ -72,7 +74,8 @@ impl Harness {
             }
         }
         let peers = block_in_place(|| Peers::start(dir.path(), measures));
-        Self { dir, time, empty, filled, bare: None, service, guarded_service, old_service, peers }
+        let shared = Shared::start(&peers, measures).await;
+        Self { dir, time, empty, filled, bare: None, service, guarded_service, old_service, peers, shared }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -93,7 +96,9 @@ impl Harness {
             Measure::Service(load) => self.drive(self.service.as_ref(), load, top_rate).await,
             Measure::GuardedService(load) => self.drive(self.guarded_service.as_ref(), load, top_rate).await,
             Measure::OldService(load) => self.drive(self.old_service.as_ref(), load, top_rate).await,
-            Measure::Postgres(clients) => self.peers.postgres(clients, time),
+            Measure::PgBench(pgbench) => self.peers.pgbench(pgbench, time),
+            Measure::PostgresService { load, standby } => self.drive(self.shared.one(standby), load, top_rate).await,
+            Measure::TwoPostgresServices(in_flight) => self.shared.transact_over_both(in_flight, time).await,
             Measure::Flask(callers) => self.peers.flask(callers, time).await,
             Measure::FlaskWal(callers) => self.peers.flask_wal(callers, time).await,
         }
@@ -119,7 +124,7 @@ impl Harness {
 
     /// Ends everything and proves that every ledger is right. The largest ledger is kept, and returned.
     pub async fn finish(self) -> (TempDir, Option<(u64, Template)>) {
-        let Self { dir, mut filled, bare, service, guarded_service, old_service, peers, .. } = self;
+        let Self { dir, mut filled, bare, service, guarded_service, old_service, peers, shared, .. } = self;
         let largest = filled.pop_last();
         block_in_place(|| {
             filled.into_values().for_each(Template::finish);
@@ -128,6 +133,7 @@ impl Harness {
         for service in [service, guarded_service, old_service].into_iter().flatten() {
             service.finish().await;
         }
+        shared.finish().await;
         block_in_place(|| peers.finish());
         (dir, largest)
     }

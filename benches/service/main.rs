@@ -36,6 +36,7 @@ mod rows;
 mod run;
 mod sample;
 mod service;
+mod shared;
 mod svg;
 mod tokens;
 mod usage;

@@ -23,9 +23,35 @@ pub enum Measure {
     GuardedService(Load),
     /// The older program that `--baseline` names.
     OldService(Load),
-    Postgres(usize),
+    /// Charges by `pgbench`.
+    PgBench(PgBench),
+    /// The running program, with its ledger on PostgreSQL.
+    PostgresService {
+        load: Load,
+        standby: bool,
+    },
+    /// Two running programs with one ledger on PostgreSQL: commands in flight on a stream to each.
+    TwoPostgresServices(usize),
     Flask(usize),
     FlaskWal(usize),
+}
+
+/// How `pgbench` charges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PgBench {
+    pub clients: usize,
+    pub form: Form,
+    /// Whether each commit waits for a standby.
+    pub standby: bool,
+}
+
+/// A charge in SQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// A transaction of five statements.
+    Statements,
+    /// One call of a function on the server.
+    Function,
 }
 
 /// What the callers of a running program do.
@@ -78,10 +104,25 @@ impl fmt::Display for Measure {
             Self::Service(load) => load.fmt(f),
             Self::GuardedService(load) => write!(f, "{load}, with a token"),
             Self::OldService(load) => write!(f, "{load}, old program"),
-            Self::Postgres(callers) => write!(f, "PostgreSQL, pgbench, {callers} clients"),
+            Self::PgBench(pgbench) => pgbench.fmt(f),
+            Self::PostgresService { load, standby } => {
+                write!(f, "{load}, on PostgreSQL{}", if standby { " with a standby" } else { "" })
+            }
+            Self::TwoPostgresServices(in_flight) => write!(f, "Transact, 2 processes, {in_flight} in flight each"),
             Self::Flask(callers) => write!(f, "Flask + sqlite3, {callers} callers"),
             Self::FlaskWal(callers) => write!(f, "Flask + sqlite3 with WAL, {callers} callers"),
         }
+    }
+}
+
+impl fmt::Display for PgBench {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { clients, form, standby } = self;
+        let form = match form {
+            Form::Statements => "5 statements",
+            Form::Function => "1 function",
+        };
+        write!(f, "pgbench, {form}, {clients} clients{}", if *standby { ", with a standby" } else { "" })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The program, this build of it or an older one, and processes that end with the benchmark.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -26,6 +27,22 @@ impl Drop for Process {
     }
 }
 
+/// Where a ledger is kept.
+#[derive(Clone)]
+pub enum LedgerUrl {
+    Sqlite(PathBuf),
+    Postgres(String),
+}
+
+impl fmt::Display for LedgerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
+            Self::Postgres(url) => f.write_str(url),
+        }
+    }
+}
+
 /// A build of `wallet`.
 #[derive(Clone)]
 pub enum Program {
@@ -43,10 +60,10 @@ impl Program {
         }
     }
 
-    /// One of its subcommands, over a database.
-    pub fn command(&self, subcommand: &str, database: &Path) -> Command {
+    /// One of its subcommands, over a ledger.
+    pub fn command(&self, subcommand: &str, ledger: &LedgerUrl) -> Command {
         let mut command = Command::new(self.path());
-        command.arg(subcommand).arg("--database-url").arg(format!("sqlite://{}", database.display()));
+        command.arg(subcommand).arg("--database-url").arg(ledger.to_string());
         command
     }
 
@@ -54,12 +71,22 @@ impl Program {
     ///
     /// # Panics
     /// If the program finds the ledger wrong.
-    pub fn verify(&self, database: &Path) -> Duration {
+    pub fn verify(&self, ledger: &LedgerUrl) -> Duration {
         let started = Instant::now();
-        let output = self.command("verify", database).output().expect("the program starts");
+        let output = self.command("verify", ledger).output().expect("the program starts");
         let took = started.elapsed();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         took
+    }
+
+    /// How many entries a ledger has, which `wallet verify` finds right.
+    ///
+    /// # Panics
+    /// If the program finds the ledger wrong.
+    pub fn verified_entries(&self, ledger: &LedgerUrl) -> i64 {
+        let output = self.command("verify", ledger).arg("--json").output().expect("the program starts");
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        report["Entries"].as_i64().unwrap_or_else(|| panic!("{report}"))
     }
 
     /// Its path, with the version that it prints.

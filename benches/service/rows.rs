@@ -1,6 +1,6 @@
 //! The rows of the table: what is divided by what, and how good each ratio has to be.
 
-use super::measure::{Load, Measure};
+use super::measure::{Form, Load, Measure, PgBench};
 use super::row::{Figure, Row};
 use super::wallets::Ids;
 
@@ -26,7 +26,7 @@ pub fn all(large: u64) -> Vec<Row> {
         FeedEvents, FeedGrpc, Grpc, GrpcHealth, Healthcheck, Past, Reads, ReadsBesideCharges, Rest, RestHot, RestPaced,
         Transact, Watched,
     };
-    use Measure::{Bare, Flask, FlaskWal, OneByOne, Postgres};
+    use Measure::{Bare, Flask, FlaskWal, OneByOne};
     let ledger = |callers, entries, ids| Measure::Ledger { callers, entries, ids };
     let (empty, empty_random) = (ledger(1024, 0, Ids::Rising), ledger(1024, 0, Ids::Random));
     let (full, full_random) = (ledger(1024, large, Ids::Rising), ledger(1024, large, Ids::Random));
@@ -67,12 +67,39 @@ pub fn all(large: u64) -> Vec<Row> {
         rows.push(if in_flight >= 64 { row.must(0.6 * multiple) } else { row });
         rows.push(Row::latency(&format!("transact-{in_flight}-p99"), Figure::P99(transact), None).aim(p99));
     }
+    rows.extend(on_postgres());
     rows.extend([
-        Row::rate("postgres", Rest(64), Postgres(64)).must(2.0),
+        Row::rate("postgres", Rest(64), statements(64)).must(2.0),
         Row::rate("flask", Rest(64), Flask(64)).must(15.0),
         Row::rate("flask-wal", Rest(64), FlaskWal(64)),
     ]);
     rows
+}
+
+/// The wallet on PostgreSQL against what PostgreSQL's own benchmark does with the same server.
+fn on_postgres() -> Vec<Row> {
+    let on = |load| Measure::PostgresService { load, standby: false };
+    let replicated = |load| Measure::PostgresService { load, standby: true };
+    let function = |clients| Measure::PgBench(PgBench { clients, form: Form::Function, standby: false });
+    let waiting = Measure::PgBench(PgBench { clients: 64, form: Form::Statements, standby: true });
+    let (few, many) = (Load::Transact(64), Load::Transact(1024));
+    vec![
+        Row::rate("pg-transact-64", on(few), statements(64)).must(6.0).aim(10.0),
+        Row::rate("pg-transact-64-function", on(few), function(64)).must(4.0).aim(6.0),
+        Row::rate("pg-transact-1024", on(many), statements(64)).must(10.0).aim(20.0),
+        Row::rate("pg-transact-1024-function", on(many), function(64)).must(6.0).aim(12.0),
+        Row::rate("pg-rest-64", on(Load::Rest(64)), statements(64)).must(4.0).aim(6.0),
+        Row::rate("pg-rest-64-function", on(Load::Rest(64)), function(64)).must(2.5),
+        Row::rate("pg-one", on(Load::Rest(1)), statements(1)).must(0.9).aim(1.2),
+        Row::rate("pg-standby-64", replicated(few), waiting).must(6.0).aim(10.0),
+        Row::rate("pg-standby-1024", replicated(many), waiting).must(6.0).aim(10.0),
+        Row::rate("pg-two", Measure::TwoPostgresServices(256), on(Load::Transact(512))).must(0.5).aim(0.8),
+    ]
+}
+
+/// Charges as transactions of five statements.
+pub const fn statements(clients: usize) -> Measure {
+    Measure::PgBench(PgBench { clients, form: Form::Statements, standby: false })
 }
 
 /// The rows of `--baseline`: the present program against an older one, which runs beside it. A rate is new ÷ old and

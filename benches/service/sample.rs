@@ -89,6 +89,13 @@ impl Sample {
         Self { operations, seconds, latencies, usage: None }
     }
 
+    /// Both, which were taken in the same window.
+    pub fn and(mut self, other: &Self) -> Self {
+        self.operations += other.operations;
+        self.latencies.add(&other.latencies);
+        self
+    }
+
     pub fn rate(&self) -> f64 {
         self.operations / self.seconds
     }

@@ -4,7 +4,6 @@ use std::io::{BufRead, BufReader};
 use std::iter::StepBy;
 use std::net::SocketAddr;
 use std::ops::{Range, RangeInclusive};
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::thread;
@@ -14,7 +13,7 @@ use tokio::task::{JoinSet, block_in_place};
 use wallet::engine::{Clock as _, SystemClock};
 
 use super::http::{self, Connection};
-use super::process::{Process, Program};
+use super::process::{LedgerUrl, Process, Program};
 use super::sample::Window;
 use super::tokens::Tokens;
 use super::usage::memory_mib;
@@ -35,7 +34,7 @@ pub struct Service {
     pub http: http::Target,
     /// The gRPC service, as the engine calls it.
     pub grpc: grpc::Target,
-    path: PathBuf,
+    ledger: LedgerUrl,
     /// `None` if everybody may call.
     tokens: Option<Tokens>,
     pub wallets: Arc<Wallets>,
@@ -49,9 +48,9 @@ pub struct Service {
 
 impl Service {
     /// Starts the program on any free ports, and returns when it serves. If there are `tokens`, callers need one.
-    pub fn start(program: Program, path: &Path, wallets: &Arc<Wallets>, tokens: Option<Tokens>) -> Self {
+    pub fn start(program: Program, ledger: LedgerUrl, wallets: &Arc<Wallets>, tokens: Option<Tokens>) -> Self {
         let started = Instant::now();
-        let mut command = program.command("serve", path);
+        let mut command = program.command("serve", &ledger);
         command.args(["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--log-format", "json"]);
         if let Some(tokens) = &tokens {
             command.arg("--tokens-file").arg(&tokens.file);
@@ -68,14 +67,14 @@ impl Service {
         let idle_mib = memory_mib(process.0.id(), "VmRSS:");
         let engine = tokens.as_ref().map(|tokens| tokens.engine.as_str());
         let (http, grpc) = (http::Target::new(http, engine), grpc::Target::new(grpc, engine));
-        let (path, wallets) = (path.to_owned(), Arc::clone(wallets));
-        Self { program, process, http, grpc, path, tokens, wallets, start_up, idle_mib, history: None }
+        let wallets = Arc::clone(wallets);
+        Self { program, process, http, grpc, ledger, tokens, wallets, start_up, idle_mib, history: None }
     }
 
     /// Starts the program on a new database, and opens every wallet through its REST API. The program makes its own
     /// tables, so an older build can be measured too.
-    pub async fn start_new(program: Program, path: &Path, tokens: Option<Tokens>) -> Self {
-        let service = Self::start(program, path, &Arc::new(Wallets::new()), tokens);
+    pub async fn start_new(program: Program, ledger: LedgerUrl, tokens: Option<Tokens>) -> Self {
+        let service = Self::start(program, ledger.clone(), &Arc::new(Wallets::new()), tokens);
         let open = |mut connection: Connection, users: Users| async move {
             for user in users {
                 assert_eq!(connection.open_wallet(user, OPENING).await, OPENING, "user {user}");
@@ -83,7 +82,9 @@ impl Service {
         };
         let operator = service.tokens.as_ref().map(|tokens| tokens.operator.as_str());
         for_all_users(&http::Target::new(service.http.addr, operator), open).await;
-        database::grow_log(path);
+        if let LedgerUrl::Sqlite(path) = &ledger {
+            database::grow_log(path);
+        }
         service
     }
 
@@ -100,8 +101,17 @@ impl Service {
         self.history = Some(begun..now());
     }
 
+    pub const fn ledger(&self) -> &LedgerUrl {
+        &self.ledger
+    }
+
     pub fn pid(&self) -> u32 {
         self.process.0.id()
+    }
+
+    /// Ends the program, and nothing else: another one serves the same ledger.
+    pub fn end(mut self) {
+        self.process.end();
     }
 
     /// Ends the program and proves that its ledger holds what it answered. Returns how long `wallet verify` took.
@@ -122,12 +132,21 @@ impl Service {
         for_all_users(&self.http, check).await;
         block_in_place(|| {
             self.process.end();
+            let LedgerUrl::Sqlite(path) = &self.ledger else {
+                let started = Instant::now();
+                assert_eq!(
+                    self.program.verified_entries(&self.ledger),
+                    self.wallets.entries(),
+                    "every charge is there"
+                );
+                return started.elapsed();
+            };
             if self.tokens.is_some() {
-                database::check_callers(&self.path, &self.wallets);
+                database::check_callers(path, &self.wallets);
             }
             match self.program {
-                Program::Present => database::verify(&self.path, &self.wallets),
-                Program::Old(_) => self.program.verify(&self.path),
+                Program::Present => database::verify(path, &self.wallets),
+                Program::Old(_) => self.program.verify(&self.ledger),
             }
         })
     }

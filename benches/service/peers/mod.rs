@@ -11,13 +11,15 @@ use tokio::task::block_in_place;
 
 use self::flask::Flask;
 use self::postgres::Postgres;
-use super::measure::Measure;
+use super::measure::{Measure, PgBench};
 use super::sample::Sample;
 
 /// The peers that are installed and needed.
 #[derive(Default)]
 pub struct Peers {
     postgres: Option<Postgres>,
+    /// The same with a synchronous standby.
+    replicated: Option<Postgres>,
     flask: Option<Flask>,
     flask_wal: Option<Flask>,
     /// Which peers are missing, and why.
@@ -28,8 +30,21 @@ impl Peers {
     /// Starts the peers that `measures` need.
     pub fn start(dir: &Path, measures: &[Measure]) -> Self {
         let mut peers = Self::default();
-        if measures.iter().any(|measure| matches!(measure, Measure::Postgres(_))) {
+        let needs_postgres = |with_standby: bool| {
+            measures.iter().any(|measure| match measure {
+                Measure::PgBench(PgBench { standby, .. }) | Measure::PostgresService { standby, .. } => {
+                    *standby == with_standby
+                }
+                Measure::TwoPostgresServices(_) => !with_standby,
+                _ => false,
+            })
+        };
+        if needs_postgres(false) {
             peers.postgres = peers.or_skip("PostgreSQL", Postgres::start(dir));
+        }
+        if needs_postgres(true) {
+            let started = Postgres::start(dir).and_then(Postgres::with_standby);
+            peers.replicated = peers.or_skip("PostgreSQL with a standby", started);
         }
         if measures.iter().any(|measure| matches!(measure, Measure::Flask(_))) {
             peers.flask = peers.or_skip("Flask", Flask::start(dir, "delete"));
@@ -50,10 +65,17 @@ impl Peers {
             .ok()
     }
 
-    /// Measures `PostgreSQL`, if it is installed.
-    pub fn postgres(&mut self, clients: usize, time: Duration) -> Option<Sample> {
-        let postgres = self.postgres.as_mut()?;
-        Some(block_in_place(|| postgres.charge(clients, time)))
+    /// Measures PostgreSQL, if it is installed.
+    pub fn pgbench(&mut self, pgbench: PgBench, time: Duration) -> Option<Sample> {
+        let server = if pgbench.standby { &mut self.replicated } else { &mut self.postgres };
+        let server = server.as_mut()?;
+        Some(block_in_place(|| server.charge(pgbench, time)))
+    }
+
+    /// The URL of an empty database for a ledger, on the server with or without a standby.
+    pub fn ledger_url(&self, standby: bool) -> Option<String> {
+        let server = if standby { &self.replicated } else { &self.postgres };
+        Some(block_in_place(|| server.as_ref().map(Postgres::ledger_url))?)
     }
 
     /// Measures Flask, if it is installed.
@@ -68,7 +90,7 @@ impl Peers {
 
     /// Ends the peers, and proves that they hold every charge that they answered.
     pub fn finish(self) {
-        if let Some(postgres) = self.postgres {
+        for postgres in [self.postgres, self.replicated].into_iter().flatten() {
             postgres.finish();
         }
         for flask in [self.flask, self.flask_wal].into_iter().flatten() {

@@ -17,3 +17,13 @@ create table entry (
 
 insert into wallet select user_id, :opening from generate_series(0, :users - 1) as user_id;
 vacuum analyze wallet;
+
+create function charge(charged bigint, event bigint) returns bigint language plpgsql as $$
+declare
+    left_over bigint;
+begin
+    select balance - 1 into left_over from wallet where user_id = charged for update;
+    insert into entry (user_id, kind, event_id, amount, balance_after) values (charged, 2, event, 1, left_over);
+    update wallet set balance = left_over where user_id = charged;
+    return left_over;
+end $$;
