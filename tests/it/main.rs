@@ -30,6 +30,7 @@ mod overload;
 mod own_tls;
 mod parity;
 mod parsers;
+mod protocol;
 mod readme;
 mod reconcile;
 mod relay;
