@@ -31,6 +31,7 @@ mod own_tls;
 mod parity;
 mod parsers;
 mod postgres_support;
+mod protocol;
 mod readme;
 mod reconcile;
 mod relay;
