@@ -73,17 +73,34 @@ struct Session {
     number: u64,
     /// How many connections the cluster had lost before this one was opened.
     losses: u64,
+    /// The process that serves it.
+    backend: Backend,
     /// The number of the last commit, as far as this writer knows.
     head: Option<i64>,
 }
 
 /// A commit whose answer was lost.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct InDoubt {
     commit_id: i64,
     /// The random number that it has if it was made.
     writer: i64,
+    /// What was to make it, and may still be about to.
+    backend: Backend,
 }
+
+/// A process of the server that serves one connection: its id, and when it began, as text.
+#[derive(Clone, Debug)]
+struct Backend {
+    pid: i32,
+    began: String,
+}
+
+const SELECT_BACKEND: &str = "select pid, backend_start::text from pg_stat_activity where pid = pg_backend_pid()";
+/// Ends a backend, and waits until it has ended. No row if there is no such backend any more, which is also so on another
+/// server.
+const END_BACKEND: &str = "select pg_terminate_backend(pid, 1000) from pg_stat_activity
+     where pid = $1 and backend_start::text = $2";
 
 impl PostgresWriter {
     pub(super) fn open(
@@ -114,8 +131,13 @@ impl PostgresWriter {
         if self.session.is_none() {
             let losses = self.cluster.losses();
             let connected = self.runtime.block_on(self.cluster.connect());
-            let connection = connected.map_err(|error| Failure::Refused(StoreError::unavailable(error)))?;
-            self.session = Some(Session { connection, number: self.sessions, losses, head: None });
+            let mut connection = connected.map_err(|error| Failure::Refused(StoreError::unavailable(error)))?;
+            let identify = sqlx::query_as(SELECT_BACKEND).fetch_one(&mut connection);
+            let identified = self.runtime.block_on(async { time::timeout(STATEMENT_TIMEOUT, identify).await });
+            let identified = identified.unwrap_or_else(|_| Err(timed_out("it did not answer in time")));
+            let (pid, began) = identified.map_err(|error| Failure::Refused(StoreError::unavailable(error)))?;
+            let backend = Backend { pid, began };
+            self.session = Some(Session { connection, number: self.sessions, losses, backend, head: None });
             self.sessions += 1;
             self.counts.add(WriterCount::Sessions);
             tracing::info!(database = self.cluster.shown(), shard = self.shard.index(), "connected to write");
@@ -251,11 +273,32 @@ impl PostgresWriter {
         StoreError::InDoubt(error.into())
     }
 
+    /// What is to be found out of a commit that is about to be sent, should its answer be lost.
+    fn about_to(&mut self, commit: &Commit) -> Result<InDoubt, StoreError> {
+        let random = getrandom::u64().map_err(|error| StoreError::unavailable(error.to_string()))?;
+        let backend = self.session().map_err(Failure::of_read)?.backend.clone();
+        Ok(InDoubt { commit_id: commit.commit_id, writer: random.cast_signed(), backend })
+    }
+
+    /// Makes sure that a statement that was given up cannot be carried out any more. Else it could be after its callers
+    /// were told that they must send it again, and what they are answered then would not be true.
+    fn end_backend(&mut self, backend: &Backend) -> Result<(), StoreError> {
+        let Backend { pid, began } = backend.clone();
+        let ended = self.run(async |connection| {
+            sqlx::query_scalar::<_, bool>(END_BACKEND).bind(pid).bind(began).fetch_optional(connection).await
+        });
+        match ended.map_err(Failure::of_read)? {
+            None | Some(true) => Ok(()),
+            Some(false) => Err(StoreError::unavailable("the connection that was given up does not end")),
+        }
+    }
+
     /// Writes a batch in one statement that is a transaction of its own.
     fn write(&mut self, changes: &Changes, commit: &Commit) -> Result<Version, StoreError> {
-        let (shard, in_doubt) = (self.shard, InDoubt::new(commit)?);
-        let written = self
-            .run_to_commit(async |connection| write::write(connection, shard, changes, commit, in_doubt.writer).await);
+        let (shard, in_doubt) = (self.shard, self.about_to(commit)?);
+        let writer = in_doubt.writer;
+        let written =
+            self.run_to_commit(async |connection| write::write(connection, shard, changes, commit, writer).await);
         match written {
             Ok(true) => {
                 self.counts.add(WriterCount::Fast);
@@ -270,9 +313,9 @@ impl PostgresWriter {
 
     /// Writes a batch, and commits, in the transaction that holds the lock.
     fn write_locked(&mut self, changes: &Changes, commit: &Commit) -> Result<Version, StoreError> {
-        let (shard, in_doubt) = (self.shard, InDoubt::new(commit)?);
-        let written =
-            self.run(async |connection| write::write(connection, shard, changes, commit, in_doubt.writer).await);
+        let (shard, in_doubt) = (self.shard, self.about_to(commit)?);
+        let writer = in_doubt.writer;
+        let written = self.run(async |connection| write::write(connection, shard, changes, commit, writer).await);
         match written {
             Ok(true) => match self.run_raw("commit".to_owned()) {
                 Ok(_) => {
@@ -320,17 +363,12 @@ impl PostgresWriter {
     }
 }
 
-impl InDoubt {
-    /// Of a commit that is about to be sent.
-    fn new(commit: &Commit) -> Result<Self, StoreError> {
-        let random = getrandom::u64().map_err(|error| StoreError::unavailable(error.to_string()))?;
-        Ok(Self { commit_id: commit.commit_id, writer: random.cast_signed() })
-    }
-}
-
 impl Writer for PostgresWriter {
     fn begin(&mut self) -> Result<Box<dyn Transaction + '_>, StoreError> {
-        self.in_doubt = None;
+        if let Some(InDoubt { backend, .. }) = self.in_doubt.clone() {
+            self.end_backend(&backend)?;
+            self.in_doubt = None;
+        }
         let believed = self.session.as_ref().and_then(|session| session.head).filter(|_| self.locked_batches == 0);
         if let Some(number) = believed {
             return Ok(Box::new(PostgresTransaction { number, head: None, is_locked: false, writer: self }));
@@ -368,8 +406,9 @@ impl Writer for PostgresWriter {
     }
 
     fn resolve(&mut self) -> Result<Option<Version>, StoreError> {
-        let InDoubt { commit_id, writer } =
-            self.in_doubt.ok_or_else(|| StoreError::unavailable("no commit is in doubt"))?;
+        let InDoubt { commit_id, writer, backend } =
+            self.in_doubt.clone().ok_or_else(|| StoreError::unavailable("no commit is in doubt"))?;
+        self.end_backend(&backend)?;
         let select = format!(
             "select writer, last_entry_id from ledger_commit where shard_id = {} and commit_id = {commit_id}; commit",
             self.shard.index()
