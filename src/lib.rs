@@ -22,7 +22,7 @@
 //! # The life of a charge
 //! A handler parses bytes into a [`Command`](ledger::Command); a request that is malformed or negative ends there. It
 //! submits the command to the [`Ledger`](engine::Ledger), which puts it into a bounded queue; a full queue answers
-//! `BUSY`. The engine's one worker thread takes everything that waits and runs it through
+//! `BUSY`. The worker thread of the user's shard takes everything that waits and runs it through
 //! [`transact`](engine::transact). That begins one [`Transaction`](store::Transaction), which holds the write lock. It
 //! asks the ledger what the batch must see ([`prefetch`](ledger::prefetch)), and the store fetches that. A
 //! [`Batch`](ledger::Batch) decides each command in order; a later one sees the effect of an earlier one. The store

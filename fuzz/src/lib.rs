@@ -103,7 +103,9 @@ impl Service {
             let settings = Settings::defaults();
             let options = EngineOptions { spin: false, ..settings.engine() };
             let (engine, work) = Engine::new(ledger::store(settings.currency), SystemClock, options);
-            tokio::spawn(work);
+            for work in work {
+                tokio::spawn(work);
+            }
             let hosts = AllowedHosts::default();
             let rest = rest::router(engine.clone(), Access::default(), RestOptions::default(), hosts);
             (rest, grpc::router(engine, Access::default(), GrpcOptions::default(), CancellationToken::new()))

@@ -52,9 +52,10 @@ pub async fn pages(
     deadline: Option<Instant>,
     options: FeedOptions,
 ) -> Result<impl Stream<Item = Result<FeedPage, Problem>> + Send + use<>, Problem> {
+    let is_now = start == FeedStart::Now;
     let watcher = feed.watch(start, filter, deadline).await?;
     // Only so can a reader that begins now go on from there if it is cut off before the first entry.
-    let first = (start == FeedStart::Now).then(|| Ok(watcher.here()));
+    let first = is_now.then(|| Ok(watcher.here()));
     let pages = stream::unfold(Some(watcher), move |watcher| async move {
         let mut watcher = watcher?;
         match next(&mut watcher, deadline, options).await {
@@ -101,8 +102,8 @@ impl<T, S: Stream<Item = Result<(Cursor, T), Problem>> + Unpin> Stream for Timed
         }
         let now = Instant::now();
         let before = std::mem::replace(&mut self.polled_at, now);
-        if let Some(cursor) = self.cursor
-            && now - before > self.timeout
+        if now - before > self.timeout
+            && let Some(cursor) = self.cursor.clone()
         {
             self.has_ended = true;
             tracing::debug!(reason = Reason::SlowReader.name(), "a reader of the feed is cut off");

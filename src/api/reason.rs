@@ -186,7 +186,7 @@ pub struct Problem {
 }
 
 /// More about a refusal, for machines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Detail {
     /// What the wallet holds.
     Balance(Balance),
@@ -271,6 +271,9 @@ impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
         Self::from(match error {
             EngineError::UnknownCursor => return Self::invalid("The cursor is beyond the end of the ledger"),
+            EngineError::ForeignCursor => {
+                return Self::invalid("The cursor is of a ledger with another number of shards");
+            }
             EngineError::Busy => Reason::Busy,
             EngineError::Deadline => Reason::Deadline,
             EngineError::Unavailable(_) | EngineError::Stopped => Reason::Unavailable,

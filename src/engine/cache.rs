@@ -4,13 +4,20 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use super::transact::Decided;
-use crate::ledger::{Changes, Fetched, Head, Keys, UserId, WalletState};
+use crate::ledger::{Changes, Fetched, Head, Keys, Outcome, UserId, WalletState};
 use crate::store::Version;
 
 /// The most wallets that are remembered: a few megabytes. When there are more, the cache is cleared, which costs less
 /// than finding out which to forget.
 const WALLETS_MAX: usize = 65_536;
+
+/// What was decided about a batch, and is not known to be on disk.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) head: Head,
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) changes: Changes,
+}
 
 /// The state of the ledger, as far as the last transaction of one writer saw it.
 #[derive(Debug, Default)]

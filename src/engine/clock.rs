@@ -1,5 +1,6 @@
 //! The one place that reads the time of day for the ledger, and what notices when that cannot be right.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
@@ -11,9 +12,15 @@ use crate::ledger::Timestamp;
 const DIFFERENCE_MAX_US: i64 = 60 * 1_000_000;
 
 /// Tells the time of day. Tests bring their own.
-pub trait Clock: Send + 'static {
+pub trait Clock: Send + Sync + 'static {
     /// This moment.
     fn now(&self) -> Timestamp;
+}
+
+impl<C: Clock> Clock for Arc<C> {
+    fn now(&self) -> Timestamp {
+        self.as_ref().now()
+    }
 }
 
 /// The machine's clock.

@@ -3,13 +3,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{self, Instant};
+use tracing::field::{DisplayValue, display};
 
 use super::EngineError;
-use crate::ledger::Timestamp;
+use crate::ledger::{Shard, Shards, Timestamp};
 use crate::telemetry::{Throttle, chain};
 
 /// How often an attempt that may be stuck is checked.
@@ -22,26 +24,18 @@ pub enum Health {
     NotServing,
 }
 
-/// The two ends: the worker reports, everybody else watches.
-pub(super) fn watch(stall_timeout: Duration) -> (HealthReporter, HealthWatch) {
-    let (sender, receiver) = watch::channel(Health::Serving);
-    let watchdog = Arc::new(Watchdog::new());
-    let watch = HealthWatch { reported: receiver, watchdog: Arc::clone(&watchdog), stall_timeout };
-    (
-        HealthReporter {
-            sender,
-            watchdog,
-            outage: None,
-            outages: Throttle::default(),
-            undecided: Throttle::default(),
-            clock_steps: Throttle::default(),
-        },
-        watch,
-    )
+/// The two ends: the worker of each shard reports, everybody else watches.
+pub(super) fn watch(shards: Shards, stall_timeout: Duration) -> (Vec<HealthReporter>, HealthWatch) {
+    let (sender, reported) = watch::channel(0);
+    let watchdogs: Vec<Arc<Watchdog>> = shards.all().map(|shard| Arc::new(Watchdog::new(shards, shard))).collect();
+    let reporters = watchdogs.iter().map(|watchdog| HealthReporter::new(sender.clone(), watchdog)).collect();
+    (reporters, HealthWatch { reported, watchdogs: watchdogs.into(), stall_timeout })
 }
 
 /// What others can see of the worker while it is inside the store, where it may be stuck and report nothing.
 struct Watchdog {
+    /// The worker's shard, if there is more than one.
+    shard: Option<Shard>,
     start: Instant,
     /// When the attempt under way began, in microseconds after `start`, plus one; 0 between attempts.
     busy_since: AtomicU64,
@@ -50,13 +44,19 @@ struct Watchdog {
 }
 
 impl Watchdog {
-    fn new() -> Self {
+    fn new(shards: Shards, shard: Shard) -> Self {
         Self {
+            shard: (shards != Shards::ONE).then_some(shard),
             start: Instant::now(),
             busy_since: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             clock_steps: AtomicU64::new(0),
         }
+    }
+
+    /// The shard, as logs have it.
+    fn shard(&self) -> Option<DisplayValue<Shard>> {
+        self.shard.map(display)
     }
 
     fn busy_for(&self) -> Duration {
@@ -71,9 +71,12 @@ impl Watchdog {
     }
 }
 
-/// The worker's end: runs its attempts on the store, and logs and reports what becomes of them.
+/// A worker's end: runs its attempts on the store, and logs and reports what becomes of them.
 pub(super) struct HealthReporter {
-    sender: watch::Sender<Health>,
+    /// How many workers cannot commit.
+    down: watch::Sender<usize>,
+    /// Whether this is one of them.
+    is_down: bool,
     watchdog: Arc<Watchdog>,
     outage: Option<Outage>,
     outages: Throttle,
@@ -98,6 +101,18 @@ impl Outage {
 }
 
 impl HealthReporter {
+    fn new(down: watch::Sender<usize>, watchdog: &Arc<Watchdog>) -> Self {
+        Self {
+            down,
+            is_down: false,
+            watchdog: Arc::clone(watchdog),
+            outage: None,
+            outages: Throttle::default(),
+            undecided: Throttle::default(),
+            clock_steps: Throttle::default(),
+        }
+    }
+
     /// Runs one attempt on the store. A panic is caught, counted, and returned as `None`. The panic hook logs it.
     pub(super) fn attempt<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
         self.watchdog.busy_since.store(self.watchdog.micros() + 1, Ordering::Relaxed);
@@ -109,23 +124,23 @@ impl HealthReporter {
         result.ok()
     }
 
-    pub(super) fn is_up(&self) -> bool {
-        *self.sender.borrow() == Health::Serving
+    pub(super) const fn is_up(&self) -> bool {
+        !self.is_down
     }
 
-    /// Reports that the ledger can commit.
+    /// Reports that the worker can commit.
     pub(super) fn up(&mut self) {
         if let Some(Outage { began, failed_commands, logged: Some(_) }) = self.outage.take() {
-            let down_ms = millis(began.elapsed());
-            tracing::warn!(down_ms, failed_commands, "health is up: the ledger can commit");
+            let (down_ms, shard) = (millis(began.elapsed()), self.watchdog.shard());
+            tracing::warn!(shard, down_ms, failed_commands, "health is up: the ledger can commit");
         }
-        self.report(Health::Serving);
+        self.report(false);
     }
 
-    /// Reports that the ledger cannot commit: after so long, `error` failed so many commands (none, if it was found
+    /// Reports that the worker cannot commit: after so long, `error` failed so many commands (none, if it was found
     /// without one).
     pub(super) fn down(&mut self, error: &EngineError, batch_size: usize, elapsed: Duration) {
-        let (error, elapsed_ms) = (chain(error), millis(elapsed));
+        let (error, elapsed_ms, shard) = (chain(error), millis(elapsed), self.watchdog.shard());
         let new = || Outage { began: Instant::now(), failed_commands: 0, logged: None };
         let outage = self.outage.get_or_insert_with(new);
         outage.failed_commands += batch_size;
@@ -135,19 +150,28 @@ impl HealthReporter {
             let failed_commands = outage.failed_commands;
             if outage.logged.is_none() {
                 let batch_size = (batch_size > 0).then_some(batch_size);
-                tracing::error!(error, batch_size, elapsed_ms, suppressed, "health is down: the ledger cannot commit");
+                let message = "health is down: the ledger cannot commit";
+                tracing::error!(shard, error, batch_size, elapsed_ms, suppressed, "{message}");
             } else {
-                tracing::error!(error, elapsed_ms, suppressed, failed_commands, "the ledger still cannot commit");
+                tracing::error!(
+                    shard,
+                    error,
+                    elapsed_ms,
+                    suppressed,
+                    failed_commands,
+                    "the ledger still cannot commit"
+                );
             }
             outage.logged = Some((error, Instant::now()));
         }
-        self.report(Health::NotServing);
+        self.report(true);
     }
 
     /// Logs that a command could not be decided.
     pub(super) fn undecided(&mut self, error: &EngineError) {
         if let Some(suppressed) = self.undecided.pass() {
-            tracing::error!(error = chain(error), suppressed, "a command could not be decided");
+            let shard = self.watchdog.shard();
+            tracing::error!(shard, error = chain(error), suppressed, "a command could not be decided");
         }
     }
 
@@ -160,8 +184,19 @@ impl HealthReporter {
         }
     }
 
-    fn report(&self, health: Health) {
-        self.sender.send_if_modified(|current| std::mem::replace(current, health) != health);
+    fn report(&mut self, is_down: bool) {
+        if std::mem::replace(&mut self.is_down, is_down) != is_down {
+            self.down.send_modify(|down| *down = if is_down { *down + 1 } else { *down - 1 });
+        }
+    }
+}
+
+/// A worker that dies of a panic commits nothing any more, while others may go on.
+impl Drop for HealthReporter {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.report(true);
+        }
     }
 }
 
@@ -172,17 +207,20 @@ fn millis(duration: Duration) -> u64 {
 /// Tells whether the ledger can commit. It does not keep the engine going.
 #[derive(Clone)]
 pub struct HealthWatch {
-    reported: watch::Receiver<Health>,
-    watchdog: Arc<Watchdog>,
+    /// How many workers cannot commit.
+    reported: watch::Receiver<usize>,
+    /// That of each worker.
+    watchdogs: Arc<[Arc<Watchdog>]>,
     stall_timeout: Duration,
 }
 
 impl HealthWatch {
-    /// Whether the ledger can commit: no failure was reported since the last commit, no attempt is stuck, and there is
-    /// a worker to make the next.
+    /// Whether the ledger can commit: of no worker a failure was reported since its last commit, no attempt is stuck,
+    /// and there are workers to make the next.
     #[must_use]
     pub fn now(&self) -> Health {
-        if self.has_ended() || self.is_stuck() { Health::NotServing } else { *self.reported.borrow() }
+        let is_serving = *self.reported.borrow() == 0 && !self.has_ended() && !self.is_stuck();
+        if is_serving { Health::Serving } else { Health::NotServing }
     }
 
     fn has_ended(&self) -> bool {
@@ -190,27 +228,16 @@ impl HealthWatch {
     }
 
     fn is_stuck(&self) -> bool {
-        self.watchdog.busy_for() > self.stall_timeout
+        self.watchdogs.iter().any(|watchdog| watchdog.busy_for() > self.stall_timeout)
     }
 
     /// Logs when an attempt is stuck, since the worker cannot, and when it no longer is. Ends with the engine.
     pub(super) async fn log_stalls(self) {
-        let (mut stalls, mut began) = (Throttle::default(), None);
+        let mut stalls: Vec<Stalls> = self.watchdogs.iter().map(|_| Stalls::default()).collect();
         while !self.has_ended() {
             time::sleep(CHECK_INTERVAL).await;
-            match began {
-                None if self.is_stuck() => {
-                    if let Some(suppressed) = stalls.pass() {
-                        let stuck_ms = millis(self.watchdog.busy_for());
-                        tracing::error!(stuck_ms, suppressed, "the store does not answer");
-                        began = Some(Instant::now());
-                    }
-                }
-                Some(at) if !self.is_stuck() => {
-                    tracing::warn!(stuck_ms = millis(at.elapsed() + self.stall_timeout), "the store answers again");
-                    began = None;
-                }
-                _ => (),
+            for (stalls, watchdog) in stalls.iter_mut().zip(self.watchdogs.iter()) {
+                stalls.log(watchdog, self.stall_timeout);
             }
         }
     }
@@ -232,12 +259,93 @@ impl HealthWatch {
     /// How often the worker has panicked.
     #[must_use]
     pub fn panics(&self) -> u64 {
-        self.watchdog.panics.load(Ordering::Relaxed)
+        self.watchdogs.iter().map(|watchdog| watchdog.panics.load(Ordering::Relaxed)).sum()
     }
 
     /// How often the time of day was set by more than a minute.
     #[must_use]
     pub fn clock_steps(&self) -> u64 {
-        self.watchdog.clock_steps.load(Ordering::Relaxed)
+        self.watchdogs.iter().map(|watchdog| watchdog.clock_steps.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// What was logged of the attempts of one worker that were stuck.
+#[derive(Default)]
+struct Stalls {
+    throttle: Throttle,
+    /// When it was logged that the attempt under way is stuck.
+    began: Option<Instant>,
+}
+
+impl Stalls {
+    /// Logs if the worker has become stuck, or no longer is.
+    fn log(&mut self, watchdog: &Watchdog, stall_timeout: Duration) {
+        let (busy_for, shard) = (watchdog.busy_for(), watchdog.shard());
+        let is_stuck = busy_for > stall_timeout;
+        match self.began {
+            None if is_stuck => {
+                if let Some(suppressed) = self.throttle.pass() {
+                    tracing::error!(shard, stuck_ms = millis(busy_for), suppressed, "the store does not answer");
+                    self.began = Some(Instant::now());
+                }
+            }
+            Some(at) if !is_stuck => {
+                tracing::warn!(shard, stuck_ms = millis(at.elapsed() + stall_timeout), "the store answers again");
+                self.began = None;
+            }
+            _ => (),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+    use crate::store::StoreError;
+
+    fn two_workers() -> ([HealthReporter; 2], HealthWatch) {
+        let (reporters, health) = watch(Shards::new(2).unwrap(), Duration::from_secs(1));
+        (reporters.try_into().ok().unwrap(), health)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_ledger_serves_as_long_as_every_worker_can_commit() {
+        let ([mut one, mut other], health) = two_workers();
+        let failed = EngineError::from(StoreError::unavailable("planted"));
+        assert_eq!(health.now(), Health::Serving);
+        other.down(&failed, 1, Duration::ZERO);
+        other.down(&failed, 1, Duration::ZERO);
+        one.up();
+        assert_eq!((health.now(), one.is_up(), other.is_up()), (Health::NotServing, true, false));
+        one.down(&failed, 1, Duration::ZERO);
+        other.up();
+        assert_eq!(health.now(), Health::NotServing);
+        one.up();
+        assert_eq!(health.now(), Health::Serving);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stall_of_one_worker_is_a_stall() {
+        let ([one, _other], health) = two_workers();
+        let stuck = one.attempt(|| {
+            let _ = time::advance(Duration::from_secs(2)).now_or_never();
+            health.now()
+        });
+        assert_eq!((stuck, health.now()), (Some(Health::NotServing), Health::Serving));
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_dies_of_a_panic_serves_no_more_and_one_that_ends_says_nothing() {
+        let ([one, other], health) = two_workers();
+        drop(one);
+        assert_eq!(health.now(), Health::Serving);
+        let died = catch_unwind(AssertUnwindSafe(move || {
+            let _worker = other;
+            std::panic::resume_unwind(Box::new("planted"));
+        }));
+        assert!(died.is_err());
+        assert_eq!(health.now(), Health::NotServing);
     }
 }

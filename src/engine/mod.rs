@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use futures::executor::block_on;
+use futures::executor;
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::ledger::Currency;
+use crate::ledger::{Currency, Genesis, Shards};
 use crate::store::{Store, StoreError};
 pub use cache::Cache;
 pub use clock::{Clock, ClockBehind, SystemClock, check_clock};
@@ -31,7 +31,7 @@ pub use queries::{Page, Queries};
 pub use queue::{Ledger, Replies};
 use spin::AdaptiveSpin;
 pub use transact::{Committed, resolve, transact};
-use worker::Worker;
+use worker::{Parts, Worker};
 
 /// A running ledger, as the APIs use it. Cheap to clone.
 #[derive(Clone)]
@@ -59,7 +59,8 @@ pub struct EngineOptions {
     pub lock_timeout: Duration,
     /// How long one attempt on the store may take before the ledger counts as stuck.
     pub stall_timeout: Duration,
-    /// Whether to spin for a lone caller. It must be false if the worker has no thread of its own.
+    /// Whether to spin for a lone caller, in a ledger of one shard. It must be false if the worker has no thread of its
+    /// own.
     pub spin: bool,
     /// Those who may watch the ledger at the same time; one more is answered [`EngineError::Busy`].
     pub watchers_max: usize,
@@ -83,6 +84,9 @@ pub enum EngineError {
     /// A cursor is beyond the end of the ledger, as that of another ledger or of one that was restored.
     #[error("the cursor is beyond the end of the ledger")]
     UnknownCursor,
+    /// A cursor is of a ledger with another number of shards.
+    #[error("the cursor is of a ledger with another number of shards")]
+    ForeignCursor,
     /// A bug: the worker panicked over this command.
     #[error("the ledger's worker panicked")]
     Panicked,
@@ -105,42 +109,62 @@ impl From<StoreError> for EngineError {
 }
 
 impl Engine {
-    /// An engine, and the work of its worker, which the caller must drive. The future blocks its thread while the store
-    /// works. Watchers are told on the runtime that this is called in.
-    pub fn new(store: Store, clock: impl Clock, options: EngineOptions) -> (Self, impl Future<Output = ()> + Send) {
-        let Store { mut writers, reader, genesis } = store;
-        let (writer, currency) = (writers.remove(0), genesis.currency);
-        let (spin, overload) = (AdaptiveSpin::new(options.spin), Overload::default());
-        let (ledger, submissions) = queue::queue(&options, spin.clone(), overload.clone());
-        let (reporter, health) = health::watch(options.stall_timeout);
-        let queries = Queries::new(reader);
-        let (feed, publisher, telling) = Feed::new(queries.clone(), options.watchers_max);
-        Handle::current().spawn(telling);
-        let worker = Worker::new(writer, submissions, (reporter, overload, publisher), clock, options, spin);
-        let engine = Self { ledger, queries, feed, health, currency };
-        (engine, worker.run())
-    }
-
-    /// An engine whose worker runs on a thread of its own, which ends when the last [`Ledger`] is gone. The receiver is
-    /// closed when it has ended, and has let go of the store.
+    /// An engine, and the work of its workers, one for each shard, which the caller must drive. Each future blocks its
+    /// thread while the store works. Watchers are told on the runtime that this is called in.
     ///
     /// # Panics
-    /// If the system cannot start a thread.
+    /// If the store does not have a writer for each shard.
+    pub fn new<C: Clock>(
+        store: Store,
+        clock: C,
+        options: EngineOptions,
+    ) -> (Self, Vec<impl Future<Output = ()> + Send + use<C>>) {
+        let Store { writers, reader, genesis: Genesis { shards, currency, .. } } = store;
+        assert_eq!(writers.len(), usize::from(shards.count()), "each shard has a writer");
+        // Several workers that spin would take the processors from each other.
+        let (spin, overload) = (AdaptiveSpin::new(options.spin && shards == Shards::ONE), Overload::default());
+        let (ledger, queues) = queue::queues(shards, &options, spin.clone(), overload.clone());
+        let (reporters, health) = health::watch(shards, options.stall_timeout);
+        let queries = Queries::new(reader);
+        let (feed, publishers, telling) = Feed::new(queries.clone(), shards, options.watchers_max);
+        Handle::current().spawn(telling);
+        let clock = Arc::new(clock);
+        let parts = shards.all().zip(writers).zip(queues).zip(reporters).zip(publishers);
+        let work = parts.map(|((((shard, writer), queue), health), feed)| {
+            let parts = Parts { shard, writer, queue, health, feed, clock: Arc::clone(&clock) };
+            Worker::new(parts, options, spin.clone(), overload.clone()).run()
+        });
+        let work = work.collect();
+        (Self { ledger, queries, feed, health, currency }, work)
+    }
+
+    /// An engine each of whose workers runs on a thread of its own, which ends when the last [`Ledger`] is gone. The
+    /// receiver is closed when all have ended, and have let go of the store.
+    ///
+    /// # Panics
+    /// If the system cannot start a thread, or the store does not have a writer for each shard.
     #[must_use]
     pub fn start(store: Store, clock: impl Clock, options: EngineOptions) -> (Self, oneshot::Receiver<()>) {
         let (engine, work) = Self::new(store, clock, options);
         let (ended_sender, ended) = oneshot::channel();
+        let ended_sender = Arc::new(ended_sender);
         let runtime = Handle::current();
         runtime.spawn(engine.health.clone().log_stalls());
         runtime.spawn(engine.ledger.overload().log());
-        let work = move || {
-            // Not the runtime's own way to block: a store may block in a runtime of its own.
-            let _entered = runtime.enter();
-            block_on(work);
-            drop(ended_sender);
-        };
-        let thread = thread::Builder::new().name("ledger".to_owned()).spawn(work);
-        thread.expect("a thread for the ledger can be started");
+        let is_only = work.len() == 1;
+        for (index, work) in work.into_iter().enumerate() {
+            let name = if is_only { "ledger".to_owned() } else { format!("ledger-{index}") };
+            let (runtime, ended_sender) = (runtime.clone(), Arc::clone(&ended_sender));
+            let work = move || {
+                // Timers are the runtime's. It must not be the runtime that drives this: a writer may block on a
+                // runtime of its own, which is not allowed inside another.
+                let entered = runtime.enter();
+                executor::block_on(work);
+                drop((entered, ended_sender));
+            };
+            let thread = thread::Builder::new().name(name).spawn(work);
+            thread.expect("a thread for the ledger can be started");
+        }
         (engine, ended)
     }
 }

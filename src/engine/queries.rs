@@ -1,6 +1,7 @@
 //! Reads of what was committed.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::time::{self, Instant};
 
@@ -102,6 +103,11 @@ impl Queries {
         deadline: Option<Instant>,
     ) -> Result<Scan, EngineError> {
         self.read(self.reader.scan(shard, after, filter, limits), deadline).await
+    }
+
+    /// How often to look for what other processes have committed; `None` if no other process can.
+    pub(super) fn poll_interval(&self) -> Option<Duration> {
+        self.reader.poll_interval()
     }
 
     /// The head of each shard's chain.

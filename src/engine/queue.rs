@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::overload::Overload;
 use super::spin::AdaptiveSpin;
 use super::{EngineError, EngineOptions};
-use crate::ledger::{Command, Outcome};
+use crate::ledger::{Command, Outcome, Shards, UserId};
 
 /// The most commands that can be queued together. Enough for one wake-up to serve many, few enough that a batch holds
 /// the groups of several callers.
@@ -24,7 +24,9 @@ pub(super) type Reply = Result<Outcome, EngineError>;
 /// When the last clone is dropped, the worker answers what still waits and lets go of the store.
 #[derive(Clone)]
 pub struct Ledger {
-    queue: mpsc::UnboundedSender<Submission>,
+    shards: Shards,
+    /// That of each shard.
+    queues: Arc<[mpsc::UnboundedSender<Submission>]>,
     /// One for each command that may wait.
     permits: Arc<Semaphore>,
     /// The permits that streams may take as well: streams send as fast as they can, and must leave some to other
@@ -38,31 +40,52 @@ pub struct Ledger {
 }
 
 /// The replies to commands that were queued together. Dropping it changes nothing about the commands.
-pub struct Replies {
-    /// How many commands there are.
-    size: usize,
-    replies: oneshot::Receiver<Vec<Reply>>,
+pub struct Replies(Parts);
+
+/// The replies of each shard that decides some of the commands.
+enum Parts {
+    /// One shard decides all of them: so many.
+    One(usize, oneshot::Receiver<Vec<Reply>>),
+    /// So many commands, and the places among them of those that each shard decides.
+    Many(usize, Vec<(Vec<usize>, oneshot::Receiver<Vec<Reply>>)>),
 }
 
 impl Replies {
-    /// Waits until the commands are decided and on disk, or failed: what became of each, in their order. If the engine
-    /// ended before it answered, each is [`EngineError::Stopped`].
+    /// Waits until the commands are decided and on disk, or failed: what became of each, in their order. Those that the
+    /// engine had not answered when it ended are [`EngineError::Stopped`].
     pub async fn outcomes(self) -> Vec<Result<Outcome, EngineError>> {
-        self.replies.await.unwrap_or_else(|_| vec![Err(EngineError::Stopped); self.size])
+        match self.0 {
+            Parts::One(size, replies) => replies.await.unwrap_or_else(|_| stopped(size)),
+            Parts::Many(size, parts) => {
+                let mut outcomes = stopped(size);
+                for (places, replies) in parts {
+                    let replies = replies.await.unwrap_or_default();
+                    places.into_iter().zip(replies).for_each(|(place, reply)| outcomes[place] = reply);
+                }
+                outcomes
+            }
+        }
     }
 }
 
-/// The queue's two ends.
-pub(super) fn queue(
+/// The replies to so many commands when the engine has ended.
+fn stopped(size: usize) -> Vec<Reply> {
+    vec![Err(EngineError::Stopped); size]
+}
+
+/// The two ends of the queues: one for each shard.
+pub(super) fn queues(
+    shards: Shards,
     options: &EngineOptions,
     spin: AdaptiveSpin,
     overload: Overload,
-) -> (Ledger, mpsc::UnboundedReceiver<Submission>) {
-    let (queue, submissions) = mpsc::unbounded_channel();
+) -> (Ledger, Vec<mpsc::UnboundedReceiver<Submission>>) {
+    let (queues, submissions): (Vec<_>, _) = shards.all().map(|_| mpsc::unbounded_channel()).unzip();
     let capacity = options.queue_capacity;
     let stream_capacity = (capacity / 2).max(1);
     let ledger = Ledger {
-        queue,
+        shards,
+        queues: queues.into(),
         permits: Arc::new(Semaphore::new(capacity)),
         stream_permits: Arc::new(Semaphore::new(stream_capacity)),
         group_size_max: GROUP_SIZE_MAX.min(stream_capacity).min(options.batch_size_max),
@@ -84,8 +107,9 @@ impl Ledger {
             self.overload.record_busy();
             EngineError::Busy
         })?;
+        let queue = self.queue_of(command.user_id);
         let (submission, mut reply) = Submission::one(command, deadline, permit);
-        self.queue.send(submission).map_err(|_| EngineError::Stopped)?;
+        queue.send(submission).map_err(|_| EngineError::Stopped)?;
         let arrived = || match reply.try_recv() {
             Ok(reply) => Some(reply),
             Err(TryRecvError::Empty) => None,
@@ -98,8 +122,8 @@ impl Ledger {
     }
 
     /// Queues commands, waiting for permits if there are none, and returns their replies to come: for streams, which
-    /// slow down rather than be refused. Commands are decided in the order in which they are queued; those queued
-    /// together share one transaction.
+    /// slow down rather than be refused. The commands of one user are decided in the order in which they are queued;
+    /// those queued together that are of one shard share a transaction.
     ///
     /// # Errors
     /// [`EngineError::Stopped`].
@@ -116,9 +140,49 @@ impl Ledger {
         };
         let stream_permits = acquire(&self.stream_permits).await?;
         let permits = acquire(&self.permits).await?;
+        let [queue] = self.queues.as_ref() else {
+            return Ok(self.send_to_shards(commands, deadline, [permits, stream_permits]));
+        };
         let (submission, replies) = Submission::many(commands, deadline, [permits, stream_permits]);
-        self.queue.send(submission).map_err(|_| EngineError::Stopped)?;
-        Ok(Replies { size, replies })
+        queue.send(submission).map_err(|_| EngineError::Stopped)?;
+        Ok(Replies(Parts::One(size, replies)))
+    }
+
+    /// Queues each command where its user's shard is decided.
+    fn send_to_shards(
+        &self,
+        commands: Vec<Command>,
+        deadline: Option<Instant>,
+        mut permits: [OwnedSemaphorePermit; 2],
+    ) -> Replies {
+        let size = commands.len();
+        let mut of_shards: Vec<(Vec<usize>, Vec<Command>)> = self.queues.iter().map(|_| Default::default()).collect();
+        for (place, command) in commands.into_iter().enumerate() {
+            let (places, commands) = &mut of_shards[self.shards.of(command.user_id).place()];
+            places.push(place);
+            commands.push(command);
+        }
+        let mut parts = Vec::new();
+        for ((places, commands), queue) in of_shards.into_iter().zip(self.queues.iter()) {
+            if commands.is_empty() {
+                continue;
+            }
+            let permits =
+                permits.each_mut().map(|permits| permits.split(commands.len()).expect("one for each command"));
+            let (submission, replies) = Submission::many(commands, deadline, permits);
+            // If the worker has ended, it drops the submission, and with it the replies.
+            let _ = queue.send(submission);
+            parts.push((places, replies));
+        }
+        Replies(Parts::Many(size, parts))
+    }
+
+    /// Where the user's commands wait.
+    fn queue_of(&self, user_id: UserId) -> &mpsc::UnboundedSender<Submission> {
+        match self.queues.as_ref() {
+            [only] => only,
+            queues => &queues[self.shards.of(user_id).place()],
+        }
     }
 
     /// How many commands can be queued together, at the most.

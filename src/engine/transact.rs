@@ -1,7 +1,7 @@
 //! One batch, from the first key to the commit: for every store, the simulation and the fuzz targets.
 
-use super::cache::Cache;
-use crate::ledger::{Batch, Changes, Command, Entry, Fetched, Head, Outcome, Timestamp, prefetch};
+use super::cache::{Cache, Decided};
+use crate::ledger::{Batch, Command, Entry, Fetched, Outcome, Timestamp, prefetch};
 use crate::store::{StoreError, Version, Writer};
 
 /// What a batch did, on disk.
@@ -11,23 +11,6 @@ pub struct Committed {
     pub outcomes: Vec<Outcome>,
     /// The entries that were written, in commit order.
     pub entries: Vec<Entry>,
-}
-
-/// What was decided about a batch, and is not known to be on disk.
-#[derive(Debug)]
-pub(super) struct Decided {
-    head: Head,
-    outcomes: Vec<Outcome>,
-    changes: Changes,
-}
-
-impl Decided {
-    /// It is on disk, and the ledger has this version since.
-    fn committed(self, cache: &mut Cache, version: Version) -> Committed {
-        let Self { head, outcomes, changes } = self;
-        cache.apply(&head, &changes, version);
-        Committed { outcomes, entries: changes.entries }
-    }
 }
 
 /// Decides a batch of commands in order, in one transaction, and makes what they did durable.
@@ -73,7 +56,7 @@ fn attempt(
     let committed = tx.commit(&changes);
     let decided = Decided { head, outcomes, changes };
     match committed {
-        Ok(version) => Ok(decided.committed(cache, version)),
+        Ok(version) => Ok(commit(decided, cache, version)),
         Err(error) => {
             if matches!(error, StoreError::InDoubt(_)) {
                 cache.in_doubt = Some(decided);
@@ -91,5 +74,12 @@ fn attempt(
 pub fn resolve(writer: &mut dyn Writer, cache: &mut Cache) -> Result<Option<Committed>, StoreError> {
     let version = writer.resolve()?;
     let decided = cache.in_doubt.take();
-    Ok(version.zip(decided).map(|(version, decided)| decided.committed(cache, version)))
+    Ok(version.zip(decided).map(|(version, decided)| commit(decided, cache, version)))
+}
+
+/// What was decided is on disk, and the ledger has this version since.
+fn commit(decided: Decided, cache: &mut Cache, version: Version) -> Committed {
+    let Decided { head, outcomes, changes } = decided;
+    cache.apply(&head, &changes, version);
+    Committed { outcomes, entries: changes.entries }
 }

@@ -42,10 +42,13 @@ fn unknown_kind(code: i32) -> Problem {
 
 /// A response for each entry of a page, with the cursor behind it; for a page without any, one without an entry.
 fn responses(page: &FeedPage) -> Vec<(Cursor, WatchEntriesResponse)> {
-    let response = |cursor: Cursor, entry| (cursor, WatchEntriesResponse { entry, cursor: cursor.to_string() });
-    let entries = page.entries().map(|entry| response(Cursor::after(entry.entry_id), Some(entry.into())));
+    let response = |cursor: Cursor, entry| {
+        let text = cursor.to_string();
+        (cursor, WatchEntriesResponse { entry, cursor: text })
+    };
+    let entries = page.entries_with_cursors().map(|(entry, cursor)| response(cursor, Some(entry.into())));
     let responses: Vec<_> = entries.collect();
-    if responses.is_empty() { vec![response(page.cursor(), None)] } else { responses }
+    if responses.is_empty() { vec![response(page.cursor().clone(), None)] } else { responses }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::access::Stream;
 use crate::api::feed::{self, Timed};
 use crate::api::reason::Problem;
 use crate::engine::FeedPage;
-use crate::ledger::{Currency, Cursor, EntryFilter, FeedStart, Kind, UserId};
+use crate::ledger::{Currency, EntryFilter, FeedStart, Kind, UserId};
 
 declare_reasons! {
     FeedReasons: Read [InvalidRequest Unauthenticated Forbidden RateLimited Busy Deadline Unavailable]
@@ -107,7 +107,7 @@ pub async fn stream(
     let filter = EntryFilter { user_id: user, kinds: kind };
     let (currency, options) = (state.engine.currency, state.options.feed);
     let pages = feed::pages(&state.engine.feed, start, filter, None::<Instant>, options).await?;
-    let events = pages.map_ok(move |page| (page.cursor(), events(&page, currency)));
+    let events = pages.map_ok(move |page| (page.cursor().clone(), events(&page, currency)));
     // There is no event for why it ends. The client asks again, and is told.
     let events =
         actor.while_admitted(Timed::new(Box::pin(events), options))?.take_while(|events| future::ready(events.is_ok()));
@@ -126,9 +126,9 @@ pub async fn stream(
 /// without entries a comment, with the cursor in a field of its own: a client remembers it, and sees no event.
 fn events(page: &FeedPage, currency: Currency) -> Vec<u8> {
     let mut events = Vec::new();
-    for entry in page.entries() {
+    for (entry, cursor) in page.entries_with_cursors() {
         events.extend_from_slice(b"event: entry\nid: ");
-        events.extend_from_slice(Cursor::after(entry.entry_id).to_string().as_bytes());
+        events.extend_from_slice(cursor.to_string().as_bytes());
         events.extend_from_slice(b"\ndata: ");
         let entry = EntryAnswer::new(entry, currency);
         serde_json::to_writer(&mut events, &entry).expect("an entry can be written as JSON");

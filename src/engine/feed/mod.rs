@@ -1,29 +1,33 @@
-//! The feed: every entry of the ledger, once, in commit order, to everyone who watches.
+//! The feed: every entry of the ledger, once, in the commit order of its shard, to everyone who watches.
 //!
-//! The worker hands the entries of each commit to the [`Publisher`]: one message into a bounded queue, or nothing at
-//! all when nobody watches. A task takes them from there into [`Recent`], the newest commits, which all watchers
-//! share, and wakes the watchers that want one of them. A [`Watcher`] that is further back than that reads the store
-//! until it has caught up. Entries are numbered without gaps, so each can tell that it missed none.
+//! A worker hands the entries of each commit to its [`Publisher`]: one message into a bounded queue, or nothing at all
+//! when nobody watches. A task takes them from there into the [`Lane`] of the shard: it has the newest commits, which
+//! all watchers share, and wakes the watchers that want one of them. A [`Watcher`] that is further back than that reads
+//! the store until it has caught up. The entries of a shard are numbered without gaps, so each can tell that it missed
+//! none. If other processes commit to the same store, a task looks now and then where it ends, while anybody watches.
 
+mod lane;
 mod page;
 mod publisher;
 mod recent;
 mod watcher;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
 
 use super::{EngineError, Queries};
-use crate::ledger::{Entry, EntryFilter, EntryId, FeedStart, Heads, Shard};
+use crate::ledger::{Cursor, Entry, EntryFilter, EntryId, FeedStart, Shard, Shards};
 use crate::store::ScanLimits;
+use lane::Lane;
 pub use page::FeedPage;
 pub(super) use publisher::Publisher;
-use recent::Recent;
 pub use watcher::Watcher;
 
 /// The entries of one commit, shared by all who read them. A vector within, because a slice would be a copy.
@@ -31,10 +35,6 @@ type Entries = Arc<Vec<Entry>>;
 
 /// Commits that may wait to be told; watchers read what is more from the store.
 const QUEUE_CAPACITY: usize = 64;
-/// How long watchers are left alone after they were woken: under load they are woken for many commits at once.
-const WAKE_INTERVAL: Duration = Duration::from_millis(10);
-/// How long to wait after a read of the head has failed.
-const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 /// Entries that one scan of the store looks at: a few milliseconds, also when none of them is wanted.
 const SCAN_ROWS_MAX: usize = 16 * 1024;
 /// Scans that one page may take. A page that looked so far in vain is empty.
@@ -52,46 +52,65 @@ pub struct Feed {
 
 /// What the feed's parts share.
 struct Shared {
-    recent: Mutex<Recent>,
-    /// How many watch. The worker looks here after each commit.
-    watching: AtomicUsize,
-    /// Whether the ledger may hold entries that were not handed over.
-    is_incomplete: AtomicBool,
+    shards: Shards,
+    /// That of each shard.
+    lanes: Vec<Arc<Lane>>,
+    /// How many watch.
+    watchers: AtomicUsize,
+    last_key: AtomicU64,
+    /// Notified when somebody begins to watch.
+    begun: Notify,
 }
 
 impl Shared {
-    fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.recent.lock().expect("nothing panics while it holds the newest commits")
+    fn new(shards: Shards) -> Self {
+        let lanes = shards.all().map(|shard| Arc::new(Lane::new(shard))).collect();
+        let (watchers, last_key) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Self { shards, lanes, watchers, last_key, begun: Notify::new() }
     }
 
-    /// Whether anybody watches. A watcher counts before it reads the head of the ledger: a commit that finds nobody
-    /// was there before that, so that the watcher finds it in the store.
-    fn is_watched(&self) -> bool {
-        fence(Ordering::SeqCst);
-        self.watching.load(Ordering::SeqCst) > 0
+    /// The shards in which there may be what `filter` wants.
+    fn lanes_of(&self, filter: &EntryFilter) -> &[Arc<Lane>] {
+        match filter.user_id {
+            Some(user_id) => std::slice::from_ref(&self.lanes[self.shards.of(user_id).place()]),
+            None => &self.lanes,
+        }
     }
 }
 
 impl Feed {
-    /// The feed, the worker's end of it, and the work of its task, which ends with the worker's end.
-    pub(super) fn new(queries: Queries, watchers_max: usize) -> (Self, Publisher, impl Future<Output = ()> + use<>) {
-        let (sender, commits) = mpsc::channel(QUEUE_CAPACITY);
-        let shared = Arc::new(Shared {
-            recent: Mutex::new(Recent::new()),
-            watching: AtomicUsize::new(0),
-            is_incomplete: AtomicBool::new(false),
-        });
-        let publisher = Publisher::new(sender, Arc::clone(&shared));
-        let telling = tell(commits, Arc::clone(&shared), queries.clone());
+    /// The feed, the end of it that each worker has, and the work of its tasks, which ends with the workers' ends.
+    pub(super) fn new(
+        queries: Queries,
+        shards: Shards,
+        watchers_max: usize,
+    ) -> (Self, Vec<Publisher>, impl Future<Output = ()> + use<>) {
+        let shared = Arc::new(Shared::new(shards));
+        let (mut publishers, mut tells) = (Vec::new(), Vec::new());
+        for lane in &shared.lanes {
+            let (sender, commits) = mpsc::channel(QUEUE_CAPACITY);
+            publishers.push(Publisher::new(sender, Arc::clone(lane)));
+            tells.push(Arc::clone(lane).tell(commits, queries.clone()));
+        }
+        let polling = queries.poll_interval().map(|interval| poll(Arc::clone(&shared), queries.clone(), interval));
+        let work = async move {
+            let mut telling: JoinSet<()> = tells.into_iter().collect();
+            let told = async { while telling.join_next().await.is_some() {} };
+            match polling {
+                Some(polling) => tokio::select! { () = told => (), () = polling => () },
+                None => told.await,
+            }
+        };
         let scans = Arc::new(Semaphore::new(scans_max()));
-        (Self { shared, queries, watchers_max, scans }, publisher, telling)
+        (Self { shared, queries, watchers_max, scans }, publishers, work)
     }
 
     /// Follows the ledger from `start` on: the entries that `filter` wants.
     ///
     /// # Errors
     /// [`EngineError::Busy`] if there are as many watchers as may be. [`EngineError::Stopped`] if the feed is closed.
-    /// [`EngineError::UnknownCursor`] if `start` is beyond the end of the ledger. Those of a read.
+    /// [`EngineError::UnknownCursor`] if `start` is beyond the end of the ledger. [`EngineError::ForeignCursor`] if it
+    /// is of a ledger with another number of shards. Those of a read.
     pub async fn watch(
         &self,
         start: FeedStart,
@@ -119,7 +138,7 @@ impl Feed {
             return Ok(page);
         }
         let until = Instant::now() + wait;
-        let mut watcher = self.watch(FeedStart::After(page.cursor()), filter, deadline).await?;
+        let mut watcher = self.watch(FeedStart::After(page.cursor().clone()), filter, deadline).await?;
         match watcher.next(size, until).await {
             Err(EngineError::Stopped) => Ok(page),
             next => next,
@@ -134,19 +153,33 @@ impl Feed {
         size: usize,
         deadline: Option<Instant>,
     ) -> Result<FeedPage, EngineError> {
-        let begin = self.resolve(start, deadline).await?;
+        let end = Cursor::end(&self.queries.heads(deadline).await?);
+        let from = begin(start, self.shared.shards, &end)?;
         let permit = self.scan_permit(deadline).await?;
-        let (mut entries, mut end) = (Vec::new(), begin);
-        for _ in 0..PAGE_SCANS_MAX {
-            let limits = ScanLimits { entries_max: size - entries.len(), rows_max: SCAN_ROWS_MAX };
-            let scan = self.queries.scan(Shard::FIRST, end, filter, limits, deadline).await?;
-            entries.extend(scan.entries);
-            end = scan.end;
-            if entries.len() >= size || end >= scan.head {
-                break;
+        let (mut entries, mut to, mut scans) = (Vec::new(), from.clone(), 0);
+        for shard in self.behind(filter, &from, &end) {
+            while entries.len() < size && scans < PAGE_SCANS_MAX {
+                let limits = ScanLimits { entries_max: size - entries.len(), rows_max: SCAN_ROWS_MAX };
+                let scan = self.queries.scan(shard, to.of(shard), filter, limits, deadline).await?;
+                entries.extend(scan.entries);
+                to.advance(shard, scan.end);
+                scans += 1;
+                if scan.end >= scan.head {
+                    break;
+                }
             }
         }
-        Ok(FeedPage::scanned(entries, begin, end).with_permit(permit))
+        Ok(FeedPage::scanned(entries, from, to).with_permit(permit))
+    }
+
+    /// The shards in which a reader is behind, the one first in which it is so most: no busy shard can keep it from the
+    /// others.
+    fn behind(&self, filter: &EntryFilter, from: &Cursor, end: &Cursor) -> Vec<Shard> {
+        let lag = |shard: &Shard| end.of(*shard).get() - from.of(*shard).get();
+        let shards = self.shared.lanes_of(filter).iter().map(|lane| lane.shard());
+        let mut behind: Vec<Shard> = shards.filter(|shard| lag(shard) > 0).collect();
+        behind.sort_by_key(|shard| Reverse(lag(shard)));
+        behind
     }
 
     /// Waits until this reader may read the store. Few may at the same time, in turn: however many readers are behind,
@@ -160,27 +193,16 @@ impl Feed {
         permit.map_err(|_| EngineError::Stopped)
     }
 
-    /// The entry that the reader begins behind.
-    async fn resolve(&self, start: FeedStart, deadline: Option<Instant>) -> Result<EntryId, EngineError> {
-        let head = only(&self.queries.heads(deadline).await?);
-        begin(start, head)
-    }
-
     /// How many watch the ledger at this moment.
     #[must_use]
     pub fn watchers(&self) -> usize {
-        self.shared.watching.load(Ordering::Relaxed)
+        self.shared.watchers.load(Ordering::Relaxed)
     }
 
     /// Ends everything that watches, and lets nobody watch any more: the service shuts down.
     pub fn close(&self) {
-        self.shared.recent().close();
+        self.shared.lanes.iter().for_each(|lane| lane.recent().close());
     }
-}
-
-/// The last entry of the one shard.
-fn only(heads: &Heads) -> EntryId {
-    heads.last_entry_ids().next().unwrap_or(EntryId::ZERO)
 }
 
 /// How many readers may read the store at the same time: half of the processors.
@@ -188,39 +210,28 @@ fn scans_max() -> usize {
     thread::available_parallelism().map_or(1, |processors| processors.get() / 2).max(1)
 }
 
-/// The entry that a reader begins behind, in a ledger that ends at `head`.
-fn begin(start: FeedStart, head: EntryId) -> Result<EntryId, EngineError> {
+/// Where a reader begins, in a ledger that ends at `end`.
+fn begin(start: FeedStart, shards: Shards, end: &Cursor) -> Result<Cursor, EngineError> {
     match start {
-        FeedStart::Beginning => Ok(EntryId::ZERO),
-        FeedStart::Now => Ok(head),
-        FeedStart::After(cursor) if cursor.entry_id() <= head => Ok(cursor.entry_id()),
-        FeedStart::After(_) => Err(EngineError::UnknownCursor),
+        FeedStart::Beginning => Ok(Cursor::beginning(shards)),
+        FeedStart::Now => Ok(end.clone()),
+        FeedStart::After(cursor) if cursor.shards() != end.shards() => Err(EngineError::ForeignCursor),
+        FeedStart::After(cursor) if cursor.is_beyond(end) => Err(EngineError::UnknownCursor),
+        FeedStart::After(cursor) => Ok(cursor),
     }
 }
 
-/// Tells watchers what was committed, as it comes. Under load it tells many commits at once.
-async fn tell(mut commits: mpsc::Receiver<Entries>, shared: Arc<Shared>, queries: Queries) {
-    while let Some(first) = commits.recv().await {
-        let mut new = vec![first];
-        while let Ok(more) = commits.try_recv() {
-            new.push(more);
+/// Looks for what other processes have committed, every `interval` while anybody watches.
+async fn poll(shared: Arc<Shared>, queries: Queries, interval: Duration) {
+    let mut known = vec![EntryId::ZERO; shared.lanes.len()];
+    loop {
+        while shared.watchers.load(Ordering::SeqCst) == 0 {
+            shared.begun.notified().await;
         }
-        while shared.is_incomplete.swap(false, Ordering::SeqCst) {
-            match queries.heads(None).await {
-                Ok(heads) => shared.recent().skip_to(only(&heads)),
-                Err(_) if commits.is_closed() => break,
-                Err(_) => {
-                    shared.is_incomplete.store(true, Ordering::SeqCst);
-                    time::sleep(RETRY_INTERVAL).await;
-                }
-            }
+        time::sleep(interval).await;
+        let Ok(heads) = queries.heads(None).await else { continue };
+        for ((lane, known), head) in shared.lanes.iter().zip(&mut known).zip(heads.last_entry_ids()) {
+            lane.look(known, head);
         }
-        let woken = shared.recent().add(&new);
-        drop(new);
-        for wake in woken {
-            wake.notify_one();
-        }
-        time::sleep(WAKE_INTERVAL).await;
     }
-    shared.recent().close();
 }

@@ -1,18 +1,18 @@
-//! The worker's end of the feed. It never waits.
+//! A worker's end of the feed. It never waits.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 
-use super::{Entries, Shared};
+use super::Entries;
+use super::lane::Lane;
 use crate::ledger::Entry;
 use crate::store::StoreError;
 
 /// Takes the entries of each commit, and hands them over when their callers are answered.
 pub struct Publisher {
     sender: mpsc::Sender<Entries>,
-    shared: Arc<Shared>,
+    lane: Arc<Lane>,
     /// Entries on disk whose callers are not yet answered.
     held: Vec<Entries>,
     /// Whether the last attempt may have written entries that it did not return.
@@ -20,13 +20,13 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn new(sender: mpsc::Sender<Entries>, shared: Arc<Shared>) -> Self {
-        Self { sender, shared, held: Vec::new(), is_unsure: false }
+    pub(super) const fn new(sender: mpsc::Sender<Entries>, lane: Arc<Lane>) -> Self {
+        Self { sender, lane, held: Vec::new(), is_unsure: false }
     }
 
     /// Takes what a commit has written.
     pub fn hold(&mut self, entries: Vec<Entry>) {
-        if !entries.is_empty() && self.shared.is_watched() {
+        if !entries.is_empty() && self.lane.is_watched() {
             self.held.push(Arc::new(entries));
         }
     }
@@ -36,7 +36,7 @@ impl Publisher {
         for entries in self.held.drain(..) {
             if self.sender.try_send(Arc::clone(&entries)).is_err() {
                 // Whoever takes what is queued looks at this afterwards. It may just have taken all: so once more.
-                self.shared.is_incomplete.store(true, Ordering::SeqCst);
+                self.lane.set_incomplete();
                 let _ = self.sender.try_send(entries);
             }
         }
@@ -50,7 +50,7 @@ impl Publisher {
             Some(Err(_)) | None => self.is_unsure = true,
             Some(Ok(_)) if self.is_unsure => {
                 self.is_unsure = false;
-                self.shared.is_incomplete.store(true, Ordering::SeqCst);
+                self.lane.set_incomplete();
                 // No entries, but it wakes. If there is no place, what is queued does that.
                 let _ = self.sender.try_send(Entries::default());
             }

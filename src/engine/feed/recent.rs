@@ -6,13 +6,13 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 
-use super::{EngineError, Entries, FeedPage};
+use super::{EngineError, Entries};
 use crate::ledger::{EntryFilter, EntryId, UserId};
 
 /// The most entries that are kept: a few megabytes, a second's work under full load.
 const ENTRIES_MAX: usize = 32 * 1024;
 
-/// The newest commits without a gap, as far as they are known here, and those who watch.
+/// The newest commits of a shard without a gap, as far as they are known here, and those who watch.
 pub struct Recent {
     /// In commit order.
     commits: VecDeque<Entries>,
@@ -21,14 +21,13 @@ pub struct Recent {
     /// The last entry that is known. Those behind the last of `commits` are in the store.
     head: EntryId,
     watches: HashMap<u64, Watch, RandomState>,
-    last_key: u64,
     is_closed: bool,
 }
 
 /// What is known of one watcher.
 struct Watch {
     filter: EntryFilter,
-    /// Every entry behind this one is looked at for the watcher. Nothing is, until it has read the head of the ledger.
+    /// Every entry behind this one is looked at for the watcher. Nothing is, until it has read the head of the shard.
     since: EntryId,
     /// The first entry behind `since` that it may want, and has not taken.
     first: Option<EntryId>,
@@ -46,10 +45,10 @@ impl Watch {
     }
 }
 
-/// What there is for a watcher behind a place of the feed.
+/// What there is for a watcher behind a place of the shard.
 pub enum Taken {
-    /// These entries, some of which it wants.
-    Page(FeedPage),
+    /// These commits: it wants some of the entries in them that are behind `after`, and not behind `end`.
+    Commits { commits: Vec<Entries>, after: EntryId, end: EntryId },
     /// Nothing that it wants, up to this entry.
     UpToDate(EntryId),
     /// What comes behind this entry is in the store, and not here.
@@ -62,40 +61,40 @@ impl Recent {
     /// Nothing is known yet.
     pub fn new() -> Self {
         let (commits, watches) = (VecDeque::new(), HashMap::default());
-        Self { commits, size: 0, head: EntryId::ZERO, watches, last_key: 0, is_closed: false }
+        Self { commits, size: 0, head: EntryId::ZERO, watches, is_closed: false }
     }
 
-    /// Adds a watcher. It is woken by what is returned.
+    /// The last entry that is known.
+    pub const fn head(&self) -> EntryId {
+        self.head
+    }
+
+    /// Adds a watcher, who is woken by `wake`. Returns how many there are then.
     ///
     /// # Errors
-    /// [`EngineError::Stopped`] if it is closed, [`EngineError::Busy`] if there are as many as may be.
-    pub fn register(&mut self, filter: EntryFilter, watchers_max: usize) -> Result<(u64, Arc<Notify>), EngineError> {
+    /// [`EngineError::Stopped`] if it is closed.
+    pub fn register(&mut self, key: u64, filter: EntryFilter, wake: Arc<Notify>) -> Result<usize, EngineError> {
         if self.is_closed {
             return Err(EngineError::Stopped);
         }
-        if self.watches.len() >= watchers_max {
-            return Err(EngineError::Busy);
-        }
-        let wake = Arc::<Notify>::default();
-        self.last_key += 1;
-        let watch = Watch { filter, since: EntryId::MAX, first: None, wake: Arc::clone(&wake) };
-        self.watches.insert(self.last_key, watch);
-        Ok((self.last_key, wake))
+        self.watches.insert(key, Watch { filter, since: EntryId::MAX, first: None, wake });
+        Ok(self.watches.len())
     }
 
-    /// The watcher has read that the ledger ended here, after it was added.
+    /// The watcher has read that the shard ended here, after it was added.
     pub fn begin(&mut self, key: u64, head: EntryId) {
         if let Some(watch) = self.watches.get_mut(&key) {
             watch.since = head;
         }
     }
 
-    /// Removes a watcher. Nothing is kept for nobody.
-    pub fn remove(&mut self, key: u64) {
+    /// Removes a watcher. Nothing is kept for nobody. Returns how many are left.
+    pub fn remove(&mut self, key: u64) -> usize {
         self.watches.remove(&key);
         if self.watches.is_empty() {
             self.forget();
         }
+        self.watches.len()
     }
 
     fn forget(&mut self) {
@@ -105,12 +104,16 @@ impl Recent {
 
     /// Adds new commits, in order. Whom to wake for them.
     pub fn add(&mut self, new: &[Entries]) -> Vec<Arc<Notify>> {
-        for entries in new {
+        let (mut woken, mut offered) = (Vec::new(), 0);
+        for (index, entries) in new.iter().enumerate() {
             let (Some(first), Some(last)) = (entries.first(), entries.last()) else { continue };
             if last.entry_id <= self.head {
                 continue;
             }
             if first.entry_id != self.head.next() {
+                // What is before the gap comes first: a watcher wants nothing of what is before its first.
+                woken.extend(self.offer(&new[offered..index]));
+                offered = index;
                 self.miss();
             }
             self.head = last.entry_id;
@@ -122,7 +125,8 @@ impl Recent {
         {
             self.size -= oldest.len();
         }
-        self.offer(new)
+        woken.extend(self.offer(&new[offered..]));
+        woken
     }
 
     /// Offers each watcher the first of the new entries that it wants. Costs the same for each that has no interest in
@@ -141,7 +145,7 @@ impl Recent {
         self.watches.values_mut().filter_map(offer).collect()
     }
 
-    /// The ledger has entries up to here that were not added. Watchers find them in the store.
+    /// The shard has entries up to here that were not added. Watchers find them in the store.
     pub fn skip_to(&mut self, head: EntryId) {
         if head > self.head {
             self.miss();
@@ -181,12 +185,11 @@ impl Recent {
         let reach = position.get().saturating_add(i64::try_from(entries_max).unwrap_or(i64::MAX));
         let end = EntryId::new(reach).map_or(head, |reach| reach.min(head));
         watch.first = (end < head).then(|| end.next());
-        let filter = watch.filter.clone();
         let is_past = |commit: &Entries| commit.last().is_some_and(|last| last.entry_id <= position);
         let is_within = |commit: &&Entries| commit.first().is_some_and(|first| first.entry_id <= end);
         let start = self.commits.partition_point(is_past);
         let commits = self.commits.range(start..).take_while(is_within).cloned().collect();
-        Taken::Page(FeedPage::of(commits, filter, position, end))
+        Taken::Commits { commits, after: position, end }
     }
 
     /// Ends what watches.

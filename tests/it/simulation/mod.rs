@@ -4,6 +4,7 @@
 
 mod feed;
 mod ledger;
+mod threads;
 mod verdict;
 mod world;
 
@@ -86,7 +87,7 @@ impl Caller {
             }
             if seeded.percent(10) {
                 let count = seeded.of(1..4).min(i64::try_from(self.engine.ledger.group_size_max()).unwrap_or(i64::MAX));
-                self.stream((0..count).map(|_| command(&mut seeded, user_id)).collect()).await;
+                self.stream((0..count).map(|_| any_command(&mut seeded)).collect()).await;
                 continue;
             }
             let command = command(&mut seeded, user_id);
@@ -109,6 +110,15 @@ impl Caller {
     async fn send(&self, command: Command, deadline: Option<Instant>) {
         let (index, sent) = (self.record().begin(Call::Command(command.clone())), Instant::now());
         let outcome = self.engine.ledger.submit(command.clone(), deadline).await;
+        let is_bug = self.world.lock().bug == Some(Bug::TellsDeadlineForDoubt);
+        let outcome = match outcome {
+            Err(EngineError::Unavailable(error))
+                if is_bug && deadline.is_some() && matches!(*error, StoreError::InDoubt(_)) =>
+            {
+                Err(EngineError::Deadline)
+            }
+            outcome => outcome,
+        };
         self.record_outcome(index, &command, sent, outcome);
     }
 
@@ -172,6 +182,12 @@ fn touches(command: &Command, event_id: EventId) -> bool {
     command.event_id == event_id || second == Some(event_id)
 }
 
+/// A command for any user.
+fn any_command(seeded: &mut Seeded) -> Command {
+    let user_id = UserId::new(seeded.of(0..USERS)).expect("a number from 0");
+    command(seeded, user_id)
+}
+
 /// Few users, few events, few amounts: so that most commands meet another.
 fn command(seeded: &mut Seeded, user_id: UserId) -> Command {
     let (event, amount) = (EventId::new(seeded.of(0..8)).expect("a number from 0"), seeded.of(0..4) * 10);
@@ -198,10 +214,19 @@ fn command(seeded: &mut Seeded, user_id: UserId) -> Command {
 fn fault_plan(seeded: &mut Seeded) -> FaultPlan {
     let mut some = |most: i64| if seeded.percent(50) { seeded.of(0..most) } else { 0 };
     let (fail_percent, crash_percent, lock_percent, slow_percent) = (some(30), some(10), some(20), some(60));
-    let rival_percent = some(20);
+    let (rival_percent, doubt_percent) = (some(20), some(90));
     let corrupt = if seeded.percent(15) { UserId::new(seeded.of(0..USERS)) } else { None };
     let poisoned = if seeded.percent(15) { EventId::new(seeded.of(0..8)) } else { None };
-    FaultPlan { fail_percent, crash_percent, lock_percent, slow_percent, rival_percent, corrupt, poisoned }
+    FaultPlan {
+        fail_percent,
+        crash_percent,
+        lock_percent,
+        slow_percent,
+        doubt_percent,
+        rival_percent,
+        corrupt,
+        poisoned,
+    }
 }
 
 /// One process: `play` starts its callers, which call until they are done or it is killed.
@@ -220,7 +245,7 @@ fn live(
             lock_timeout: LOCK_TIMEOUT,
             stall_timeout: Duration::from_secs(5),
             spin: false,
-            watchers_max: 2,
+            watchers_max: 3,
         }
     };
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
@@ -228,7 +253,7 @@ fn live(
     runtime.block_on(async {
         let store = world.live(fault_plan);
         let (engine, work) = Engine::new(store, world.clone(), options);
-        let worker = tokio::spawn(work);
+        let mut workers: JoinSet<()> = work.into_iter().collect();
         let mut callers = JoinSet::new();
         let caller = Caller { engine: engine.clone(), world: world.clone(), record: Arc::clone(record) };
         play(caller, &mut callers);
@@ -247,8 +272,9 @@ fn live(
             return hung("a failure");
         }
         drop(engine);
-        if time::timeout(LIFETIME, worker).await.is_err() {
-            hung("the worker");
+        let ended = async { while workers.join_next().await.is_some() {} };
+        if time::timeout(LIFETIME, ended).await.is_err() {
+            hung("a worker");
         }
     });
 }
@@ -287,7 +313,7 @@ fn run(seed: u64, bug: Option<Bug>) -> Result<Report, String> {
         answers: operations.filter(|operation| operation.answered.is_some()).count(),
         entries: world.entries().len(),
         faults: world.faults.clone(),
-        head: world.audit().map_err(|finding| finding.to_string())?.head.hash.to_string(),
+        head: world.audit().map_err(|finding| finding.to_string())?.checkpoints().to_string(),
     })
 }
 
@@ -338,6 +364,9 @@ fn planted_bugs_are_found() {
         Bug::SwapsAnswers,
         Bug::HidesOtherCommits,
         Bug::CommitsOnAnOldHead,
+        Bug::TakesAnothersCommit,
+        Bug::DeniesACommit,
+        Bug::TellsDeadlineForDoubt,
     ] {
         // A ledger that a bug has broken may also make a run panic, which would fail the simulation as well.
         let is_found = |seed: &u64| !matches!(catch_unwind(|| run(*seed, Some(bug))), Ok(Ok(_)));

@@ -13,15 +13,15 @@ pub fn of(record: &Record, world: &World) -> Result<(), String> {
         return Err(violation.clone());
     }
     world.audit().map_err(|finding| finding.to_string())?;
+    let entries = world.entries();
     for (command, receipt) in &record.receipts {
-        let index = usize::try_from(receipt.entry.entry_id.get() - 1).map_err(|error| error.to_string())?;
-        if world.entries().get(index) != Some(&receipt.entry) {
+        if !entries.contains(&receipt.entry) {
             return Err(format!("the receipt of {command:?} is for what is not in the ledger: {receipt:?}"));
         }
     }
     let mut history: Vec<_> = record.operations.iter().flatten().cloned().collect();
-    for entry in world.entries() {
-        explain(&mut history, entry, world.entries())?;
+    for entry in &entries {
+        explain(&mut history, entry, &entries, world.late.contains(&entry.entry_id))?;
     }
     // A command without an answer and without an entry was not done.
     history.retain(|operation| operation.answered.is_some());
@@ -31,7 +31,16 @@ pub fn of(record: &Record, world: &World) -> Result<(), String> {
 /// Finds the command that wrote `entry`: if no answer says so, it is the first unanswered one that fits.
 ///
 /// The search would find it as well, but only after every order of the unanswered commands.
-fn explain(history: &mut [Operation<Call, Answer>], entry: &Entry, entries: &[Entry]) -> Result<(), String> {
+///
+/// An entry that was written late may be found by the very command that wrote it, when that is decided again: its
+/// answer is then that of a replay, although it was sent once. It counts as two commands, of which the first was
+/// applied.
+fn explain(
+    history: &mut Vec<Operation<Call, Answer>>,
+    entry: &Entry,
+    entries: &[Entry],
+    is_late: bool,
+) -> Result<(), String> {
     let asks = |operation: &&mut Operation<Call, Answer>| match &operation.call {
         Call::Command(command) => asks_for(command, entry, entries),
         Call::Wallet(_) => false,
@@ -42,10 +51,20 @@ fn explain(history: &mut [Operation<Call, Answer>], entry: &Entry, entries: &[En
     if history.iter_mut().filter(asks).any(|operation| is_answered(operation)) {
         return Ok(());
     }
-    let unknown = history.iter_mut().filter(asks).filter(|operation| operation.answered.is_none());
-    let unknown = unknown.min_by_key(|operation| operation.called);
+    let may_have = |operation: &&mut Operation<Call, Answer>| match &operation.answered {
+        None => true,
+        Some((_, Answer::Decision(Decision::Replayed { .. }))) => is_late,
+        Some(_) => false,
+    };
+    let unknown = history.iter_mut().filter(asks).filter(may_have).min_by_key(|operation| operation.called);
     let unknown =
         unknown.ok_or_else(|| format!("no command asked for {entry:?}, or its answer says that it was not done"))?;
+    if let Some((answered, Answer::Decision(Decision::Replayed { place, applied, .. }))) = unknown.answered {
+        let applied = Some((answered, Answer::Decision(Decision::Applied { place, applied })));
+        let first = Operation { answered: applied, ..unknown.clone() };
+        history.push(first);
+        return Ok(());
+    }
     let Call::Command(command) = &unknown.call else { unreachable!("it is a command") };
     let receipt = if let Some((charge, win)) = halves(command, entries) {
         let (charge_entry_id, balance) = (charge.entry_id, later(charge, win).balance_after);

@@ -1,21 +1,25 @@
 //! A store that fails on a seeded schedule, over a ledger in memory that outlives each crash, and another process that
 //! commits to the same ledger.
 
-use std::collections::BTreeMap;
+mod in_doubt;
+mod reader;
+mod writer;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures::FutureExt as _;
 use tokio::sync::Notify;
 use tokio::time;
 use wallet::engine::Clock;
 use wallet::ledger::{
-    AuditReport, Changes, Entry, EntryFilter, EntryId, EventId, EventKey, Fetched, Finding, Genesis, Head, Heads, Keys,
-    Shard, Timestamp, UserId, Wallet,
+    Changes, Entry, EntryId, EventId, Finding, Genesis, LedgerReport, Shard, Shards, Timestamp, UserId,
 };
-use wallet::store::{Reader, Scan, ScanLimits, Store, StoreError, Transaction, Version, Writer, WriterCounts};
+use wallet::store::{Store, StoreError, Version, Writer};
 
+use self::in_doubt::{Fate, Question, Zombie};
+use self::writer::ShardWriter;
 use super::Record;
 use super::ledger::{Ledger, currency};
 use crate::support::oracle::{Answer, Call, Decision};
@@ -39,6 +43,12 @@ pub enum Bug {
     HidesOtherCommits,
     /// A transaction without a lock commits although another process has committed since it began.
     CommitsOnAnOldHead,
+    /// Another's commit is taken for the one in doubt.
+    TakesAnothersCommit,
+    /// A commit that was in doubt is said not to be made, although it was.
+    DeniesACommit,
+    /// A caller whose deadline has passed is told that nothing was done, although its commit is in doubt.
+    TellsDeadlineForDoubt,
 }
 
 /// How the store keeps a transaction's promise that it sees one state of the ledger.
@@ -58,6 +68,8 @@ enum Fault {
     FailsAfter,
     CrashesBefore,
     CrashesAfter,
+    /// The answer to its commit is lost.
+    InDoubt(Fate),
 }
 
 /// How often calls fail in one process.
@@ -67,6 +79,8 @@ pub struct FaultPlan {
     pub crash_percent: i64,
     pub lock_percent: i64,
     pub slow_percent: i64,
+    /// How often the answer to a commit is lost.
+    pub doubt_percent: i64,
     /// How often another process commits in between.
     pub rival_percent: i64,
     /// A user whose row cannot be read.
@@ -83,18 +97,40 @@ pub struct World {
     pub bug: Option<Bug>,
     isolation: Isolation,
     record: Arc<Mutex<Record>>,
-    /// What is on disk.
-    ledger: Ledger,
+    pub genesis: Genesis,
+    shards: Vec<ShardWorld>,
+    /// Batches so far, of all processes.
+    batches: u64,
+    /// Entries that were written after their commit was given up.
+    pub late: BTreeSet<EntryId>,
     /// False once the process was killed: no answer reaches a caller any more.
     pub alive: bool,
     died: Arc<Notify>,
+    now_us: i64,
+    pub faults: BTreeMap<&'static str, u64>,
+}
+
+/// What is known of one shard.
+#[derive(Debug)]
+struct ShardWorld {
+    /// What is on disk.
+    ledger: Ledger,
     locked_until: Option<time::Instant>,
     /// Sessions of the writer so far: each failure ends one.
     sessions: u64,
     /// Commits by the other process so far.
     rival_commits: i64,
-    now_us: i64,
-    pub faults: BTreeMap<&'static str, u64>,
+    /// The commit whose answer was lost last, until it is known what became of it.
+    question: Option<Question>,
+    /// What may still be committed though nobody waits for it.
+    zombies: Vec<Zombie>,
+}
+
+impl ShardWorld {
+    fn new(genesis: Genesis, shard: Shard) -> Self {
+        let ledger = Ledger::new(genesis, shard);
+        Self { ledger, locked_until: None, sessions: 0, rival_commits: 0, question: None, zombies: Vec::new() }
+    }
 }
 
 /// The world, as the engine's parts and the callers share it.
@@ -105,18 +141,20 @@ impl Shared {
     pub fn new(seed: u64, bug: Option<Bug>, record: Arc<Mutex<Record>>) -> Self {
         let mut seeded = Seeded::new(seed);
         let isolation = if seeded.percent(50) { Isolation::Lock } else { Isolation::CompareAndSwap };
+        let shards = Shards::new(u16::try_from(seeded.of(1..4)).expect("a small number")).expect("from 1");
+        let genesis = Genesis { shards, ..Genesis::new(currency()) };
         let world = World {
             seeded,
             fault_plan: FaultPlan::default(),
             bug,
             isolation,
             record,
-            ledger: Ledger::default(),
+            genesis,
+            shards: shards.all().map(|shard| ShardWorld::new(genesis, shard)).collect(),
+            batches: 0,
+            late: BTreeSet::new(),
             alive: true,
             died: Arc::default(),
-            locked_until: None,
-            sessions: 0,
-            rival_commits: 0,
             now_us: 0,
             faults: BTreeMap::new(),
         };
@@ -130,10 +168,14 @@ impl Shared {
     /// A new process begins, with its faults, on what the last one left.
     pub fn live(&self, fault_plan: FaultPlan) -> Store {
         let mut world = self.lock();
-        (world.alive, world.fault_plan, world.locked_until) = (true, fault_plan, None);
-        world.sessions += 1;
-        let (writer, reader) = (Box::new(self.clone()), Arc::new(self.clone()));
-        Store { writers: vec![writer], reader, genesis: Genesis::new(currency()) }
+        (world.alive, world.fault_plan) = (true, fault_plan);
+        for shard in &mut world.shards {
+            (shard.locked_until, shard.question) = (None, None);
+            shard.sessions += 1;
+        }
+        let genesis = world.genesis;
+        let writer = |shard| Box::new(ShardWriter { world: self.clone(), shard }) as Box<dyn Writer>;
+        Store { writers: genesis.shards.all().map(writer).collect(), reader: Arc::new(self.clone()), genesis }
     }
 
     /// Waits until the process is killed.
@@ -144,13 +186,36 @@ impl Shared {
 }
 
 impl World {
-    pub fn entries(&self) -> &[Entry] {
-        &self.ledger.entries
+    /// Every entry, those of one shard after those of the one before.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.shards.iter().flat_map(|shard| shard.ledger.entries.iter().cloned()).collect()
+    }
+
+    /// The entries of a user, or of all.
+    pub fn count_entries(&self, user_id: Option<UserId>) -> usize {
+        let entries = self.shards.iter().flat_map(|shard| &shard.ledger.entries);
+        entries.filter(|entry| user_id.is_none_or(|user_id| user_id == entry.user_id)).count()
     }
 
     /// The ledger's own proof over what is on disk.
-    pub fn audit(&self) -> Result<AuditReport, Finding> {
-        self.ledger.audit()
+    pub fn audit(&self) -> Result<LedgerReport, Finding> {
+        let reports: Result<Vec<_>, _> = self.shards.iter().map(|shard| shard.ledger.audit()).collect();
+        Ok(LedgerReport::of_shards(&reports?))
+    }
+
+    fn shard(&mut self, shard: Shard) -> &mut ShardWorld {
+        &mut self.shards[shard.place()]
+    }
+
+    /// The shard of a user, as it is on disk.
+    fn ledger_of(&self, user_id: UserId) -> &Ledger {
+        &self.shards[self.genesis.shards.of(user_id).place()].ledger
+    }
+
+    /// The number of a new batch.
+    fn batch(&mut self) -> u64 {
+        self.batches += 1;
+        self.batches
     }
 
     fn count(&mut self, fault: &'static str) {
@@ -160,31 +225,32 @@ impl World {
     fn kill(&mut self) {
         self.alive = false;
         if self.bug == Some(Bug::LosesTheLastCommit) {
-            self.ledger.lose_last_commit();
+            let last = self.shards.iter_mut().max_by_key(|shard| shard.ledger.commits.len());
+            last.expect("a ledger has a shard").ledger.lose_last_commit();
         }
         self.died.notify_one();
     }
 
     /// What becomes of a transaction that begins, and how long that takes.
-    fn fault(&mut self) -> Result<Fault, StoreError> {
+    fn fault(&mut self, shard: Shard) -> Result<Fault, StoreError> {
         if !self.alive {
             return Err(StoreError::unavailable("the process is dead"));
         }
-        let FaultPlan { fail_percent, crash_percent, lock_percent, slow_percent, .. } = self.fault_plan;
+        let FaultPlan { fail_percent, crash_percent, lock_percent, slow_percent, doubt_percent, .. } = self.fault_plan;
         if self.seeded.percent(slow_percent) {
             self.count("slow");
             pass(Duration::from_millis(self.seeded.of(1..60).unsigned_abs()));
         }
-        if self.locked_until.is_none() && self.seeded.percent(lock_percent) {
-            self.locked_until =
-                Some(time::Instant::now() + Duration::from_millis(self.seeded.of(1..900).unsigned_abs()));
+        if self.shard(shard).locked_until.is_none() && self.seeded.percent(lock_percent) {
+            let until = time::Instant::now() + Duration::from_millis(self.seeded.of(1..900).unsigned_abs());
+            self.shard(shard).locked_until = Some(until);
         }
-        if self.locked_until.is_some_and(|until| until > time::Instant::now() + LOCK_WAIT) {
+        if self.shard(shard).locked_until.is_some_and(|until| until > time::Instant::now() + LOCK_WAIT) {
             self.count("locked");
             pass(LOCK_WAIT);
             return Err(StoreError::Locked);
         }
-        self.locked_until = None;
+        self.shard(shard).locked_until = None;
         let after = self.seeded.percent(50);
         if self.seeded.percent(crash_percent) {
             self.count("crash");
@@ -194,41 +260,50 @@ impl World {
             self.count("failure");
             return Ok(if after { Fault::FailsAfter } else { Fault::FailsBefore });
         }
+        // A store that holds a lock is asked in its own process, and its answers are not lost.
+        if self.isolation == Isolation::CompareAndSwap && self.seeded.percent(doubt_percent) {
+            return Ok(Fault::InDoubt(Fate::of(&mut self.seeded)));
+        }
         Ok(Fault::None)
     }
 
-    /// The other process commits, now and then. Whether it did.
-    fn rival(&mut self) -> bool {
-        if !self.seeded.percent(self.fault_plan.rival_percent) {
-            return false;
+    /// The other process commits, now and then.
+    fn rival(&mut self) {
+        if self.seeded.percent(self.fault_plan.rival_percent) {
+            self.rival_commits();
         }
-        let user_id = UserId::new(self.seeded.of(0..super::USERS)).expect("a number from 0");
-        let command = super::command(&mut self.seeded, user_id);
-        let (before, now) = (self.ledger.commits.len(), self.ledger.head().commit.created_at);
-        let mut record = self.record.lock().expect("nothing panics while it holds the record");
-        if let Err(finding) = self.ledger.audit() {
-            record.violations.push(format!("the other process finds the ledger wrong: {finding}"));
-            return false;
-        }
-        let index = record.begin(Call::Command(command.clone()));
-        let outcome = self.ledger.apply(&command, now);
-        record.answer(index, Answer::Decision(Decision::from(&outcome)));
-        drop(record);
-        let committed = self.ledger.commits.len() > before;
-        if committed {
-            self.rival_commits += 1;
-            self.count("rival");
-        }
-        committed
     }
 
-    fn version(&self) -> Version {
+    /// The other process sends a command to any shard.
+    pub fn rival_commits(&mut self) {
+        let user_id = UserId::new(self.seeded.of(0..super::USERS)).expect("a number from 0");
+        let command = super::command(&mut self.seeded, user_id);
+        let (shard, batch) = (self.genesis.shards.of(user_id), self.batch());
+        let ShardWorld { ledger, rival_commits, .. } = &mut self.shards[shard.place()];
+        let (before, now) = (ledger.commits.len(), ledger.head().commit.created_at);
+        let mut record = self.record.lock().expect("nothing panics while it holds the record");
+        if let Err(finding) = ledger.audit() {
+            record.violations.push(format!("the other process finds the ledger wrong: {finding}"));
+            return;
+        }
+        let index = record.begin(Call::Command(command.clone()));
+        let outcome = ledger.apply(&command, now, batch);
+        record.answer(index, Answer::Decision(Decision::from(&outcome)));
+        drop(record);
+        if ledger.commits.len() > before {
+            *rival_commits += 1;
+            self.count("rival");
+        }
+    }
+
+    fn version(&self, shard: Shard) -> Version {
+        let ShardWorld { ledger, sessions, rival_commits, .. } = &self.shards[shard.place()];
         let number = match (self.isolation, self.bug) {
             (Isolation::Lock, Some(Bug::HidesOtherCommits)) => 0,
-            (Isolation::Lock, _) => self.rival_commits,
-            (Isolation::CompareAndSwap, _) => self.ledger.head().commit.commit_id,
+            (Isolation::Lock, _) => *rival_commits,
+            (Isolation::CompareAndSwap, _) => ledger.head().commit.commit_id,
         };
-        Version { session: self.sessions, number }
+        Version { session: *sessions, number }
     }
 
     /// Refuses a row that cannot be read.
@@ -241,7 +316,7 @@ impl World {
         Err(StoreError::Corrupt { table, column, row, found: "planted".to_owned() })
     }
 
-    fn commit(&mut self, changes: &Changes, fault: Fault, began: Version) -> Result<Version, StoreError> {
+    fn commit(&mut self, shard: Shard, changes: &Changes, fault: Fault, began: Version) -> Result<Version, StoreError> {
         let (opened, updated) =
             (changes.opened.iter().map(|(user, ..)| *user), changes.updated.iter().map(|(user, _)| *user));
         self.check(opened.chain(updated))?;
@@ -249,28 +324,36 @@ impl World {
             self.kill();
         }
         if matches!(fault, Fault::CrashesBefore | Fault::FailsBefore) {
-            return Err(self.failed());
+            return Err(self.failed(shard));
         }
         if self.isolation == Isolation::CompareAndSwap {
             self.rival();
-            if self.version() != began && self.bug != Some(Bug::CommitsOnAnOldHead) {
-                self.count("stale");
-                return Err(StoreError::Stale);
-            }
+            self.stir(shard);
         }
-        self.ledger.write(changes);
+        let is_stale = self.version(shard) != began && self.bug != Some(Bug::CommitsOnAnOldHead);
+        if let Fault::InDoubt(fate) = fault
+            && let Some(commit) = changes.commit
+        {
+            return Err(self.lose_answer(shard, changes, commit.commit_id, fate, is_stale));
+        }
+        if is_stale {
+            self.count("stale");
+            return Err(StoreError::Stale);
+        }
+        let batch = self.batch();
+        self.shard(shard).ledger.write(changes, batch);
         if fault == Fault::CrashesAfter {
             self.kill();
         }
         if matches!(fault, Fault::CrashesAfter | Fault::FailsAfter) {
-            return Err(self.failed());
+            return Err(self.failed(shard));
         }
-        Ok(self.version())
+        Ok(self.version(shard))
     }
 
     /// A failure after which the writer does not know what was written, and so begins another session.
-    fn failed(&mut self) -> StoreError {
-        self.sessions += 1;
+    fn failed(&mut self, shard: Shard) -> StoreError {
+        self.shard(shard).sessions += 1;
         StoreError::unavailable("planted")
     }
 }
@@ -281,81 +364,6 @@ fn pass(duration: Duration) {
     let _ = time::advance(duration).now_or_never();
 }
 
-impl Writer for Shared {
-    fn begin(&mut self) -> Result<Box<dyn Transaction + '_>, StoreError> {
-        let mut world = self.lock();
-        let fault = world.fault()?;
-        world.rival();
-        let version = world.version();
-        drop(world);
-        Ok(Box::new(Simulated { world: self, fault, version }))
-    }
-
-    fn probe(&mut self) -> Result<(), StoreError> {
-        match self.lock().fault()? {
-            Fault::None => Ok(()),
-            _ => Err(StoreError::unavailable("planted")),
-        }
-    }
-
-    fn check(&mut self) -> Result<(), StoreError> {
-        self.probe()
-    }
-
-    fn maintain(&mut self) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn counts(&self) -> Arc<WriterCounts> {
-        Arc::default()
-    }
-}
-
-/// A transaction, with the fault that its commit has.
-struct Simulated<'w> {
-    world: &'w Shared,
-    fault: Fault,
-    version: Version,
-}
-
-impl Simulated<'_> {
-    /// Panics if one of these is the poisoned event.
-    fn touch(&self, mut event_ids: impl Iterator<Item = EventId>) {
-        let poisoned = self.world.lock().fault_plan.poisoned;
-        if poisoned.is_some_and(|poisoned| event_ids.any(|event_id| event_id == poisoned)) {
-            self.world.lock().count("panic");
-            // As a panic, but it is not printed: there will be thousands.
-            std::panic::resume_unwind(Box::new("planted"));
-        }
-    }
-}
-
-impl Transaction for Simulated<'_> {
-    fn version(&self) -> Version {
-        self.version
-    }
-
-    fn head(&mut self) -> Result<Head, StoreError> {
-        Ok(self.world.lock().ledger.head())
-    }
-
-    fn fetch(&mut self, keys: &Keys) -> Result<Fetched, StoreError> {
-        self.touch(keys.events.iter().map(|event| event.event_id));
-        let mut world = self.world.lock();
-        world.check(keys.wallets.iter().copied())?;
-        let mut fetched = world.ledger.fetch(keys);
-        if world.bug == Some(Bug::ForgetsEvents) {
-            fetched.events.iter_mut().for_each(|(_, entries)| entries.clear());
-        }
-        Ok(fetched)
-    }
-
-    fn commit(self: Box<Self>, changes: &Changes) -> Result<Version, StoreError> {
-        self.touch(changes.entries.iter().map(|entry| entry.event_id));
-        self.world.lock().commit(changes, self.fault, self.version)
-    }
-}
-
 impl Clock for Shared {
     /// A clock that is put back an hour now and then.
     fn now(&self) -> Timestamp {
@@ -363,71 +371,4 @@ impl Clock for Shared {
         world.now_us += if world.seeded.percent(5) { -3_600_000_000 } else { world.seeded.of(0..2_000_000) };
         Timestamp::from_microseconds(world.now_us)
     }
-}
-
-#[async_trait]
-impl Reader for Shared {
-    async fn wallet(&self, user_id: UserId, _at: Option<Timestamp>) -> Result<Option<Wallet>, StoreError> {
-        tokio::task::yield_now().await;
-        let world = self.lock();
-        let mut ledger = world.ledger.clone();
-        if world.bug == Some(Bug::ReadsTheCommitBefore) {
-            ledger.lose_last_commit();
-        }
-        Ok(ledger.wallets.get(&user_id).map(|(wallet_id, created_at, state)| Wallet {
-            user_id,
-            wallet_id: *wallet_id,
-            balance: state.balance,
-            sequence: state.sequence,
-            created_at: *created_at,
-            frozen: state.frozen,
-        }))
-    }
-
-    async fn entries(
-        &self,
-        user_id: UserId,
-        before: Option<EntryId>,
-        limit: usize,
-    ) -> Result<Option<Vec<Entry>>, StoreError> {
-        let world = self.lock();
-        let is_asked = |entry: &&Entry| entry.user_id == user_id && before.is_none_or(|before| entry.entry_id < before);
-        let found = world.ledger.entries.iter().rev().filter(is_asked).take(limit).cloned().collect();
-        Ok(world.ledger.wallets.contains_key(&user_id).then_some(found))
-    }
-
-    async fn event(&self, event: EventKey) -> Result<Option<Vec<Entry>>, StoreError> {
-        let world = self.lock();
-        let found = world.ledger.fetch(&Keys { wallets: Vec::new(), events: vec![event] }).events.remove(0).1;
-        Ok(world.ledger.wallets.contains_key(&event.user_id).then_some(found))
-    }
-
-    async fn scan(
-        &self,
-        _: Shard,
-        after: EntryId,
-        filter: &EntryFilter,
-        limits: ScanLimits,
-    ) -> Result<Scan, StoreError> {
-        let world = self.lock();
-        let head = world.ledger.head().commit.last_entry_id;
-        let behind = world.ledger.entries.iter().filter(|entry| entry.entry_id > after).take(limits.rows_max);
-        let (mut entries, mut end) = (Vec::new(), after);
-        for entry in behind {
-            end = entry.entry_id;
-            if filter.matches(entry) {
-                entries.push(entry.clone());
-            }
-            if entries.len() == limits.entries_max {
-                break;
-            }
-        }
-        Ok(Scan { entries, end, head })
-    }
-
-    async fn heads(&self) -> Result<Heads, StoreError> {
-        Ok(Heads::new(vec![self.lock().ledger.head().commit]))
-    }
-
-    async fn close(&self) {}
 }

@@ -1,9 +1,10 @@
-//! The one thread that writes: takes what waits, makes it one transaction, answers each.
+//! The one thread that writes a shard: takes what waits, makes it one transaction, answers each.
 
-use std::ops::Range;
+mod attempts;
+mod in_doubt;
+
 use std::pin::Pin;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -17,16 +18,13 @@ use super::health::HealthReporter;
 use super::overload::Overload;
 use super::queue::{Reply, Submission, Work};
 use super::spin::AdaptiveSpin;
-use super::transact::{Committed, resolve, transact};
 use super::{Clock, EngineError, EngineOptions};
-use crate::ledger::{Command, Outcome, Timestamp};
+use crate::ledger::{Command, Outcome, Shard};
 use crate::store::{StoreError, Writer};
+use in_doubt::Resolved;
 
 /// How often a store that failed, or is locked, is tried again.
 const PROBE_INTERVAL: Duration = Duration::from_millis(200);
-
-/// How long to wait before it is asked again what became of a commit.
-const RESOLVE_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How long the store is left alone before it is checked.
 const QUIET_INTERVAL: Duration = Duration::from_secs(1);
@@ -48,13 +46,24 @@ pub(super) struct Worker<C> {
     is_in_doubt: bool,
     health: HealthReporter,
     clock: C,
-    clock_steps: StepDetector,
+    /// Of the first shard's worker only, so that a step is told once.
+    clock_steps: Option<StepDetector>,
     /// When the store is to be checked, if it is left alone until then.
     quiet: Pin<Box<Sleep>>,
     options: EngineOptions,
     runtime: Handle,
     overload: Overload,
     feed: Publisher,
+}
+
+/// What a worker has to itself.
+pub(super) struct Parts<C> {
+    pub(super) shard: Shard,
+    pub(super) writer: Box<dyn Writer>,
+    pub(super) queue: mpsc::UnboundedReceiver<Submission>,
+    pub(super) health: HealthReporter,
+    pub(super) feed: Publisher,
+    pub(super) clock: C,
 }
 
 /// Why a batch was not committed.
@@ -65,14 +74,8 @@ enum Failure {
 
 impl<C: Clock> Worker<C> {
     /// A worker for the runtime that this is called in.
-    pub(super) fn new(
-        writer: Box<dyn Writer>,
-        queue: mpsc::UnboundedReceiver<Submission>,
-        (health, overload, feed): (HealthReporter, Overload, Publisher),
-        clock: C,
-        options: EngineOptions,
-        spin: AdaptiveSpin,
-    ) -> Self {
+    pub(super) fn new(parts: Parts<C>, options: EngineOptions, spin: AdaptiveSpin, overload: Overload) -> Self {
+        let Parts { shard, writer, queue, health, feed, clock } = parts;
         let (cache, runtime) = (Cache::default(), Handle::current());
         Self {
             writer,
@@ -86,7 +89,7 @@ impl<C: Clock> Worker<C> {
             is_in_doubt: false,
             health,
             clock,
-            clock_steps: StepDetector::default(),
+            clock_steps: (shard == Shard::FIRST).then(StepDetector::default),
             quiet: Box::pin(time::sleep(QUIET_INTERVAL)),
             options,
             runtime,
@@ -100,7 +103,7 @@ impl<C: Clock> Worker<C> {
         while let Some(first) = self.next().await {
             let batch = self.gather(first);
             self.was_single = matches!(batch.as_slice(), [only] if only.commands().len() == 1);
-            self.process_batch(batch);
+            self.process_batch(batch).await;
             self.feed.publish();
             // Now that all are answered: a probe takes as long as a commit. It must also be made when every command
             // that comes has expired.
@@ -163,38 +166,49 @@ impl<C: Clock> Worker<C> {
     }
 
     /// Answers every command of a batch.
-    fn process_batch(&mut self, mut batch: Vec<Submission>) {
-        // Once it was sent to be written, it may still be, as long as nothing else is.
+    async fn process_batch(&mut self, mut batch: Vec<Submission>) {
+        // Once a commit was in doubt, it may still be made, as long as nothing else is committed: from then on nobody
+        // is told that nothing was done.
         let mut was_in_doubt: Option<EngineError> = None;
         loop {
-            batch = fail_if(batch, |submission| {
-                submission.deadline.filter(|deadline| *deadline <= Instant::now())?;
-                if let Some(in_doubt) = &was_in_doubt {
-                    return Some(in_doubt.clone());
-                }
-                self.overload.record_expired(submission.commands().len());
-                Some(EngineError::Deadline)
-            });
+            batch = self.expire(batch, was_in_doubt.as_ref());
             if batch.is_empty() {
                 return;
             }
             let commands: Vec<Command> = batch.iter().flat_map(Submission::commands).cloned().collect();
             let began = Instant::now();
             match self.transact(&commands) {
-                Err(Failure::Store(StoreError::Locked)) => batch = self.wait_for_lock(batch),
+                Err(Failure::Store(StoreError::Locked)) => batch = self.wait_for_lock(batch, was_in_doubt.as_ref()),
                 Err(Failure::Store(error @ StoreError::InDoubt(_))) => {
                     let in_doubt = EngineError::from(error);
-                    match self.resolve(batch, &in_doubt, began) {
-                        Resolved::Done(batch, replies) => return self.answer(batch, replies),
+                    match self.resolve(batch, &in_doubt, began).await {
+                        Resolved::Done(left, replies) => return self.answer(left, replies),
                         Resolved::NotDone(left) => (batch, was_in_doubt) = (left, Some(in_doubt)),
                     }
                 }
                 result => {
-                    let replies = self.replies(&commands, result, began);
+                    let mut replies = self.replies(&commands, result, began);
+                    if let Some(in_doubt) = was_in_doubt {
+                        let failed = replies.iter_mut().filter(|reply| reply.is_err());
+                        failed.for_each(|reply| *reply = Err(in_doubt.clone()));
+                    }
                     return self.answer(batch, replies);
                 }
             }
         }
+    }
+
+    /// Fails the commands that can wait no longer. Returns the others.
+    fn expire(&self, batch: Vec<Submission>, was_in_doubt: Option<&EngineError>) -> Vec<Submission> {
+        let now = Instant::now();
+        fail_if(batch, |submission| {
+            if let Some(in_doubt) = was_in_doubt {
+                return (self.gives_up_at(submission) <= now).then(|| in_doubt.clone());
+            }
+            submission.deadline.filter(|deadline| *deadline <= now)?;
+            self.overload.record_expired(submission.commands().len());
+            Some(EngineError::Deadline)
+        })
     }
 
     /// The reply to each command. After a panic or a corrupt row, halves the batch until only the command that caused
@@ -248,147 +262,16 @@ impl<C: Clock> Worker<C> {
         }
     }
 
-    /// Finds out whether the store can commit.
-    fn probe(&mut self) {
-        let began = Instant::now();
-        let attempt = self.health.attempt(|| self.writer.probe());
-        self.note_attempt(attempt.as_ref());
-        match attempt {
-            Some(Ok(())) => self.health.up(),
-            Some(Err(StoreError::Locked)) | None => (),
-            Some(Err(error)) => self.health.down(&error.into(), 0, began.elapsed()),
-        }
-    }
-
-    /// Checks the store, if it was left alone for a while.
-    fn check(&mut self) {
-        let began = Instant::now();
-        if began.duration_since(self.attempted_at) >= QUIET_INTERVAL {
-            self.now();
-            let attempt = self.health.attempt(|| self.writer.check());
-            self.note_attempt(attempt.as_ref());
-            if let Some(Err(error)) = attempt
-                && !matches!(error, StoreError::Locked)
-            {
-                self.health.down(&error.into(), 0, began.elapsed());
-            }
-            self.maintain();
-        }
-        self.quiet.as_mut().reset(self.attempted_at + QUIET_INTERVAL);
-    }
-
-    /// Lets the store do what is due between batches.
-    fn maintain(&mut self) {
-        let began = Instant::now();
-        if let Some(Err(error)) = self.health.attempt(|| self.writer.maintain()) {
-            self.health.down(&error.into(), 0, began.elapsed());
-        }
-    }
-
-    /// The time of day. Takes note if it was set.
-    fn now(&mut self) -> Timestamp {
-        let now = self.clock.now();
-        if let Some(step_us) = self.clock_steps.observe(now, Instant::now()) {
-            self.health.clock_stepped(step_us, now);
-        }
-        now
-    }
-
-    fn transact(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, Failure> {
-        let now = self.now();
-        let (writer, cache) = (self.writer.as_mut(), &mut self.cache);
-        let attempt = self.health.attempt(|| transact(writer, cache, commands, now));
-        self.note_attempt(attempt.as_ref());
-        let Committed { outcomes, entries } = attempt.ok_or(Failure::Panic)?.map_err(Failure::Store)?;
-        self.feed.hold(entries);
-        Ok(outcomes)
-    }
-
-    /// Remembers when an attempt ended, and since when the store has been locked. Reports a lock that is held too long,
-    /// whether or not a command waits: those that did may have had shorter deadlines.
-    fn note_attempt<T>(&mut self, attempt: Option<&Result<T, StoreError>>) {
-        self.attempted_at = Instant::now();
-        self.feed.note_attempt(attempt);
-        if !matches!(attempt, Some(Err(StoreError::Locked))) {
-            self.locked_since = None;
-            return;
-        }
-        self.locked_since.get_or_insert_with(Instant::now);
-        let locked_for = self.locked_for();
-        if locked_for >= self.options.lock_timeout {
-            self.health.down(&StoreError::Locked.into(), 0, locked_for);
-        }
-    }
-
-    /// How long the store has been locked.
-    fn locked_for(&self) -> Duration {
-        self.locked_since.map_or(Duration::ZERO, |since| since.elapsed())
-    }
-
-    /// Retries until another process has held the lock for `lock_timeout`.
-    fn transact_retrying_lock(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, Failure> {
-        loop {
-            match self.transact(commands) {
-                Err(Failure::Store(StoreError::Locked)) if self.locked_for() < self.options.lock_timeout => (),
-                result => return result,
-            }
-        }
-    }
-
-    /// Finds out what became of a batch whose commit is in doubt. Who can wait no longer is told that it is not known.
-    fn resolve(&mut self, batch: Vec<Submission>, in_doubt: &EngineError, began: Instant) -> Resolved {
-        let (mut waiting, mut reported) = (Vec::with_capacity(batch.len()), false);
-        let mut end = 0;
-        for submission in batch {
-            let start = end;
-            end += submission.commands().len();
-            waiting.push((submission, start..end));
-        }
-        while !waiting.is_empty() {
-            let (writer, cache) = (self.writer.as_mut(), &mut self.cache);
-            let attempt = self.health.attempt(|| resolve(writer, cache));
-            self.note_attempt(attempt.as_ref());
-            match attempt {
-                Some(Ok(Some(Committed { outcomes, entries }))) => {
-                    self.feed.hold(entries);
-                    self.health.up();
-                    let reply =
-                        |range: &Range<usize>| outcomes[range.clone()].iter().cloned().map(Ok).collect::<Vec<_>>();
-                    let replies = waiting.iter().flat_map(|(_, range)| reply(range)).collect();
-                    return Resolved::Done(waiting.into_iter().map(|(submission, _)| submission).collect(), replies);
-                }
-                Some(Ok(None)) => break,
-                Some(Err(_)) | None => (),
-            }
-            let (expired, left): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(submission, _)| {
-                let given_up = submission.submitted_at + self.options.lock_timeout;
-                submission.deadline.unwrap_or(given_up) <= Instant::now()
-            });
-            waiting = left;
-            let failed: usize = expired.iter().map(|(submission, _)| submission.commands().len()).sum();
-            if failed > 0 || !reported {
-                self.health.down(in_doubt, failed, began.elapsed());
-                reported = true;
-            }
-            for (submission, _) in expired {
-                submission.fail(in_doubt);
-            }
-            if !waiting.is_empty() {
-                thread::sleep(RESOLVE_INTERVAL);
-            }
-        }
-        Resolved::NotDone(waiting.into_iter().map(|(submission, _)| submission).collect())
-    }
-
     /// Fails the commands that have waited long enough for another process's lock. Returns the others.
-    fn wait_for_lock(&mut self, batch: Vec<Submission>) -> Vec<Submission> {
-        let waiting: usize = batch.iter().map(|submission| submission.commands().len()).sum();
+    fn wait_for_lock(&mut self, batch: Vec<Submission>, was_in_doubt: Option<&EngineError>) -> Vec<Submission> {
+        let waiting = size_of(&batch);
         let locked = EngineError::Unavailable(Arc::new(StoreError::Locked));
+        let answer = was_in_doubt.unwrap_or(&locked);
         let batch = fail_if(batch, |submission| {
             let waited = submission.submitted_at.elapsed().min(self.locked_for());
-            (waited >= self.options.lock_timeout).then(|| locked.clone())
+            (waited >= self.options.lock_timeout).then(|| answer.clone())
         });
-        let left: usize = batch.iter().map(|submission| submission.commands().len()).sum();
+        let left = size_of(&batch);
         if left < waiting {
             self.health.down(&locked, waiting - left, self.locked_for());
         }
@@ -412,6 +295,7 @@ impl<C: Clock> Worker<C> {
             | EngineError::Deadline
             | EngineError::Unavailable(_)
             | EngineError::UnknownCursor
+            | EngineError::ForeignCursor
             | EngineError::Stopped => {
                 self.health.down(&error, commands, began.elapsed());
             }
@@ -420,10 +304,9 @@ impl<C: Clock> Worker<C> {
     }
 }
 
-/// What became of a batch whose commit was in doubt: of those of it who still wait.
-enum Resolved {
-    Done(Vec<Submission>, Vec<Reply>),
-    NotDone(Vec<Submission>),
+/// How many commands there are.
+fn size_of(batch: &[Submission]) -> usize {
+    batch.iter().map(|submission| submission.commands().len()).sum()
 }
 
 /// Fails the submissions for which there is an error, and returns the others in their order.
