@@ -169,7 +169,8 @@ impl Server {
         };
         let (rest, grpc) = (listener(self.http, rest, Version::Http1), listener(self.grpc, grpc, Version::Http2));
         let connections = [("rest", rest.places.clone()), ("grpc", grpc.places.clone())];
-        let metrics = Metrics::new(&self.engine, self.access, tls.clone(), connections);
+        let store = self.settings.database.url.kind();
+        let metrics = Metrics::new(&self.engine, self.access, tls.clone(), connections, store);
         let scraping = async {
             if let Some((socket, _)) = self.metrics {
                 metrics.listener(socket, timeouts).serve(&shutdown).await;

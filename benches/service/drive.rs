@@ -70,7 +70,8 @@ pub async fn drive(service: &Service, load: Load, top_rate: f64, time: Duration)
     }
 }
 
-/// Charges over one stream to each of two processes that serve the same ledger. The processor time is that of the first.
+/// Charges over one stream to each of two processes that serve the same ledger. The processor time is that of the
+/// first.
 pub async fn transact_over_both(one: &Service, other: &Service, in_flight: usize, time: Duration) -> Sample {
     let mut shares = Share::deal(&one.wallets, 2, Ids::Rising).into_iter();
     let (first, second) = (shares.next().expect("a share"), shares.next().expect("another"));

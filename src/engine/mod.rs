@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::ledger::{Currency, Genesis, Shards};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, WriterCounts};
 pub use cache::Cache;
 pub use clock::{Clock, ClockBehind, SystemClock, check_clock};
 pub use feed::{Feed, FeedPage, Watcher};
@@ -44,6 +44,8 @@ pub struct Engine {
     pub feed: Feed,
     /// Whether the ledger can commit.
     pub health: HealthWatch,
+    /// What the writer of each shard has done, in the order of the shards.
+    pub writer_counts: Arc<[Arc<WriterCounts>]>,
     /// The currency of every wallet.
     pub currency: Currency,
 }
@@ -129,13 +131,14 @@ impl Engine {
         let (feed, publishers, telling) = Feed::new(queries.clone(), shards, options.watchers_max);
         Handle::current().spawn(telling);
         let clock = Arc::new(clock);
+        let writer_counts = writers.iter().map(|writer| writer.counts()).collect();
         let parts = shards.all().zip(writers).zip(queues).zip(reporters).zip(publishers);
         let work = parts.map(|((((shard, writer), queue), health), feed)| {
             let parts = Parts { shard, writer, queue, health, feed, clock: Arc::clone(&clock) };
             Worker::new(parts, options, spin.clone(), overload.clone()).run()
         });
         let work = work.collect();
-        (Self { ledger, queries, feed, health, currency }, work)
+        (Self { ledger, queries, feed, health, writer_counts, currency }, work)
     }
 
     /// An engine each of whose workers runs on a thread of its own, which ends when the last [`Ledger`] is gone. The

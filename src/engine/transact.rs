@@ -66,8 +66,8 @@ fn attempt(
     }
 }
 
-/// Finds out what became of the last batch, which ended in [`StoreError::InDoubt`]. `None` if it was not done. Then it may
-/// be decided again; until something else is committed, it may also still be done by itself.
+/// Finds out what became of the last batch, which ended in [`StoreError::InDoubt`]. `None` if it was not done. Then it
+/// may be decided again; until something else is committed, it may also still be done by itself.
 ///
 /// # Errors
 /// [`StoreError`]: it is still not known.

@@ -20,9 +20,9 @@ const FIRST_ENTRIES_MAX: usize = 65_536;
 ///
 /// Feed it the entries of each commit ([`entry`](Audit::entry)) and then the commit ([`commit`](Audit::commit)), from
 /// the first to the last; then every wallet as it is stored ([`wallet`](Audit::wallet)); then
-/// [`finish`](Audit::finish). Commits may also be added between one stored wallet and the next, as long as each wallet is
-/// checked as it was after the last commit. The first thing that is wrong ends the walk. It holds one [`WalletState`] a
-/// wallet in memory, and the entries of the first commit until that is checked.
+/// [`finish`](Audit::finish). Commits may also be added between one stored wallet and the next, as long as each wallet
+/// is checked as it was after the last commit. The first thing that is wrong ends the walk. It holds one
+/// [`WalletState`] a wallet in memory, and the entries of the first commit until that is checked.
 #[derive(Debug)]
 pub struct Audit {
     head: Commit,
@@ -138,8 +138,8 @@ impl fmt::Display for LedgerReport {
 }
 
 impl Audit {
-    /// An audit of a shard of a ledger that has checked nothing yet. If an earlier `checkpoint` is known, the shard must
-    /// still agree with it.
+    /// An audit of a shard of a ledger that has checked nothing yet. If an earlier `checkpoint` is known, the shard
+    /// must still agree with it.
     #[must_use]
     pub fn new(genesis: Genesis, shard: Shard, checkpoint: Option<Checkpoint>) -> Self {
         Self {

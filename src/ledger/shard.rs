@@ -45,8 +45,9 @@ impl Shards {
         (0..self.0).map(Shard)
     }
 
-    /// The shard of a user: it never changes, because ledgers are divided by it. It is the user's id, mixed as Stafford's variant 13 of the finalizer of `MurmurHash3` mixes it (the one of
-    /// `SplitMix64`), modulo the number of shards.
+    /// The shard of a user: it never changes, because ledgers are divided by it. It is the user's id, mixed as
+    /// Stafford's variant 13 of the finalizer of `MurmurHash3` mixes it (the one of `SplitMix64`), modulo the number of
+    /// shards.
     #[must_use]
     pub fn of(self, user_id: UserId) -> Shard {
         let mut mixed = user_id.get().cast_unsigned();

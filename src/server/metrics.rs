@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics_process::collector;
 use prometheus_client::encoding::prometheus_text;
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
@@ -23,6 +23,7 @@ use super::tls::Tls;
 use crate::access::Access;
 use crate::api::reason::Reason;
 use crate::engine::{Engine, Feed, Health, HealthWatch};
+use crate::store::{WriterCount, WriterCounts};
 
 /// Connections that may ask for metrics at the same time.
 const CONNECTIONS_MAX: usize = 16;
@@ -37,6 +38,10 @@ pub struct Metrics {
     tls: Option<Arc<Tls>>,
     /// The connections of each API, by its name.
     connections: [(&'static str, Places); 2],
+    /// What the ledger is kept in.
+    store: &'static str,
+    /// Of the writer of each shard.
+    writers: Arc<[Arc<WriterCounts>]>,
 }
 
 impl Metrics {
@@ -46,12 +51,14 @@ impl Metrics {
         access: Access,
         tls: Option<Arc<Tls>>,
         connections: [(&'static str, Places); 2],
+        store: &'static str,
     ) -> Self {
         for reason in Reason::OF_ATTEMPTS {
             // A counter that is there from the start shows its first step as well.
             let _ = access.attempts().refused(reason.name());
         }
-        Self { health: engine.health.clone(), feed: engine.feed.clone(), access, tls, connections }
+        let (health, feed, writers) = (engine.health.clone(), engine.feed.clone(), Arc::clone(&engine.writer_counts));
+        Self { health, feed, access, tls, connections, store, writers }
     }
 
     /// What answers on `socket`: these metrics, and nothing else.
@@ -80,6 +87,9 @@ impl Metrics {
     fn register(&self, registry: &mut Registry) {
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("wallet_build", "The version that runs", version);
+        let store = Info::new([("store", self.store.to_owned()), ("shards", self.writers.len().to_string())]);
+        registry.register("wallet_store", "What the ledger is kept in, and in how many shards", store);
+        self.register_writers(registry);
         let is_healthy = ConstGauge::new(u64::from(self.health.now() == Health::Serving));
         registry.register("wallet_healthy", "1 if the ledger can commit, 0 if not", is_healthy);
         registry.register("wallet_connections", "Connections that are open", self.connections());
@@ -89,6 +99,31 @@ impl Metrics {
         if let Some(tls) = &self.tls {
             let help = "Seconds until the TLS certificate ends; negative if it has";
             registry.register("wallet_certificate_expiry_seconds", help, ConstGauge::new(tls.expiry_seconds()));
+        }
+    }
+
+    /// What the writers of the shards have done.
+    fn register_writers(&self, registry: &mut Registry) {
+        let batches: Family<[(&str, String); 2], Counter> = Family::default();
+        for (shard, counts) in self.writers.iter().enumerate() {
+            for (path, count) in [("fast", WriterCount::Fast), ("locked", WriterCount::Locked)] {
+                let labels = [("shard", shard.to_string()), ("path", path.to_owned())];
+                batches.get_or_create(&labels).inc_by(counts.get(count));
+            }
+        }
+        let help = "Batches that were committed, in one statement or while the shard was locked";
+        registry.register("wallet_store_batches", help, batches);
+        for (name, help, count) in [
+            ("wallet_store_lost_races", "Batches that another process was faster than", WriterCount::LostRaces),
+            ("wallet_store_commits_in_doubt", "Commits whose answer was lost", WriterCount::InDoubt),
+            ("wallet_store_errors", "Attempts on the store that failed", WriterCount::Errors),
+            ("wallet_store_sessions", "Connections that were opened to write", WriterCount::Sessions),
+        ] {
+            let counter: Family<[(&str, String); 1], Counter> = Family::default();
+            for (shard, counts) in self.writers.iter().enumerate() {
+                counter.get_or_create(&[("shard", shard.to_string())]).inc_by(counts.get(count));
+            }
+            registry.register(name, help, counter);
         }
     }
 

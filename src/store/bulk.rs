@@ -28,8 +28,8 @@ pub trait BulkReader: Send {
     /// [`StoreError`].
     fn heads(&mut self) -> Result<Heads, StoreError>;
 
-    /// The first of these entries, all of one shard, that is not earlier than `time`; the end of the range if all are. All
-    /// must be there.
+    /// The first of these entries, all of one shard, that is not earlier than `time`; the end of the range if all are.
+    /// All must be there.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -73,9 +73,9 @@ fn length(entries: &Range<EntryId>) -> u64 {
     u64::try_from(entries.end.get().saturating_sub(entries.start.get())).unwrap_or(0)
 }
 
-/// Reads these entries, range after range and page by page, on several threads. Each page's entries that the filter wants are given to
-/// `render`, on the thread that read them. What it made is given to `take` in the order of the ledger, with the number
-/// of entries that were looked at.
+/// Reads these entries, range after range and page by page, on several threads. Each page's entries that the filter
+/// wants are given to `render`, on the thread that read them. What it made is given to `take` in the order of the
+/// ledger, with the number of entries that were looked at.
 ///
 /// # Errors
 /// The first [`StoreError`], or the first error of `take`; nothing is taken after it.

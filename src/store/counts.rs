@@ -9,6 +9,7 @@ pub struct WriterCounts {
     locked: AtomicU64,
     lost_races: AtomicU64,
     in_doubt: AtomicU64,
+    errors: AtomicU64,
     sessions: AtomicU64,
 }
 
@@ -23,6 +24,8 @@ pub enum WriterCount {
     LostRaces,
     /// Commits whose answer was lost, so that it had to be found out whether they were made.
     InDoubt,
+    /// Attempts that failed.
+    Errors,
     /// Connections that were opened to write.
     Sessions,
 }
@@ -45,6 +48,7 @@ impl WriterCounts {
             WriterCount::Locked => &self.locked,
             WriterCount::LostRaces => &self.lost_races,
             WriterCount::InDoubt => &self.in_doubt,
+            WriterCount::Errors => &self.errors,
             WriterCount::Sessions => &self.sessions,
         }
     }

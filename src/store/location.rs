@@ -48,6 +48,15 @@ impl fmt::Display for Location {
 }
 
 impl Location {
+    /// What keeps it, in a word.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgres",
+        }
+    }
+
     /// The file next to the database whose name has this suffix; `None` if the database is no file.
     #[must_use]
     pub fn sibling(&self, suffix: &str) -> Option<PathBuf> {
@@ -144,8 +153,10 @@ impl Location {
 
 /// PostgreSQL copies its databases itself.
 fn has_its_own_copies() -> StoreError {
-    let why = "PostgreSQL has its own tools for that: pg_dump, pg_basebackup, pg_restore; prove the copy with `wallet verify`";
-    StoreError::Incompatible(why.to_owned())
+    StoreError::Incompatible(
+        "PostgreSQL has its own tools for that, such as pg_dump and pg_basebackup; prove a copy with `wallet verify`"
+            .to_owned(),
+    )
 }
 
 /// How far a copy or an audit of a ledger is.

@@ -1,5 +1,5 @@
-//! Rows as the ledger's types, whatever database they come from. A value that the ledger cannot have written is reported
-//! as corrupt.
+//! Rows as the ledger's types, whatever database they come from. A value that the ledger cannot have written is
+//! reported as corrupt.
 
 use super::StoreError;
 use crate::ledger::{
@@ -108,8 +108,8 @@ pub fn user_id(row: &impl Columns, at: usize, table: &'static str) -> Result<Use
     Source::keyed(row, table, at)?.get(at, "user_id", UserId::new)
 }
 
-/// Reads an entry from the first ten columns: entry, user, sequence, kind, event, amount, balance after, previous entry,
-/// time, round. Its note, its caller and its wallet id are for whoever knows where they are.
+/// Reads an entry from the first ten columns: entry, user, sequence, kind, event, amount, balance after, previous
+/// entry, time, round. Its note, its caller and its wallet id are for whoever knows where they are.
 pub fn entry(row: &impl Columns) -> Result<Entry, StoreError> {
     let source = Source::keyed(row, "entry", 0)?;
     Ok(Entry {
@@ -127,8 +127,8 @@ pub fn entry(row: &impl Columns) -> Result<Entry, StoreError> {
     })
 }
 
-/// Reads what a rollback must know of the entry that it names from the columns from `at` on: id and amount. `None` if the
-/// id is null.
+/// Reads what a rollback must know of the entry that it names from the columns from `at` on: id and amount. `None` if
+/// the id is null.
 pub fn undone(row: &impl Columns, at: usize) -> Result<Option<Undone>, StoreError> {
     let Some(entry_id) = Source::of(row, "entry", 0).get_optional(at, "entry_id", EntryId::new)? else {
         return Ok(None);

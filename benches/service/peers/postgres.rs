@@ -1,5 +1,5 @@
-//! PostgreSQL and `pgbench`: the same charge as a transaction of statements or as a function on the server, one connection
-//! for each client.
+//! PostgreSQL and `pgbench`: the same charge as a transaction of statements or as a function on the server, one
+//! connection for each client.
 
 use std::env;
 use std::fs::{self, File};

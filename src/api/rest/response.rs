@@ -352,8 +352,8 @@ impl EventAnswer {
     }
 }
 
-/// The head of the commit chain. Whoever keeps it can prove later that nothing before it was altered. A ledger of several
-/// shards has a chain for each.
+/// The head of the commit chain. Whoever keeps it can prove later that nothing before it was altered. A ledger of
+/// several shards has a chain for each.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 #[schema(example = json!({

@@ -78,8 +78,8 @@ impl Comparison {
         }
     }
 
-    /// Tells which entries of the span, up to those of `heads`, the file has not. Of the kinds that games cause, it must
-    /// have all; of another kind only if it has any.
+    /// Tells which entries of the span, up to those of `heads`, the file has not. Of the kinds that games cause, it
+    /// must have all; of another kind only if it has any.
     ///
     /// # Errors
     /// If the ledger cannot be read.

@@ -5,7 +5,7 @@ use tokio::time::{Duration, Instant};
 use super::{Clock, Failure, QUIET_INTERVAL, Worker};
 use crate::engine::transact::{Committed, transact};
 use crate::ledger::{Command, Outcome, Timestamp};
-use crate::store::StoreError;
+use crate::store::{StoreError, WriterCount};
 
 impl<C: Clock> Worker<C> {
     /// Finds out whether the store can commit.
@@ -70,6 +70,9 @@ impl<C: Clock> Worker<C> {
     pub(super) fn note_attempt<T>(&mut self, attempt: Option<&Result<T, StoreError>>) {
         self.attempted_at = Instant::now();
         self.feed.note_attempt(attempt);
+        if matches!(attempt, None | Some(Err(_))) {
+            self.counts.add(WriterCount::Errors);
+        }
         if !matches!(attempt, Some(Err(StoreError::Locked))) {
             self.locked_since = None;
             return;

@@ -20,7 +20,7 @@ use super::queue::{Reply, Submission, Work};
 use super::spin::AdaptiveSpin;
 use super::{Clock, EngineError, EngineOptions};
 use crate::ledger::{Command, Outcome, Shard};
-use crate::store::{StoreError, Writer};
+use crate::store::{StoreError, Writer, WriterCounts};
 use in_doubt::Resolved;
 
 /// How often a store that failed, or is locked, is tried again.
@@ -31,6 +31,7 @@ const QUIET_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct Worker<C> {
     writer: Box<dyn Writer>,
+    counts: Arc<WriterCounts>,
     cache: Cache,
     queue: mpsc::UnboundedReceiver<Submission>,
     /// A submission that was taken out of the queue but did not fit into the batch before.
@@ -76,9 +77,10 @@ impl<C: Clock> Worker<C> {
     /// A worker for the runtime that this is called in.
     pub(super) fn new(parts: Parts<C>, options: EngineOptions, spin: AdaptiveSpin, overload: Overload) -> Self {
         let Parts { shard, writer, queue, health, feed, clock } = parts;
-        let (cache, runtime) = (Cache::default(), Handle::current());
+        let (cache, runtime, counts) = (Cache::default(), Handle::current(), writer.counts());
         Self {
             writer,
+            counts,
             cache,
             queue,
             carried: None,

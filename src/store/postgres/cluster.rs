@@ -17,9 +17,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// believe that it still takes writes.
 const HEAD_START: Duration = Duration::from_millis(300);
 
-/// What each session is told. A commit is acknowledged when it is on disk, and on the standby if there is one. Statements
-/// are planned once, and look rows up by their keys, however few there still are. Who vanishes while it holds the lock
-/// loses it.
+/// What each session is told. A commit is acknowledged when it is on disk, and on the standby if there is one.
+/// Statements are planned once, and look rows up by their keys, however few there still are. Who vanishes while it
+/// holds the lock loses it.
 const SESSION: [(&str, &str); 11] = [
     ("synchronous_commit", "on"),
     ("default_transaction_isolation", "read committed"),
@@ -89,7 +89,8 @@ impl Cluster {
         self.losses.load(Ordering::Relaxed)
     }
 
-    /// A connection was lost that was opened when so many were. Others that were opened then are not to be trusted either.
+    /// A connection was lost that was opened when so many were. Others that were opened then are not to be trusted
+    /// either.
     pub(super) fn lost(&self, losses: u64) {
         if self.losses.compare_exchange(losses, losses + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             self.suspect.store(self.primary.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -2,8 +2,8 @@
 //!
 //! With a synchronous standby, what can be seen is not always what is kept. A backend that is cancelled or terminated
 //! while it waits for the standby leaves a commit that everybody sees and that a fail-over may take away. To lock a row
-//! and to commit waits for everything that was written before. So whoever reads something that is not known to be durable
-//! does that first.
+//! and to commit waits for everything that was written before. So whoever reads something that is not known to be
+//! durable does that first.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

@@ -1,10 +1,10 @@
 //! The ledger in PostgreSQL: any number of processes write it.
 //!
 //! Nobody owns a shard, and nobody leads. A batch is decided on what its writer believes to be the head of the shard's
-//! chain, and is written by one statement that inserts the next commit under a primary key. Of two writers with the same
-//! head, one wins. The other has written nothing, forgets what it remembered, and decides again while it holds the lock on
-//! the shard's row. So the chain is the fence, as `BEGIN IMMEDIATE` and `data_version` are on SQLite. `docs/scaling.md`
-//! says why each step is as it is.
+//! chain, and is written by one statement that inserts the next commit under a primary key. Of two writers with the
+//! same head, one wins. The other has written nothing, forgets what it remembered, and decides again while it holds the
+//! lock on the shard's row. So the chain is the fence, as `BEGIN IMMEDIATE` and `data_version` are on SQLite.
+//! `docs/scaling.md` says why each step is as it is.
 
 mod cluster;
 mod durable;
@@ -32,8 +32,8 @@ use writer::PostgresWriter;
 /// Opens the ledger at `url`, which is made if it is missing, and brings its tables up to date.
 ///
 /// # Errors
-/// [`StoreError::Incompatible`] if it is a newer wallet's, in another currency or of another number of shards, or cannot
-/// be made: it is left as it is. [`StoreError::Unavailable`] if no server answers that takes writes.
+/// [`StoreError::Incompatible`] if it is a newer wallet's, in another currency or of another number of shards, or
+/// cannot be made: it is left as it is. [`StoreError::Unavailable`] if no server answers that takes writes.
 pub async fn open(url: &PostgresUrl, options: StoreOptions) -> Result<Store, StoreError> {
     let cluster = Arc::new(Cluster::new(url));
     let genesis = open::prepare(&cluster, options).await?;

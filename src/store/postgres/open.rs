@@ -15,8 +15,8 @@ fn newest() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
 }
 
-/// Makes the tables if they are missing, and says what was decided when the ledger was made. A ledger that is not as the
-/// options expect is refused before anything is changed.
+/// Makes the tables if they are missing, and says what was decided when the ledger was made. A ledger that is not as
+/// the options expect is refused before anything is changed.
 pub(super) async fn prepare(cluster: &Cluster, options: StoreOptions) -> Result<Genesis, StoreError> {
     let mut connection = cluster.connect().await.map_err(|error| cannot_open(cluster, &error))?;
     if let Some(stored) = stored(&mut connection, cluster).await? {

@@ -1,7 +1,7 @@
 //! Notices a warning that comes with a success.
 //!
-//! Who cancels a backend that waits for the synchronous standby gets its commit answered as done, with a warning: it is on
-//! one disk alone. sqlx takes such a warning for a matter of the log, and tells nobody else. So it is caught there.
+//! Who cancels a backend that waits for the synchronous standby gets its commit answered as done, with a warning: it is
+//! on one disk alone. sqlx takes such a warning for a matter of the log, and tells nobody else. So it is caught there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

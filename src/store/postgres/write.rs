@@ -8,8 +8,8 @@ use super::shard_id;
 use crate::ledger::{Changes, Commit, Entry, EntryId, RoundId, Shard, WalletState};
 
 /// The beginning of the statement: locks the shard, and writes the commit if its number is still free. All that follows
-/// writes only if the commit was written. The lock costs nothing that can be measured; without it, those who wait for it
-/// would starve.
+/// writes only if the commit was written. The lock costs nothing that can be measured; without it, those who wait for
+/// it would starve.
 macro_rules! with_commit {
     () => {
         "with held as (select shard_id from shard where shard_id = $1 for no key update),

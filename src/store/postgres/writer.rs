@@ -24,15 +24,15 @@ use crate::ledger::{
 use crate::store::row as stored;
 use crate::store::{StoreError, Transaction, Version, Writer, WriterCount, WriterCounts};
 
-/// How long one statement may take. A server that vanishes without a word is given up after that, and so is a commit that
-/// waits for a standby that is not there.
+/// How long one statement may take. A server that vanishes without a word is given up after that, and so is a commit
+/// that waits for a standby that is not there.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// For how many batches the shard is locked first, after another process was faster: they would only be decided again.
 const LOCKED_BATCHES: u32 = 100;
 
-/// Connections that may be lost in a row before it is told. A batch that has sent nothing to be written is decided again
-/// on the next.
+/// Connections that may be lost in a row before it is told. A batch that has sent nothing to be written is decided
+/// again on the next.
 const LOSSES_MAX: u32 = 1;
 
 const SELECT_HEAD: &str = select_commit!("where shard_id = $1 order by commit_id desc limit 1");
@@ -97,8 +97,8 @@ struct Backend {
 }
 
 const SELECT_BACKEND: &str = "select pid, backend_start::text from pg_stat_activity where pid = pg_backend_pid()";
-/// Ends a backend, and waits until it has ended. No row if there is no such backend any more, which is also so on another
-/// server.
+/// Ends a backend, and waits until it has ended. No row if there is no such backend any more, which is also so on
+/// another server.
 const END_BACKEND: &str = "select pg_terminate_backend(pid, 1000) from pg_stat_activity
      where pid = $1 and backend_start::text = $2";
 
@@ -206,7 +206,8 @@ impl PostgresWriter {
         }
     }
 
-    /// Runs `begin`, the lock on the shard, and what comes behind it, in one message. Returns the rows behind the lock's.
+    /// Runs `begin`, the lock on the shard, and what comes behind it, in one message. Returns the rows behind the
+    /// lock's.
     fn locked(&mut self, sql: &str) -> Result<Vec<PgRow>, Failure> {
         let shard = self.shard.index();
         let lock = format!("begin; select shard_id from shard where shard_id = {shard} for no key update; ");
@@ -345,7 +346,8 @@ impl PostgresWriter {
         }
     }
 
-    /// Makes sure that the head is still the one on which a batch was decided that writes nothing, and that it is durable.
+    /// Makes sure that the head is still the one on which a batch was decided that writes nothing, and that it is
+    /// durable.
     fn confirm(&mut self, number: i64) -> Result<Version, StoreError> {
         let select = format!(
             "select commit_id, last_entry_id from ledger_commit where shard_id = {} order by commit_id desc limit 1; \

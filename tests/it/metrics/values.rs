@@ -32,6 +32,13 @@ async fn a_scrape_has_every_metric() {
             "wallet_refused_attempts_total{reason=\"FORBIDDEN\"}",
             "wallet_refused_attempts_total{reason=\"RATE_LIMITED\"}",
             "wallet_refused_attempts_total{reason=\"UNAUTHENTICATED\"}",
+            "wallet_store_batches_total{shard=\"0\",path=\"fast\"}",
+            "wallet_store_batches_total{shard=\"0\",path=\"locked\"}",
+            "wallet_store_commits_in_doubt_total{shard=\"0\"}",
+            "wallet_store_errors_total{shard=\"0\"}",
+            "wallet_store_info{store=\"sqlite\",shards=\"1\"}",
+            "wallet_store_lost_races_total{shard=\"0\"}",
+            "wallet_store_sessions_total{shard=\"0\"}",
             "wallet_watchers",
         ]
     );
