@@ -15,6 +15,7 @@ pub mod ledger_file;
 pub mod linear;
 pub mod optional;
 pub mod oracle;
+pub mod patroni;
 pub mod process;
 pub mod script;
 pub mod seed;
