@@ -6,7 +6,7 @@ use crate::support::patroni::{Cluster, Node, Roles};
 pub enum Fault {
     /// The node is gone, as a machine without power is. It comes back later.
     Kill,
-    /// PostgreSQL alone is killed. Patroni lives, and sees it.
+    /// PostgreSQL alone is killed, and its connections end. Patroni lives, and sees it.
     KillPostgres,
     /// Everything on the node stops where it is, and goes on when another node is the primary.
     Stop,
@@ -30,7 +30,7 @@ impl Fault {
     /// Does it to a whole cluster.
     pub async fn inflict(self, cluster: &Cluster, roles: &Roles<'_>) {
         match self {
-            Self::Kill => roles.primary.kill(),
+            Self::Kill => cluster.kill(roles.primary),
             Self::KillPostgres => roles.primary.kill_postgres(),
             Self::Stop => roles.primary.stop(),
             Self::CutOff => cluster.cut(roles.primary),
@@ -48,7 +48,7 @@ impl Fault {
     /// Lets the node that it happened to come back.
     pub fn end(self, cluster: &Cluster, roles: &Roles<'_>) {
         match self {
-            Self::Kill => roles.primary.start(),
+            Self::Kill => cluster.start_again(roles.primary),
             Self::Stop => roles.primary.resume(),
             Self::CutOff => cluster.heal(roles.primary),
             Self::CutOffStandby => cluster.heal(roles.synchronous),

@@ -2,4 +2,5 @@
 
 mod cluster;
 mod fault;
+mod wallets;
 mod writers;

@@ -1,35 +1,34 @@
 //! Three PostgreSQL nodes under Patroni as `deploy/patroni/` has them, with an etcd: to be killed, stopped, cut off and
 //! switched over.
 
+mod etcd;
 mod guard;
 mod network;
 mod node;
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::{join_all, select_all};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
-use tokio::net::TcpSocket;
 use tokio::time;
 
+use self::etcd::Etcd;
 use self::guard::Guard;
-use self::network::{Network, hold_port};
-use self::node::{Programs, WALLET};
+use self::network::Network;
+use self::node::Programs;
 use super::optional;
 
-pub use self::node::Node;
+pub use self::node::{Node, SUPERUSER, WALLET};
 
-/// Where a cluster is kept: beside Debian's own, which it does not touch.
+/// Where Debian's packages have PostgreSQL's programs.
 const DEBIAN: &str = "/usr/lib/postgresql";
 /// Far longer than anything that the cluster does by itself.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -51,20 +50,6 @@ pub struct Roles<'a> {
     pub primary: &'a Node,
     /// What is acknowledged is on this one's disk, too.
     pub synchronous: &'a Node,
-}
-
-struct Etcd {
-    addr: SocketAddr,
-    child: Child,
-    // They hold the ports, and never listen.
-    _held: [TcpSocket; 2],
-}
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Cluster {
@@ -116,6 +101,23 @@ impl Cluster {
     /// Connects it again.
     pub fn heal(&self, node: &Node) {
         self.network.heal(&node.name);
+    }
+
+    /// Kills everything on a node: it is gone, as a machine without power is. Where there are cables, not even what its
+    /// kernel would still have sent goes out.
+    pub fn kill(&self, node: &Node) {
+        if self.has_cables() {
+            self.cut(node);
+        }
+        node.kill();
+    }
+
+    /// Starts a node that was killed: it finds its place in the cluster.
+    pub fn start_again(&self, node: &Node) {
+        if self.has_cables() {
+            self.heal(node);
+        }
+        node.start();
     }
 
     /// Waits until there is one primary, with a synchronous standby and another one, and every node runs.
@@ -202,7 +204,7 @@ impl Cluster {
     }
 }
 
-impl<'a> Roles<'a> {
+impl Roles<'_> {
     /// Lets the synchronous standby become the primary, as for maintenance, and returns when Patroni has begun.
     ///
     /// # Panics
@@ -214,25 +216,19 @@ impl<'a> Roles<'a> {
         assert!(matches!(reply.status, 200 | 202), "{reply:?}");
     }
 
-    /// Holds the synchronous standby: no commit is acknowledged until it is released, or until PostgreSQL gives it up.
-    pub fn hold(&self) -> Held<'a> {
-        assert!(self.synchronous.signal_receiver(Signal::STOP), "a standby receives the log");
-        Held(self.synchronous)
-    }
-
-    /// Cancels a statement of the wallet's role that waits for the standby, which must be held.
-    pub async fn cancel_waiting(&self) {
-        self.signal_waiting("pg_cancel_backend").await;
+    /// Cancels a statement of this user that waits for the standby, which must not hear of it: cut it off before.
+    pub async fn cancel_waiting(&self, user: &str) {
+        self.signal_waiting(user, "pg_cancel_backend").await;
     }
 
     /// Ends the connection of such a statement.
-    pub async fn terminate_waiting(&self) {
-        self.signal_waiting("pg_terminate_backend").await;
+    pub async fn terminate_waiting(&self, user: &str) {
+        self.signal_waiting(user, "pg_terminate_backend").await;
     }
 
-    async fn signal_waiting(&self, function: &str) {
+    async fn signal_waiting(&self, user: &str, function: &str) {
         let query = format!(
-            "select {function}(pid) from pg_stat_activity where wait_event = 'SyncRep' and usename = '{WALLET}' limit 1"
+            "select {function}(pid) from pg_stat_activity where wait_event = 'SyncRep' and usename = '{user}' limit 1"
         );
         let mut connection = connect(self.primary.superuser()).await.expect("the primary takes connections");
         wait(
@@ -244,37 +240,6 @@ impl<'a> Roles<'a> {
             },
         )
         .await;
-    }
-}
-
-/// A synchronous standby that receives nothing, released when dropped.
-pub struct Held<'a>(&'a Node);
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.0.signal_receiver(Signal::CONT);
-    }
-}
-
-impl Etcd {
-    fn start(program: &Path, network: &Network, dir: &Path) -> Self {
-        let held = [hold_port(network.here()), hold_port(network.here())];
-        let addrs = held.each_ref().map(|socket| socket.local_addr().expect("an address"));
-        let [client, peer] = addrs.map(|addr| format!("http://{addr}"));
-        let log = File::create(dir.join("etcd.log")).expect("a log");
-        let mut command = Command::new(program);
-        for (flag, value) in [
-            ("--listen-client-urls", &client),
-            ("--advertise-client-urls", &client),
-            ("--listen-peer-urls", &peer),
-            ("--initial-advertise-peer-urls", &peer),
-            ("--initial-cluster", &format!("default={peer}")),
-        ] {
-            command.args([flag, value]);
-        }
-        command.arg("--data-dir").arg(dir.join("etcd")).current_dir(dir).stdin(Stdio::null());
-        command.stdout(log.try_clone().expect("a file")).stderr(log);
-        Self { addr: addrs[0], child: command.spawn().expect("etcd starts"), _held: held }
     }
 }
 
@@ -324,7 +289,7 @@ fn postgres_programs() -> Option<PathBuf> {
     Some(folders.max_by_key(|path| version(path))?.join("bin"))
 }
 
-/// What runs a program as a user who is not root: PostgreSQL refuses root. `None`, after saying so, without such a user.
+/// What runs a program as another user than root, whom PostgreSQL refuses. `None`, after saying so, without one.
 fn as_user(test: &str) -> Option<Vec<OsString>> {
     if !rustix::process::geteuid().is_root() {
         return Some(Vec::new());

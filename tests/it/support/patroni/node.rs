@@ -19,6 +19,9 @@ const DEPLOYED: &str = include_str!("../../../../deploy/patroni/patroni.yaml");
 /// The database and the role of the wallet, and the role's password here.
 pub const WALLET: &str = "wallet";
 
+/// The user who may do everything.
+pub const SUPERUSER: &str = "postgres";
+
 /// How nodes are started.
 pub struct Programs {
     pub patroni: PathBuf,
@@ -61,7 +64,7 @@ impl Node {
 
     /// How its superuser connects.
     pub fn superuser(&self) -> PgConnectOptions {
-        self.user("postgres", "change-me-superuser").database("postgres")
+        self.user(SUPERUSER, "change-me-superuser").database("postgres")
     }
 
     /// How the wallet's role connects to the wallet's database.
@@ -75,7 +78,7 @@ impl Node {
         options.username(name).password(password).ssl_mode(PgSslMode::Disable)
     }
 
-    /// Starts it, for the first time or again: a node that was killed then finds its place in the cluster.
+    /// Starts it, for the first time or again.
     pub fn start(&self) {
         let log = File::options().create(true).append(true).open(self.dir.join("log")).expect("a log");
         let mut command = Command::new(&self.command[0]);
@@ -91,7 +94,7 @@ impl Node {
         assert!(before.is_none(), "{} runs already", self.name);
     }
 
-    /// Kills PostgreSQL and Patroni with `SIGKILL`: the node is gone, as a machine without power is.
+    /// Kills PostgreSQL and Patroni with `SIGKILL`, and returns when neither runs.
     pub fn kill(&self) {
         // Whoever could start a process again is among the first that die.
         while self.signal_all(Signal::KILL) > 0 {
@@ -102,8 +105,7 @@ impl Node {
 
     /// Kills all of PostgreSQL with `SIGKILL`, as the kernel does when memory runs out. Patroni lives.
     pub fn kill_postgres(&self) {
-        let data = self.data();
-        for (id, _) in processes_in(&data) {
+        for id in processes_in(&self.dir.join("data")) {
             let _ = kill_process(id, Signal::KILL);
         }
     }
@@ -122,25 +124,15 @@ impl Node {
         self.signal_all(Signal::CONT);
     }
 
-    /// Stops or resumes the process that receives the log from the primary; false if there is none.
-    pub fn signal_receiver(&self, signal: Signal) -> bool {
-        let found = processes_in(&self.data()).into_iter().find(|(_, title)| title.contains("walreceiver"));
-        found.is_some_and(|(id, _)| kill_process(id, signal).is_ok())
-    }
-
     /// What Patroni and PostgreSQL logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
-    fn data(&self) -> PathBuf {
-        self.dir.join("data")
-    }
-
     /// Sends a signal to every process, and returns how many there are.
     fn signal_all(&self, signal: Signal) -> usize {
         let processes = processes_in(&self.dir);
-        for (id, _) in &processes {
+        for id in &processes {
             // It may have ended by itself.
             let _ = kill_process(*id, signal);
         }
@@ -181,18 +173,17 @@ fn configured(name: &str, place: &Place, etcd: SocketAddr, block: &str, dir: &Pa
     text
 }
 
-/// The processes whose working folder is this one or lies in it, each with its command line; Patroni is the first.
-fn processes_in(folder: &Path) -> Vec<(Pid, String)> {
+/// The processes whose working folder is this one or lies in it; Patroni is the first.
+fn processes_in(folder: &Path) -> Vec<Pid> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").expect("a list of processes").flatten() {
         let id = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
         // One that has ended meanwhile has no folder, and neither has one of another user.
         let (Some(id), Ok(cwd)) = (id, fs::read_link(entry.path().join("cwd"))) else { continue };
         if cwd.starts_with(folder) {
-            let title = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            found.push((cwd, id, String::from_utf8_lossy(&title).into_owned()));
+            found.push((cwd, id));
         }
     }
     found.sort_by(|(one, ..), (other, ..)| one.cmp(other));
-    found.into_iter().map(|(_, id, title)| (id, title)).collect()
+    found.into_iter().map(|(_, id)| id).collect()
 }
