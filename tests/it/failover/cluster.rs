@@ -48,7 +48,7 @@ async fn replace(
     }
     fault.inflict(cluster, &roles).await;
     if is_lossy {
-        cluster.heal(roles.synchronous);
+        cluster.heal_standbys(&roles);
     }
     let begun = Instant::now();
     fault.is_survived(cluster, &roles).await;
@@ -75,7 +75,7 @@ async fn replace(
 /// commit that two disks hold.
 async fn write_what_one_disk_holds(cluster: &Cluster, roles: &Roles<'_>) {
     let mut connection = connect(roles.primary.superuser().database(WALLET)).await.expect("the primary is there");
-    cluster.cut(roles.synchronous);
+    cluster.cut_standbys(roles);
     let insert = sqlx::query("insert into written values (1)").execute(&mut connection);
     let (written, ()) = tokio::join!(insert, roles.cancel_waiting(SUPERUSER));
     assert_eq!(written.expect("it says that it is done").rows_affected(), 1);

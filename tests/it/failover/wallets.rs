@@ -21,7 +21,7 @@ const CALLERS: i64 = 12;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trouble {
     Cluster(Fault),
-    /// The standby hears nothing, a commit's wait for it is cancelled, and the primary is killed: the commit is lost.
+    /// The standbys hear nothing, a commit's wait for one is cancelled, and the primary is killed: the commit is lost.
     CancelledWait,
     /// The same, and the wait is ended with its connection.
     TerminatedWait,
@@ -164,12 +164,12 @@ impl Trouble {
         let fault = match self {
             Self::Cluster(fault) => fault,
             Self::CancelledWait => {
-                cluster.cut(roles.synchronous);
+                cluster.cut_standbys(roles);
                 roles.cancel_waiting(WALLET).await;
                 Fault::Kill
             }
             Self::TerminatedWait => {
-                cluster.cut(roles.synchronous);
+                cluster.cut_standbys(roles);
                 roles.terminate_waiting(WALLET).await;
                 Fault::Kill
             }
@@ -188,7 +188,7 @@ impl Trouble {
         };
         fault.inflict(cluster, roles).await;
         if self != Self::Cluster(fault) {
-            cluster.heal(roles.synchronous);
+            cluster.heal_standbys(roles);
         }
         fault.is_survived(cluster, roles).await;
         let writable = Instant::now();

@@ -103,6 +103,21 @@ impl Cluster {
         self.network.heal(&node.name);
     }
 
+    /// Cuts both standbys off. Were it the synchronous one alone, the other would have commits that the new primary
+    /// never had, and would first have to be rewound.
+    pub fn cut_standbys(&self, roles: &Roles<'_>) {
+        self.standbys(roles).for_each(|node| self.cut(node));
+    }
+
+    /// Connects them again.
+    pub fn heal_standbys(&self, roles: &Roles<'_>) {
+        self.standbys(roles).for_each(|node| self.heal(node));
+    }
+
+    fn standbys(&self, roles: &Roles<'_>) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.name != roles.primary.name)
+    }
+
     /// Kills everything on a node: it is gone, as a machine without power is. Where there are cables, not even what its
     /// kernel would still have sent goes out.
     pub fn kill(&self, node: &Node) {
