@@ -12,6 +12,11 @@ torture:
         cargo test --test it -- --nocapture crash:: disk:: faults:: hostile_clients:: unread:: idle:: overload:: \
         stop:: bad_database:: displaced:: simulation:: start:: store:: wal:: linearizability:: schemathesis::
 
+# Three PostgreSQL nodes under Patroni whose primary is killed, stopped, cut off and switched over, fifty times under load.
+failover:
+    WALLET_TEST_ALL=1 WALLET_FAILOVER_ROUNDS="${WALLET_FAILOVER_ROUNDS:-50}" \
+        cargo test --test it -- --nocapture failover::
+
 # Search the parsers with libFuzzer, a minute each; `just fuzz -max_total_time=3600` for an hour.
 fuzz *options:
     fuzz/run {{ options }}

@@ -13,6 +13,7 @@ mod crash;
 mod disk;
 mod displaced;
 mod export;
+mod failover;
 mod faults;
 mod feed;
 mod grpc;

@@ -16,6 +16,7 @@ pub mod ledger_file;
 pub mod linear;
 pub mod optional;
 pub mod oracle;
+pub mod patroni;
 pub mod postgres;
 pub mod process;
 pub mod script;

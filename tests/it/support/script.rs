@@ -2,7 +2,7 @@
 //! becomes of a service under load, every answer can be checked, and everything can be sent again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -17,6 +17,12 @@ use super::command::{Message, PlainCommand};
 
 /// Commands that a stream sends ahead of their answers.
 const WINDOW: usize = 16;
+
+/// How long a caller who has another service waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long it waits until it sends a command again.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The opening balance of each caller's wallet: enough for every script.
 const OPENING: i64 = 1_000_000;
@@ -114,6 +120,33 @@ impl Caller {
         true
     }
 
+    /// Sends command after command until the load is ended, each again and again until it has an outcome: a service
+    /// that does not answer is left for the next one.
+    async fn persist(&mut self, clients: &[Client], answered: impl Fn(usize), is_ended: &AtomicBool) {
+        let mut service = usize::try_from(self.user).unwrap() % clients.len();
+        while !is_ended.load(Ordering::Relaxed) {
+            let step = Step { user: self.user, number: self.sent };
+            self.sent += 1;
+            let mut is_first = true;
+            loop {
+                let sending = clients[service].send(self.protocol, step.command());
+                let reply = time::timeout(PATIENCE, sending).await.unwrap_or(Reply::Unanswered);
+                if let Reply::Done { balance, replayed, applied } = reply {
+                    assert_eq!((balance, applied), (step.balance(), true), "{step:?}");
+                    assert!(!(replayed && is_first), "{step:?} was sent once");
+                    break;
+                }
+                let may_retry = reply.is_unknown() || matches!(reply.reason(), Some(Reason::Busy | Reason::Deadline));
+                assert!(may_retry, "{step:?}: {reply:?}");
+                is_first = false;
+                service = (service + 1) % clients.len();
+                time::sleep(PAUSE).await;
+            }
+            self.acknowledged += 1;
+            answered(service);
+        }
+    }
+
     async fn stream(&mut self, client: &Client, answered: impl Fn()) {
         let (sender, requests) = mpsc::channel(WINDOW);
         for _ in 0..WINDOW {
@@ -192,6 +225,26 @@ pub async fn load(client: &Client, callers: Vec<Caller>, answers: usize, then: i
         time::sleep(Duration::from_millis(1)).await;
     }
     tokio::task::block_in_place(then);
+    playing.join_all().await
+}
+
+/// Lets every caller play by any of these services until the load is ended, and calls `answered` with the number of the
+/// service for each answer. Then no outcome is unknown.
+pub async fn persist(
+    clients: Vec<Client>,
+    callers: Vec<Caller>,
+    answered: impl Fn(usize) + Send + Sync + 'static,
+    is_ended: Arc<AtomicBool>,
+) -> Vec<Caller> {
+    let (clients, answered) = (Arc::new(clients), Arc::new(answered));
+    let mut playing = JoinSet::new();
+    for mut caller in callers {
+        let (clients, answered, is_ended) = (Arc::clone(&clients), Arc::clone(&answered), Arc::clone(&is_ended));
+        playing.spawn(async move {
+            caller.persist(&clients, |service| answered(service), &is_ended).await;
+            caller
+        });
+    }
     playing.join_all().await
 }
 
