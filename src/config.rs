@@ -114,7 +114,7 @@ impl Task {
 /// Which ledger.
 #[derive(Clone, Debug, Args)]
 pub struct DatabaseArgs {
-    /// The database; an SQLite file. `serve` makes it if it is missing
+    /// The ledger: `sqlite://FILE`, or `postgres://USER@HOST,…/NAME`. `serve` makes it if it is missing
     #[arg(
         id = "database_url",
         long = "database-url",
