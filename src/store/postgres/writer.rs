@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{AssertSqlSafe, Connection as _};
+use sqlx::{AssertSqlSafe, Connection as _, Row as _, ValueRef as _};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time;
 
@@ -36,21 +35,38 @@ const LOCKED_BATCHES: u32 = 100;
 const LOSSES_MAX: u32 = 1;
 
 const SELECT_HEAD: &str = select_commit!("where shard_id = $1 order by commit_id desc limit 1");
-const SELECT_LAST_EVENT: &str = "select max(event_id) from entry where shard_id = $1";
-const SELECT_WALLETS: &str = "select key.user_id, wallet.balance, wallet.sequence, wallet.last_entry_id, wallet.frozen
+
+/// What follows is read without a lock. So each statement also reads the head that its own snapshot has: what it finds
+/// belongs to that head, and a row of nulls tells it if nothing is found.
+macro_rules! select_with_head {
+    ($found:expr) => {
+        concat!(
+            "select found.*, head.commit_id from (
+                 select coalesce(max(commit_id), 0) as commit_id from ledger_commit where shard_id = $1
+             ) as head left join (",
+            $found,
+            ") as found on true"
+        )
+    };
+}
+
+const SELECT_LAST_EVENT: &str = select_with_head!("select max(event_id) as event_id from entry where shard_id = $1");
+const SELECT_WALLETS: &str = select_with_head!(
+    "select key.user_id, wallet.balance, wallet.sequence, wallet.last_entry_id, wallet.frozen
      from unnest($2::bigint[]) as key (user_id)
-     join wallet on wallet.shard_id = $1 and wallet.user_id = key.user_id";
-const SELECT_EVENTS: &str = select_entry!(
+     join wallet on wallet.shard_id = $1 and wallet.user_id = key.user_id"
+);
+const SELECT_EVENTS: &str = select_with_head!(select_entry!(
     "entry",
     "join unnest($2::bigint[], $3::bigint[]) as key (event_id, user_id)
          on entry.event_id = key.event_id and entry.user_id = key.user_id
      where entry.shard_id = $1"
-);
+));
 
 /// The writer of one shard.
 pub(super) struct PostgresWriter {
-    /// What the connection lives on: the thread of whoever uses the writer.
-    runtime: Runtime,
+    /// What the connection lives on: the thread of whoever uses the writer. `None` once the writer is dropped.
+    runtime: Option<Runtime>,
     cluster: Arc<Cluster>,
     genesis: Genesis,
     shard: Shard,
@@ -111,7 +127,7 @@ impl PostgresWriter {
     ) -> Result<Self, StoreError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(StoreError::unavailable)?;
         Ok(Self {
-            runtime,
+            runtime: Some(runtime),
             cluster,
             genesis,
             shard,
@@ -130,10 +146,10 @@ impl PostgresWriter {
     fn session(&mut self) -> Result<&mut Session, Failure> {
         if self.session.is_none() {
             let losses = self.cluster.losses();
-            let connected = self.runtime.block_on(self.cluster.connect());
+            let connected = block_on(&self.runtime, self.cluster.connect());
             let mut connection = connected.map_err(|error| Failure::Refused(StoreError::unavailable(error)))?;
             let identify = sqlx::query_as(SELECT_BACKEND).fetch_one(&mut connection);
-            let identified = self.runtime.block_on(async { time::timeout(STATEMENT_TIMEOUT, identify).await });
+            let identified = block_on(&self.runtime, async { time::timeout(STATEMENT_TIMEOUT, identify).await });
             let identified = identified.unwrap_or_else(|_| Err(timed_out("it did not answer in time")));
             let (pid, began) = identified.map_err(|error| Failure::Refused(StoreError::unavailable(error)))?;
             let backend = Backend { pid, began };
@@ -151,7 +167,7 @@ impl PostgresWriter {
         let Some(Session { connection, losses, .. }) = &mut self.session else { unreachable!("it is open") };
         let losses = *losses;
         let timed = async { time::timeout(STATEMENT_TIMEOUT, work(connection)).await };
-        let result = self.runtime.block_on(timed).unwrap_or_else(|_| Err(timed_out("it did not answer in time")));
+        let result = block_on(&self.runtime, timed).unwrap_or_else(|_| Err(timed_out("it did not answer in time")));
         result.map_err(|error| {
             let failure = sort(error);
             if let Failure::Lost(error) | Failure::ReadOnly(error) = &failure {
@@ -441,11 +457,20 @@ impl Writer for PostgresWriter {
 impl Drop for PostgresWriter {
     /// Takes leave of the server, which would log a connection that ends without a word.
     fn drop(&mut self) {
-        let (Some(Session { connection, .. }), runtime) = (self.session.take(), &self.runtime) else { return };
-        let close = || runtime.block_on(async { time::timeout(STATEMENT_TIMEOUT, connection.close()).await });
-        // On a thread of its own, because the writer may be dropped where no thread may block.
-        thread::scope(|threads| threads.spawn(close).join()).ok();
+        let Some(runtime) = self.runtime.take() else { return };
+        if let Some(Session { connection, .. }) = self.session.take() {
+            let close = || runtime.block_on(async { time::timeout(STATEMENT_TIMEOUT, connection.close()).await });
+            // On a thread of its own, because the writer may be dropped where no thread may block.
+            thread::scope(|threads| threads.spawn(close).join()).ok();
+        }
+        // And for the same reason it is not waited for.
+        runtime.shutdown_background();
     }
+}
+
+/// Runs a future on the writer's runtime.
+fn block_on<F: Future>(runtime: &Option<Runtime>, future: F) -> F::Output {
+    runtime.as_ref().expect("it is there until the writer is dropped").block_on(future)
 }
 
 /// One batch's transaction. Most begin without a word to the server: what they fetch and what they write belongs to one
@@ -461,6 +486,30 @@ struct PostgresTransaction<'w> {
 }
 
 impl PostgresTransaction<'_> {
+    /// Reads rows that have the head of their snapshot in the last column. If that is not the head that this transaction
+    /// sees, another process has committed. A row that has nothing else is left out.
+    fn read_at_head(
+        &mut self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<Vec<PgRow>, sqlx::Error>,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let mut rows = self.read(work)?;
+        let head_of = |row: &PgRow| row.try_get::<i64, _>(row.len() - 1).map_err(StoreError::unavailable);
+        let head = rows.first().map(head_of).transpose()?;
+        if head != Some(self.number) {
+            return Err(self.lost_race());
+        }
+        rows.retain(|row| row.try_get_raw(0).is_ok_and(|value| !value.is_null()));
+        Ok(rows)
+    }
+
+    /// Another process was faster. The lock, if it is held, is let go.
+    fn lost_race(&mut self) -> StoreError {
+        if std::mem::take(&mut self.is_locked) {
+            self.writer.roll_back();
+        }
+        self.writer.lost_race()
+    }
+
     /// Reads over the connection.
     fn read<T>(
         &mut self,
@@ -500,16 +549,17 @@ impl Transaction for PostgresTransaction<'_> {
                 let found = self.read(select)?.as_ref().map(stored::commit).transpose()?;
                 let head = found.unwrap_or_else(|| self.writer.genesis.commit(self.writer.shard));
                 if head.commit_id != self.number {
-                    return Err(self.writer.lost_race());
+                    return Err(self.lost_race());
                 }
                 head
             }
         };
         let select = async |connection: &mut PgConnection| {
-            sqlx::query_scalar::<_, Option<i64>>(SELECT_LAST_EVENT).bind(shard).fetch_one(connection).await
+            sqlx::query(SELECT_LAST_EVENT).bind(shard).fetch_all(connection).await
         };
-        let last_event_id = self.read(select)?.and_then(EventId::new);
-        Ok(Head { commit: head, last_event_id })
+        let rows = self.read_at_head(select)?;
+        let last = rows.first().map(|row| row.try_get(0).map_err(StoreError::unavailable)).transpose()?;
+        Ok(Head { commit: head, last_event_id: last.and_then(EventId::new) })
     }
 
     fn fetch(&mut self, keys: &Keys) -> Result<Fetched, StoreError> {
@@ -536,8 +586,9 @@ impl PostgresTransaction<'_> {
             return Ok(Vec::new());
         }
         let (shard, ids) = (shard_id(self.writer.shard), keys.iter().map(|key| key.get()).collect::<Vec<i64>>());
-        let rows = self
-            .read(async |connection| sqlx::query(SELECT_WALLETS).bind(shard).bind(ids).fetch_all(connection).await)?;
+        let rows = self.read_at_head(async |connection| {
+            sqlx::query(SELECT_WALLETS).bind(shard).bind(ids).fetch_all(connection).await
+        })?;
         let mut found = HashMap::with_capacity(rows.len());
         for row in &rows {
             let user_id = stored::user_id(row, 0, "wallet")?;
@@ -553,7 +604,7 @@ impl PostgresTransaction<'_> {
         let shard = shard_id(self.writer.shard);
         let events = keys.iter().map(|key| key.event_id.get()).collect::<Vec<i64>>();
         let users = keys.iter().map(|key| key.user_id.get()).collect::<Vec<i64>>();
-        let rows = self.read(async |connection| {
+        let rows = self.read_at_head(async |connection| {
             sqlx::query(SELECT_EVENTS).bind(shard).bind(events).bind(users).fetch_all(connection).await
         })?;
         let mut found: HashMap<EventKey, Vec<Entry>> = HashMap::new();
