@@ -30,6 +30,7 @@ mod overload;
 mod own_tls;
 mod parity;
 mod parsers;
+mod postgres_role;
 mod postgres_support;
 mod protocol;
 mod readme;

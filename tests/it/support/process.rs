@@ -96,11 +96,15 @@ impl Process {
     }
 
     /// The same for a program that ends in being this one, with more flags.
-    pub fn start_with(mut program: Command, database: &Path, flags: &[&str]) -> Self {
-        let url = database_url(database);
+    pub fn start_with(program: Command, database: &Path, flags: &[&str]) -> Self {
+        Self::serve(program, &database_url(database), flags)
+    }
+
+    /// The same on the database with this URL.
+    pub fn serve(mut program: Command, url: &str, flags: &[&str]) -> Self {
         let begun = Instant::now();
         let mut child = program
-            .args(["serve", "--database-url", &url])
+            .args(["serve", "--database-url", url])
             .args(ANY_PORTS.iter().filter(|(flag, _)| !flags.contains(flag)).flat_map(|(flag, addr)| [flag, addr]))
             .args(flags)
             .stderr(Stdio::piped())
