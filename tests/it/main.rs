@@ -8,6 +8,7 @@ mod bad_database;
 mod browser;
 mod cli;
 mod clients;
+mod compose;
 mod confined;
 mod crash;
 mod disk;
