@@ -57,6 +57,10 @@ pub enum Task {
     Serve(Box<Settings>),
     /// Ask a running service whether it is up: exit code 0 if it is, 1 if not
     Healthcheck(HealthcheckArgs),
+    /// Make the ledger, or bring its tables up to date, and end: what `serve` does before it serves
+    ///
+    /// On PostgreSQL, the owner of the tables runs it, so that `serve` needs no right to make any.
+    Init(InitArgs),
     /// Recompute every balance, sequence and hash of the ledger; works while it is served
     Verify(VerifyArgs),
     /// Copy the ledger to a new file, verified; works while it is served
@@ -123,6 +127,19 @@ pub struct DatabaseArgs {
         value_name = "URL"
     )]
     pub url: Location,
+}
+
+/// Which ledger is made, and how.
+#[derive(Clone, Debug, Args)]
+pub struct InitArgs {
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// The currency of every wallet, by its ISO 4217 code; fixed when the ledger is made
+    #[arg(long, env = "WALLET_CURRENCY", default_value = "EUR", value_name = "CODE")]
+    pub currency: Currency,
+    /// The shards of a PostgreSQL ledger, from 1 to 256; 1 if it is not given. Fixed when the ledger is made
+    #[arg(long, env = "WALLET_SHARDS", value_name = "N", value_parser = shards)]
+    pub shards: Option<Shards>,
 }
 
 /// Which service is asked for its health.

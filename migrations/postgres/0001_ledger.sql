@@ -81,7 +81,8 @@ create table ledger_commit (
     primary key (shard_id, commit_id)
 );
 
--- History is written once. The right to update or delete is also withheld from the wallet's role: see docs/scaling.md.
+-- History is written once. The right to update or delete is also withheld from the role that the wallet serves with:
+-- see deploy/postgres/role.sql.
 create function refuse_change() returns trigger language plpgsql as $$
 begin
     raise exception 'the table % is written once: its rows are never updated or deleted', tg_table_name;
@@ -91,4 +92,9 @@ create trigger entry_is_written_once before update or delete or truncate on entr
     for each statement execute function refuse_change();
 
 create trigger ledger_commit_is_written_once before update or delete or truncate on ledger_commit
+    for each statement execute function refuse_change();
+
+-- Whoever locks a row must have the right to update it. This takes back what that right gives besides; a lock fires no
+-- trigger.
+create trigger shard_is_only_locked before update or delete or truncate on shard
     for each statement execute function refuse_change();

@@ -4,6 +4,7 @@ mod bar;
 mod client;
 pub mod export;
 pub mod healthcheck;
+pub mod init;
 pub mod maintenance;
 mod output;
 mod path;
@@ -49,6 +50,7 @@ pub fn run(task: Task) -> Result<()> {
     match task {
         Task::Serve(settings) => serve::run(*settings),
         Task::Healthcheck(args) => print(&healthcheck::run(args)?),
+        Task::Init(args) => print(&init::run(&args)?),
         Task::Verify(args) => maintenance::verify(&args, print),
         Task::Backup { file, database } => print(&maintenance::backup(&database.url, &file)?),
         Task::Restore { file, database } => print(&maintenance::restore(&database.url, &file)?),

@@ -29,6 +29,7 @@ fn help_explains_every_setting() {
     for command in [
         "serve",
         "healthcheck",
+        "init",
         "verify",
         "backup",
         "restore",
@@ -59,6 +60,7 @@ fn each_command_has_its_own_settings() {
     assert_eq!(flags("export"), export);
     assert_eq!(flags("reconcile"), ["from", "to", "json", "limit", "database-url"]);
     assert_eq!(flags("healthcheck"), ["http-addr", "tls-ca", "database-url"]);
+    assert_eq!(flags("init"), ["database-url", "currency", "shards"]);
     assert_eq!(flags("openapi"), ["currency"]);
     assert_eq!(flags("completions"), [""; 0]);
     let (_, stderr, code) = run(&["verify", "--http-addr", "127.0.0.1:1"]);

@@ -24,8 +24,10 @@ mod proxy;
 mod recorder;
 mod refusals;
 mod trust;
+mod wallets;
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -91,7 +93,7 @@ impl Deployment {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let wallet = Process::start(&dir.path().join("wallet.db"));
         let [program, curl, grpcurl] = programs;
-        let proxy = Proxy::start(kind, &program, dir.path(), files, (wallet.http, wallet.grpc));
+        let proxy = Proxy::start(kind, &program, dir.path(), files, &[(wallet.http, wallet.grpc)]);
         let client = Client::new(&proxy, &dir, curl, grpcurl);
         Some(Self { proxy, wallet: Some(wallet), client, dir })
     }
@@ -99,12 +101,16 @@ impl Deployment {
     /// A gRPC connection from this address.
     fn channel(&self, runtime: &Runtime, from: &str) -> Channel {
         let trusted = std::fs::read_to_string(&self.client.trusted).expect("a certificate");
-        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(trusted)).domain_name("localhost");
-        let endpoint = Endpoint::from_shared(self.client.url("")).expect("an address");
-        let endpoint = endpoint.local_address(Some(from.parse().expect("an address")));
-        let endpoint = endpoint.tls_config(tls).expect("a certificate");
-        runtime.block_on(endpoint.connect()).expect("the proxy answers")
+        runtime.block_on(channel(self.proxy.addr, &trusted, from))
     }
+}
+
+/// A gRPC connection to a proxy, from this address.
+async fn channel(proxy: SocketAddr, trusted: &str, from: &str) -> Channel {
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(trusted)).domain_name("localhost");
+    let endpoint = Endpoint::from_shared(format!("https://{proxy}")).expect("an address");
+    let endpoint = endpoint.local_address(Some(from.parse().expect("an address")));
+    endpoint.tls_config(tls).expect("a certificate").connect().await.expect("the proxy answers")
 }
 
 fn runtime() -> Runtime {

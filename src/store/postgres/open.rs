@@ -19,16 +19,27 @@ fn newest() -> i64 {
 /// the options expect is refused before anything is changed.
 pub(super) async fn prepare(cluster: &Cluster, options: StoreOptions) -> Result<Genesis, StoreError> {
     let mut connection = cluster.connect().await.map_err(|error| cannot_open(cluster, &error))?;
-    if let Some(stored) = stored(&mut connection, cluster).await? {
-        expect(cluster, stored, options)?;
+    let known = stored(&mut connection, cluster).await?;
+    if let Some(known) = known {
+        expect(cluster, known, options)?;
     }
     migrate(&mut connection, cluster).await?;
-    let asked = Genesis { shards: options.shards.unwrap_or(Shards::ONE), ..Genesis::new(options.currency) };
-    found(&mut connection, asked).await.map_err(|error| cannot_open(cluster, &error))?;
-    // Another process may have made the ledger in the meantime, and decided otherwise.
-    let stored = stored(&mut connection, cluster).await?.ok_or_else(|| corrupt_setting("missing"))?;
-    expect(cluster, stored, options)?;
+    let stored = match known {
+        // A role that may not write settings can serve.
+        Some(known) => known,
+        None => make(&mut connection, cluster, options).await?,
+    };
     let _ = connection.close().await;
+    Ok(stored)
+}
+
+/// Makes the ledger in tables that are empty.
+async fn make(connection: &mut PgConnection, cluster: &Cluster, options: StoreOptions) -> Result<Genesis, StoreError> {
+    let asked = Genesis { shards: options.shards.unwrap_or(Shards::ONE), ..Genesis::new(options.currency) };
+    found(connection, asked).await.map_err(|error| cannot_open(cluster, &error))?;
+    // Another process may have made the ledger in the meantime, and decided otherwise.
+    let stored = stored(connection, cluster).await?.ok_or_else(|| corrupt_setting("missing"))?;
+    expect(cluster, stored, options)?;
     Ok(stored)
 }
 
@@ -95,6 +106,9 @@ async fn migrate(connection: &mut PgConnection, cluster: &Cluster) -> Result<(),
                 cluster.shown()
             ))
         }
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) if is_forbidden(&error) => {
+            cannot_open(cluster, &error)
+        }
         error => StoreError::Incompatible(format!("cannot make the tables in {}: {error}", cluster.shown())),
     })
 }
@@ -128,5 +142,18 @@ async fn found(connection: &mut PgConnection, genesis: Genesis) -> Result<(), sq
 
 /// Why a database cannot be opened.
 fn cannot_open(cluster: &Cluster, error: &sqlx::Error) -> StoreError {
-    StoreError::Incompatible(format!("cannot open the database {}: {error}", cluster.shown()))
+    let shown = cluster.shown();
+    StoreError::Incompatible(if is_forbidden(error) {
+        format!(
+            "the tables in {shown} are not made, or this role may not use them ({error}): run `wallet init` of this \
+             version as their owner, and then deploy/postgres/role.sql"
+        )
+    } else {
+        format!("cannot open the database {shown}: {error}")
+    })
+}
+
+/// Whether the role has not the right to do it (`insufficient_privilege`).
+fn is_forbidden(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("42501"))
 }

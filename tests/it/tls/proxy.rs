@@ -19,6 +19,9 @@ const ENVOY: [&str; 7] =
 /// The proxy's log of calls, in its folder.
 const ACCESS_LOG: &str = "access.log";
 
+/// Where a wallet serves REST and gRPC.
+pub type Addrs = (SocketAddr, SocketAddr);
+
 /// Which proxy it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -72,13 +75,20 @@ impl Kind {
     }
 
     /// What a test must have another way: what is deployed, and what is here.
-    fn changes(self, addr: SocketAddr, dir: &Path, (rest, grpc): (SocketAddr, SocketAddr)) -> Vec<(String, String)> {
+    fn changes(self, addr: SocketAddr, dir: &Path, wallets: &[Addrs]) -> Vec<(String, String)> {
         let dir = dir.display();
+        let (rest, grpc) = wallets[0];
+        // What nginx makes of a name that has several addresses.
+        let servers = |of: fn(Addrs) -> SocketAddr| {
+            let server = |wallet: &Addrs| format!("server {} max_fails=1 fail_timeout=1s;", of(*wallet));
+            wallets.iter().map(server).collect::<Vec<_>>().join(" ")
+        };
+        assert!(wallets.len() == 1 || self == Self::Nginx, "{self:?} is deployed before one wallet");
         let changes = match self {
             Self::Nginx => vec![
                 ("listen 443 ", format!("listen {addr} ")),
-                ("server wallet:5000 ", format!("server {rest} ")),
-                ("server wallet:50051 ", format!("server {grpc} ")),
+                ("server wallet:5000 max_fails=1 fail_timeout=1s;", servers(|(rest, _)| rest)),
+                ("server wallet:50051 max_fails=1 fail_timeout=1s;", servers(|(_, grpc)| grpc)),
                 (" /tmp/", format!(" {dir}/")),
                 (" /dev/stdout ", format!(" {dir}/access.log ")),
             ],
@@ -112,7 +122,7 @@ impl Kind {
 }
 
 /// Writes the configuration; the path of the file that the program is started with.
-fn write(kind: Kind, addr: SocketAddr, dir: &Path, files: &Files, backends: (SocketAddr, SocketAddr)) -> PathBuf {
+fn write(kind: Kind, addr: SocketAddr, dir: &Path, files: &Files, wallets: &[Addrs]) -> PathBuf {
     fs::create_dir(dir.join("tls")).expect("a folder");
     fs::write(dir.join("authority.crt"), files.authority.certificate()).expect("a file");
     fs::write(dir.join("tls/server.crt"), &files.server.certificate).expect("a file");
@@ -120,7 +130,7 @@ fn write(kind: Kind, addr: SocketAddr, dir: &Path, files: &Files, backends: (Soc
     if let Some(clients) = &files.clients {
         fs::write(dir.join("tls/clients.crt"), clients.certificate()).expect("a file");
     }
-    let changes = kind.changes(addr, dir, backends);
+    let changes = kind.changes(addr, dir, wallets);
     let mut texts: Vec<String> = kind.deployed().iter().map(|(_, text)| (*text).to_owned()).collect();
     for (deployed, here) in changes {
         assert!(texts.iter().any(|text| text.contains(&deployed)), "{kind:?} is not configured with `{deployed}`");
@@ -144,8 +154,8 @@ fn with_client_certificates(text: &str) -> String {
 }
 
 impl Proxy {
-    /// Starts it before these addresses of REST and gRPC, and returns when whoever connects is served.
-    pub fn start(kind: Kind, program: &Path, dir: &Path, files: &Files, backends: (SocketAddr, SocketAddr)) -> Self {
+    /// Starts it before these wallets, and returns when whoever connects is served.
+    pub fn start(kind: Kind, program: &Path, dir: &Path, files: &Files, wallets: &[Addrs]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let (addr, stdin, port) = if kind == Kind::Nginx {
             // nginx is handed a socket that listens already, as in its own live upgrade: no port can be lost to another
@@ -158,7 +168,7 @@ impl Proxy {
             port.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
             (port.local_addr().expect("its address"), Stdio::null(), Some(port))
         };
-        let config = write(kind, addr, dir, files, backends);
+        let config = write(kind, addr, dir, files, wallets);
         let stdout = if kind == Kind::Nginx {
             Stdio::null()
         } else {

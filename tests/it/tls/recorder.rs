@@ -60,7 +60,7 @@ fn heads(kind: Kind, test: &str, headers: &[&str]) -> Option<[String; 3]> {
     let authority = Authority::new("servers");
     let files = Files { server: authority.server(), authority, clients: None };
     let addr = recorder();
-    let proxy = Proxy::start(kind, &program, dir.path(), &files, (addr, addr));
+    let proxy = Proxy::start(kind, &program, dir.path(), &files, &[(addr, addr)]);
     let client = Client::new(&proxy, &dir, curl, grpcurl);
     let headers: Vec<&str> = headers.iter().flat_map(|header| ["--header", header]).collect();
     let headers = [&["--interface", ENGINES_ADDR], &headers[..]].concat();

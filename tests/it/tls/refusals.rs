@@ -100,7 +100,7 @@ fn a_call_that_met_a_broken_connection_is_sent_once_more(kind: Kind) {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let authority = Authority::new("servers");
     let files = Files { server: authority.server(), authority, clients: None };
-    let proxy = Proxy::start(kind, &program, dir.path(), &files, (addr, addr));
+    let proxy = Proxy::start(kind, &program, dir.path(), &files, &[(addr, addr)]);
     let client = Client::new(&proxy, &dir, curl, grpcurl);
     std::thread::spawn(move || {
         let mut count = 0;
