@@ -86,6 +86,11 @@ pub enum Task {
     Export(ExportArgs),
     /// Compare what a game provider says happened with the ledger; works while it is served
     Reconcile(ReconcileArgs),
+    /// Copy a ledger to another database, verified, and prove that both are equal
+    ///
+    /// With the same number of shards every commit is copied as it is, and old checkpoints hold. With another number
+    /// the entries are written into new chains. A copy that was interrupted goes on where it stopped.
+    Migrate(MigrateArgs),
     /// Make, list and revoke the tokens of those who may call
     #[command(subcommand)]
     Token(TokenTask),
@@ -169,6 +174,23 @@ pub struct VerifyArgs {
     pub json: bool,
     #[command(flatten)]
     pub database: DatabaseArgs,
+}
+
+/// What is copied, and where.
+#[derive(Clone, Debug, Args)]
+pub struct MigrateArgs {
+    /// The ledger that is copied; nothing in it changes. Stop its services first
+    #[arg(long, value_name = "URL")]
+    pub from: Location,
+    /// Where to; a database without a ledger, or with the beginning of this copy
+    #[arg(long, value_name = "URL")]
+    pub to: Location,
+    /// The shards of the copy, from 1 to 256; as many as the source has if it is not given
+    #[arg(long, env = "WALLET_SHARDS", value_name = "N", value_parser = shards)]
+    pub shards: Option<Shards>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What is logged, and how.
@@ -332,7 +354,7 @@ impl Settings {
     #[must_use]
     pub fn store(&self) -> StoreOptions {
         let wal_size_max = u64::from(self.wal_size_max_mib) << 20;
-        StoreOptions { currency: self.currency, shards: self.shards, wal_size_max }
+        StoreOptions { shards: self.shards, wal_size_max, ..StoreOptions::new(self.currency) }
     }
 
     /// How the engine batches and waits.

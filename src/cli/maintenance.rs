@@ -55,7 +55,7 @@ fn report_json(report: &LedgerReport) -> Value {
 }
 
 /// Why there is no report; if something is wrong with the ledger, also what and where.
-fn error_json(error: &Error) -> Value {
+pub(super) fn error_json(error: &Error) -> Value {
     let mut report = json!({ "success": false, "error": one_line(error) });
     if let Some(finding) = error.downcast_ref::<Finding>() {
         let Place { commit_id, entry_id, user_id } = finding.place();

@@ -6,6 +6,7 @@ pub mod export;
 pub mod healthcheck;
 pub mod init;
 pub mod maintenance;
+pub mod migrate;
 mod output;
 mod path;
 mod pinned;
@@ -27,6 +28,7 @@ use crate::api::rest;
 use crate::config::{CommandLine, Task};
 use crate::ledger::Finding;
 use crate::store::StoreError;
+use migrate::Unequal;
 use output::still_read;
 use reconcile::Disagreement;
 
@@ -57,6 +59,7 @@ pub fn run(task: Task) -> Result<()> {
         Task::Relay(args) => relay::run(&args),
         Task::Export(args) => export::run(&args),
         Task::Reconcile(args) => reconcile::run(&args),
+        Task::Migrate(args) => migrate::run(&args, print),
         Task::Token(task) => print(&token::run(task)?),
         Task::Openapi { currency } => print(&rest::openapi(currency)),
         Task::Completions { shell } => {
@@ -74,7 +77,8 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         return EXIT_USAGE;
     }
     let is_corrupt = matches!(error.downcast_ref(), Some(StoreError::Corrupt { .. }));
-    if is_corrupt || error.is::<Finding>() || error.is::<Disagreement>() { EXIT_WRONG_LEDGER } else { EXIT_FAILURE }
+    let is_wrong = error.is::<Finding>() || error.is::<Disagreement>() || error.is::<Unequal>();
+    if is_corrupt || is_wrong { EXIT_WRONG_LEDGER } else { EXIT_FAILURE }
 }
 
 /// What went wrong and why, in one line: what a library says may have more.

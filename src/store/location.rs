@@ -75,6 +75,18 @@ impl Location {
         }
     }
 
+    /// Keeps other processes from serving the ledger there until what this returns is dropped, after everything that
+    /// has the ledger open. `None` if there is no way to do that, or no ledger.
+    ///
+    /// # Errors
+    /// As [`sqlite::hold`].
+    pub fn hold(&self) -> Result<Option<sqlite::Held>, StoreError> {
+        match self {
+            Self::Sqlite(path) if path.exists() => sqlite::hold(path).map(Some),
+            Self::Sqlite(_) | Self::Postgres(_) => Ok(None),
+        }
+    }
+
     /// Opens the ledger there, which is made if it is missing.
     ///
     /// # Errors
@@ -162,7 +174,7 @@ fn has_its_own_copies() -> StoreError {
 /// How far a copy or an audit of a ledger is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// `done` of `of` pages of the database are copied.
+    /// `done` of `of` pages of the database, or entries of the ledger, are copied.
     Copying { done: u64, of: u64 },
     /// `done` of `of` entries are verified. When all are, wallets and file may still be.
     Verifying { done: u64, of: u64 },

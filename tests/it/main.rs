@@ -25,6 +25,7 @@ mod linearizability;
 mod litestream;
 mod log;
 mod metrics;
+mod migrate;
 mod model;
 mod modes;
 mod openapi;

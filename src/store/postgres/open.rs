@@ -8,7 +8,7 @@ use super::cluster::Cluster;
 use crate::ledger::{CommitHash, Currency, Genesis, Shards};
 use crate::store::{StoreError, StoreOptions};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// The last migration that this program knows.
 fn newest() -> i64 {
@@ -35,7 +35,8 @@ pub(super) async fn prepare(cluster: &Cluster, options: StoreOptions) -> Result<
 
 /// Makes the ledger in tables that are empty.
 async fn make(connection: &mut PgConnection, cluster: &Cluster, options: StoreOptions) -> Result<Genesis, StoreError> {
-    let asked = Genesis { shards: options.shards.unwrap_or(Shards::ONE), ..Genesis::new(options.currency) };
+    let StoreOptions { currency, anchor, .. } = options;
+    let asked = Genesis { currency, shards: options.shards.unwrap_or(Shards::ONE), anchor };
     found(connection, asked).await.map_err(|error| cannot_open(cluster, &error))?;
     // Another process may have made the ledger in the meantime, and decided otherwise.
     let stored = stored(connection, cluster).await?.ok_or_else(|| corrupt_setting("missing"))?;
@@ -141,7 +142,7 @@ async fn found(connection: &mut PgConnection, genesis: Genesis) -> Result<(), sq
 }
 
 /// Why a database cannot be opened.
-fn cannot_open(cluster: &Cluster, error: &sqlx::Error) -> StoreError {
+pub(super) fn cannot_open(cluster: &Cluster, error: &sqlx::Error) -> StoreError {
     let shown = cluster.shown();
     StoreError::Incompatible(if is_forbidden(error) {
         format!(

@@ -70,6 +70,13 @@ const WRITE_AND_OPEN: &str = concat!(
     result!()
 );
 
+/// Writes commits of a ledger that is copied. Their entries follow.
+const WRITE_COMMITS: &str = "insert into ledger_commit
+         (shard_id, commit_id, form, last_entry_id, hash, created_at, writer)
+     select $1, new.commit_id, new.form, new.last_entry_id, new.hash, new.created_at, $2
+     from unnest($3::bigint[], $4::smallint[], $5::bigint[], $6::bytea[], $7::bigint[])
+         as new (commit_id, form, last_entry_id, hash, created_at)";
+
 /// Writes `changes`, which have a commit. Returns false, and has written nothing, if there is a commit of this number
 /// already. `writer` is the random number by which the commit will be known.
 pub(super) async fn write(
@@ -128,6 +135,25 @@ pub(super) async fn write(
     }
     let row = query.fetch_one(connection).await?;
     Ok(row.try_get::<i64, _>(0)? == 1)
+}
+
+/// Writes the rows of commits alone, while the lock on the shard is held.
+pub(super) async fn write_commits(
+    connection: &mut PgConnection,
+    shard: Shard,
+    commits: &[Commit],
+    writer: i64,
+) -> Result<(), sqlx::Error> {
+    let numbers = |of: fn(&Commit) -> i64| commits.iter().map(of).collect::<Vec<i64>>();
+    let query = sqlx::query(WRITE_COMMITS)
+        .bind(shard_id(shard))
+        .bind(writer)
+        .bind(numbers(|commit| commit.commit_id))
+        .bind(commits.iter().map(|commit| i16::from(commit.form.code())).collect::<Vec<i16>>())
+        .bind(numbers(|commit| commit.last_entry_id.get()))
+        .bind(commits.iter().map(|commit| commit.hash.0.to_vec()).collect::<Vec<_>>())
+        .bind(numbers(|commit| commit.created_at.microseconds()));
+    query.execute(connection).await.map(drop)
 }
 
 /// A column of entries that is mostly null: empty if it is null of all.

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnection, PgRow};
@@ -10,6 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _, ValueRef as _};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time;
 
+use super::blocking::block;
 use super::cluster::{Cluster, timed_out};
 use super::durable::Durable;
 use super::error::{Failure, sort};
@@ -350,6 +350,25 @@ impl PostgresWriter {
         }
     }
 
+    /// Writes commits as they are, and commits, in the transaction that holds the lock.
+    fn write_all(&mut self, head: Commit, commits: &[Changes]) -> Result<(), Failure> {
+        let (shard, links) = (self.shard, commits.iter().filter_map(|changes| changes.commit).collect::<Vec<_>>());
+        let follow = (head.commit_id + 1..).zip(&links).all(|(number, commit)| commit.commit_id == number);
+        let Some((last, before)) = links.split_last().filter(|_| follow) else {
+            return Err(Failure::Refused(StoreError::Stale));
+        };
+        let writer = self.about_to(last).map_err(Failure::Refused)?.writer;
+        self.run(async |connection| write::write_commits(connection, shard, before, writer).await)?;
+        // One statement for all: each would write its wallets once more.
+        let changes = Changes::joined(commits);
+        if !self.run(async |connection| write::write(connection, shard, &changes, last, writer).await)? {
+            return Err(Failure::Refused(StoreError::Stale));
+        }
+        self.run_raw("commit".to_owned())?;
+        self.committed(last.commit_id, last.last_entry_id);
+        Ok(())
+    }
+
     /// Commits a batch that writes nothing, while the lock is held. It is no rollback: what the batch has read must be
     /// durable before it is told, and a commit behind a lock waits for that.
     fn end_locked(&mut self, number: i64) -> Result<Version, StoreError> {
@@ -449,6 +468,14 @@ impl Writer for PostgresWriter {
         }
     }
 
+    fn copy(&mut self, commits: &[Changes]) -> Result<(), StoreError> {
+        let head = self.begin_locked()?;
+        self.write_all(head, commits).map_err(|failure| {
+            self.roll_back();
+            failure.of_read()
+        })
+    }
+
     fn counts(&self) -> Arc<WriterCounts> {
         Arc::clone(&self.counts)
     }
@@ -460,8 +487,7 @@ impl Drop for PostgresWriter {
         let Some(runtime) = self.runtime.take() else { return };
         if let Some(Session { connection, .. }) = self.session.take() {
             let close = || runtime.block_on(async { time::timeout(STATEMENT_TIMEOUT, connection.close()).await });
-            // On a thread of its own, because the writer may be dropped where no thread may block.
-            thread::scope(|threads| threads.spawn(close).join()).ok();
+            let _ = block(close);
         }
         // And for the same reason it is not waited for.
         runtime.shutdown_background();

@@ -48,6 +48,10 @@ pub async fn open(path: &Path, options: StoreOptions) -> Result<Store, StoreErro
             "a ledger in an SQLite file has 1 shard, and cannot have {shards}"
         )));
     }
+    if options.anchor.is_some() {
+        let why = "an SQLite file cannot keep a ledger that was divided in another way: its chain has an anchor";
+        return Err(StoreError::Incompatible(why.to_owned()));
+    }
     let currency = options.currency;
     // SQLite keeps its WAL next to the file that a link leads to.
     let path = &open::canonical_path(path);
@@ -57,6 +61,17 @@ pub async fn open(path: &Path, options: StoreOptions) -> Result<Store, StoreErro
     let reader = SqliteReader::open(path, currency, writer.files())?;
     files::warn_if_open_to_others(path);
     Ok(Store { writers: vec![Box::new(writer)], reader: Arc::new(reader), genesis: Genesis::new(currency) })
+}
+
+/// The right to serve a ledger, held until dropped. It must outlive every connection of this process to the database.
+pub struct Held(#[expect(dead_code, reason = "it is held")] FileLock);
+
+/// Keeps other processes from serving the ledger in the file at `path`.
+///
+/// # Errors
+/// [`StoreError::Incompatible`] if one serves it.
+pub fn hold(path: &Path) -> Result<Held, StoreError> {
+    FileLock::take(&open::canonical_path(path)).map(Held)
 }
 
 /// The file next to the database at `path`, wherever links lead, whose name has this suffix.

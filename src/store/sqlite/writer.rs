@@ -172,6 +172,16 @@ impl Writer for SqliteWriter {
         })
     }
 
+    fn copy(&mut self, commits: &[Changes]) -> Result<(), StoreError> {
+        let mut tx = self.begin_immediate()?;
+        let follows = commits.first().and_then(|changes| changes.commit).map(|commit| commit.commit_id - 1);
+        if follows != Some(tx.head()?.commit.commit_id) {
+            return Err(StoreError::Stale);
+        }
+        tx.run(|connection| commits.iter().try_for_each(|changes| write::changes(connection, changes)))?;
+        tx.commit_checked()
+    }
+
     fn counts(&self) -> Arc<WriterCounts> {
         Arc::clone(&self.counts)
     }
