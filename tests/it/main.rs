@@ -42,6 +42,7 @@ mod simulation;
 mod start;
 mod stop;
 mod store;
+mod store_suites;
 mod systemd;
 mod tamper;
 mod tidy;
