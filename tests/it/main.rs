@@ -30,6 +30,7 @@ mod overload;
 mod own_tls;
 mod parity;
 mod parsers;
+mod postgres;
 mod postgres_support;
 mod readme;
 mod reconcile;
