@@ -1,8 +1,8 @@
 //! The tests that hold on every store, run once more on PostgreSQL, by this program as a process of its own.
 //!
-//! They are those that ask for a `TestLedger`. What is not among them is SQLite's own (files, WAL, disks, backups, another
-//! process on the same file), is about the program and not about its ledger (the command line, TLS, browsers, proxies), or
-//! would take too long twice.
+//! They are those that ask for a `TestLedger`. What is not among them is SQLite's own (files, WAL, disks, backups,
+//! another process on the same file), is about the program and not about its ledger (the command line, TLS, browsers,
+//! proxies), or would take too long twice.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};

@@ -1,7 +1,7 @@
-//! The connection between a writer and PostgreSQL, cut at every place of what it sends, while another process writes too.
+//! The connection between a writer and PostgreSQL, cut at every place of what it sends, while another one writes too.
 //!
-//! What follows from a cut depends on the moment, so the answers of both writers are checked as a history: some order of
-//! one command at a time must explain them, as the oracle decides. The seed determines everything but that moment.
+//! What follows from a cut depends on the moment, so the answers of both writers are checked as a history: some order
+//! of one command at a time must explain them, as the oracle decides. The seed determines everything but that moment.
 
 mod phase;
 mod race;

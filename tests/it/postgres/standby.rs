@@ -1,4 +1,5 @@
-//! A primary whose commits wait for a standby: what the standby does not have is not told, also if the wait is broken off.
+//! A primary whose commits wait for a standby: what the standby does not have is not told, also if the wait is broken
+//! off.
 
 use std::net::SocketAddr;
 use std::time::Duration;
