@@ -12,18 +12,15 @@ use crate::support::ledger::{SHARDS, STORE};
 use crate::support::postgres::{Database, URL};
 
 /// What runs on PostgreSQL: modules, by the beginnings of the tests' names.
-const SUITES: [&str; 14] = [
+const SUITES: [&str; 11] = [
     "crash::",
     "faults::",
     "feed::",
     "grpc::",
-    "hostile_clients::",
     "linearizability::",
     "metrics::values::",
     "model::",
-    "overload::",
     "parity::",
-    "relay::service::",
     "rest::",
     "semantics::",
     "stop::",
@@ -33,9 +30,13 @@ const SUITES: [&str; 14] = [
 const OF_SHARDS: [&str; 4] = ["crash::whatever", "feed::crash", "linearizability::", "parity::"];
 
 /// What does not, of what these names match.
-const NOT: [&str; 7] = [
+const NOT: [&str; 10] = [
     "relay::feed::",
     "simulation::",
+    // They ask nothing of a ledger.
+    "grpc::reflection::",
+    "grpc::transport::",
+    "rest::browsers::",
     "tls::",
     // They kill the process at its first message, which goes to PostgreSQL. `postgres::cuts` has these places.
     "crash::killed_between_commit_and_grpc_answer",
