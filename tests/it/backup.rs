@@ -72,7 +72,7 @@ async fn a_ledger_is_backed_up_while_it_is_charged_and_serves_again_elsewhere() 
     });
     let elsewhere = tempfile::tempdir().unwrap();
     let file = elsewhere.path().join("monday.backup");
-    let (database, to) = (app.database.clone(), file.clone());
+    let (database, to) = (app.ledger().file().to_owned(), file.clone());
     let (stdout, stderr, code) = tokio::task::spawn_blocking(move || backup(&database, &to)).await.unwrap();
     stop.store(true, Ordering::Relaxed);
     let during = charging.await.unwrap();

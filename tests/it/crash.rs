@@ -2,13 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::time::Duration;
-
-use wallet::store::sqlite;
 
 use crate::support::client::{Protocol, Reply};
 use crate::support::command::PlainCommand;
+use crate::support::ledger::TestLedger;
 use crate::support::optional;
 use crate::support::process::Process;
 use crate::support::script::{Caller, callers, load, resend, resend_all};
@@ -22,27 +20,26 @@ const ANSWER: &str = "sendto,sendmsg,writev:signal=KILL:when=1";
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_was_acknowledged_survives_kill_9_and_happens_once() {
     let rounds = optional::rounds("WALLET_CRASH_ROUNDS", 8);
-    let dir = tempfile::tempdir().unwrap();
-    let database = dir.path().join("wallet.db");
-    let process = Process::start(&database);
+    let ledger = TestLedger::create();
+    let process = Process::start(&ledger);
     let mut callers = callers(&process.client().await, CALLERS).await;
     process.kill();
 
     let (mut slowest, mut unknown) = (Duration::ZERO, 0);
     for round in 0..rounds {
         let answers = 150 + usize::try_from(round * 397 % 1_500).unwrap();
-        let process = Process::start(&database);
+        let process = Process::start(&ledger);
         callers = load(&process.client().await, callers, answers, || process.signal("KILL")).await;
         drop(process);
         unknown += callers.iter().map(Caller::unknown).sum::<i64>();
 
-        let process = Process::start(&database);
+        let process = Process::start(&ledger);
         slowest = slowest.max(process.started_in);
         callers = resend(&process.client().await, callers).await;
         process.kill();
-        sqlite::audit(&database, None).unwrap().unwrap();
+        ledger.audit();
     }
-    let process = Process::start(&database);
+    let process = Process::start(&ledger);
     let acknowledged = resend_all(&process.client().await, &callers).await;
     println!(
         "{rounds} kills, {acknowledged} commands acknowledged, {unknown} cut off: none lost, none twice; \
@@ -51,18 +48,17 @@ async fn whatever_was_acknowledged_survives_kill_9_and_happens_once() {
     assert!(slowest < Duration::from_secs(10), "{slowest:?}");
 }
 
-/// A wallet with ten euros in a new database, served.
-async fn with_ten_euros(database: &Path) -> Process {
-    let process = Process::start(database);
+/// A wallet with ten euros in a new ledger, served.
+async fn with_ten_euros(ledger: &TestLedger) -> Process {
+    let process = Process::start(ledger);
     process.client().await.create_wallet(1, 1_000).await;
     process
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_between_commit_and_rest_answer_the_retry_is_a_replay() {
-    let dir = tempfile::tempdir().unwrap();
-    let database = dir.path().join("wallet.db");
-    let mut process = with_ten_euros(&database).await;
+    let ledger = TestLedger::create();
+    let mut process = with_ten_euros(&ledger).await;
     let mut caller = TcpStream::connect(process.http).unwrap();
     let Some(_strace) = Strace::attach("a kill before a REST answer", &process, ANSWER) else { return };
     let body = r#"{"UserId":1,"EventId":7,"Amount":1.00}"#;
@@ -76,7 +72,7 @@ async fn killed_between_commit_and_rest_answer_the_retry_is_a_replay() {
     assert_eq!(String::from_utf8_lossy(&answer), "", "it was killed as it began to answer");
     assert!(!process.wait().success());
 
-    let process = Process::start(&database);
+    let process = Process::start(&ledger);
     let again = process.client().await.http.post("/api/v1/charge", body).await;
     assert_eq!(again.header("idempotent-replayed"), "true", "it was committed");
     assert_eq!(again.text(), r#"{"success":true,"UserId":1,"AccountBalance":9.00}"#);
@@ -84,9 +80,8 @@ async fn killed_between_commit_and_rest_answer_the_retry_is_a_replay() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_between_commit_and_grpc_answer_the_retry_is_a_replay() {
-    let dir = tempfile::tempdir().unwrap();
-    let database = dir.path().join("wallet.db");
-    let mut process = with_ten_euros(&database).await;
+    let ledger = TestLedger::create();
+    let mut process = with_ten_euros(&ledger).await;
     let client = process.client().await;
     // With an answer behind it, the connection has nothing left to send but the next.
     let first = client.send(Protocol::Grpc, PlainCommand::charge(1, 6, 100)).await;
@@ -96,7 +91,7 @@ async fn killed_between_commit_and_grpc_answer_the_retry_is_a_replay() {
     assert_eq!(client.send(Protocol::Grpc, charge).await, Reply::Unanswered);
     assert!(!process.wait().success());
 
-    let process = Process::start(&database);
+    let process = Process::start(&ledger);
     let again = process.client().await.send(Protocol::Grpc, charge).await;
     assert_eq!(again, Reply::replayed(800), "it was committed");
 }

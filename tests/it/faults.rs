@@ -151,7 +151,7 @@ async fn a_ledger_of_which_the_head_is_corrupt_turns_health_until_it_is_mended()
     let client = app.client().await;
     client.create_wallet(USER, 1_000).await;
     assert_eq!(client.send(Protocol::Rest, PlainCommand::charge(USER, 1, 1)).await, Reply::done(999));
-    let other = rusqlite::Connection::open(&app.database).unwrap();
+    let other = rusqlite::Connection::open(app.ledger().file()).unwrap();
     other.execute_batch("drop trigger ledger_commit_is_never_updated").unwrap();
     let update =
         |set: &str| other.execute_batch(&format!("update ledger_commit set {set} where commit_id = 2")).unwrap();

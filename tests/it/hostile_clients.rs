@@ -20,6 +20,7 @@ use crate::support::app::App;
 use crate::support::client::{Protocol, Reply};
 use crate::support::command::PlainCommand;
 use crate::support::faulty::Faulty;
+use crate::support::ledger::TestLedger;
 use crate::support::process::Process;
 use crate::support::seed::rounds;
 
@@ -336,8 +337,8 @@ async fn a_call_that_is_cancelled_before_all_was_sent_is_not_done() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_messages_to_reflection_and_health_are_refused_unread() {
-    let dir = tempfile::tempdir().unwrap();
-    let process = Process::start(&dir.path().join("wallet.db"));
+    let ledger = TestLedger::create();
+    let process = Process::start(&ledger);
     let http = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<tonic::body::Body>();
     let before = process.memory_mib();
     let count = rounds(64, 1_000);

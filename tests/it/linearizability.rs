@@ -7,35 +7,71 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::task::JoinSet;
 use wallet::api::reason::Reason;
 use wallet::ledger::{Action, Command, EventId, UserId, WalletId};
-use wallet::store::sqlite;
 
 use crate::support::client::{Client, Protocol, Reply};
+use crate::support::ledger::TestLedger;
 use crate::support::linear::{self, Operation};
 use crate::support::oracle::{Call, ObservedOracle};
 use crate::support::process::Process;
 use crate::support::seed::{Seeded, rounds};
 
 /// So few wallets for so many callers that most calls meet others.
-const WALLETS: i64 = 7;
-const CALLERS: usize = 16;
+pub const WALLETS: i64 = 7;
+pub const CALLERS: usize = 16;
 const KILLS: u64 = 3;
 /// The answers of all callers together after which the process is killed.
 const ANSWERS: usize = 350;
 
-type Observed = Operation<Call, Reply>;
+pub type Observed = Operation<Call, Reply>;
 
 /// One of many callers, which makes one call after another, by one protocol or the other.
-struct Caller {
-    seeded: Seeded,
+pub struct Caller {
+    pub seeded: Seeded,
     /// What got no answer, and is to be sent again.
     again: Option<Call>,
-    history: Vec<Observed>,
+    pub history: Vec<Observed>,
     moment: Arc<AtomicU64>,
     /// Whether it freezes and unfreezes wallets as well. If many did, too many orders would have to be searched.
     is_operator: bool,
 }
 
 impl Caller {
+    pub fn new(seed: u64, moment: &Arc<AtomicU64>, is_operator: bool) -> Self {
+        let (seeded, moment) = (Seeded::new(seed), Arc::clone(moment));
+        Self { seeded, again: None, history: Vec::new(), moment, is_operator }
+    }
+
+    /// Opens every wallet.
+    pub async fn open_wallets(&mut self, client: &Client) {
+        for user_id in (0..WALLETS).filter_map(UserId::new) {
+            let open = Command::open(user_id, WalletId::from_bytes([0; 16]), 1_000).unwrap();
+            assert!(self.call(client, Protocol::Rest, Call::Command(open)).await);
+        }
+    }
+
+    /// Looks at every wallet.
+    pub async fn look(&mut self, client: &Client) {
+        for user_id in (0..WALLETS).filter_map(UserId::new) {
+            assert!(self.call(client, Protocol::Rest, Call::Wallet(user_id)).await);
+        }
+    }
+
+    /// Makes the call again that got no answer, if one did not.
+    pub async fn finish(&mut self, client: &Client) {
+        let Some(call) = self.again.take() else { return };
+        let by_rest = tells_replays_by_rest_alone(&call);
+        let protocol = if by_rest { Protocol::Rest } else { Protocol::Grpc };
+        assert!(self.call(client, protocol, call).await);
+    }
+
+    /// Makes the call again that got no answer, or another one, by either protocol; whether its outcome is known.
+    pub async fn step(&mut self, client: &Client) -> bool {
+        let call = self.again.take().unwrap_or_else(|| call(&mut self.seeded, self.is_operator));
+        let by_rest = self.seeded.percent(50) || tells_replays_by_rest_alone(&call);
+        let protocol = if by_rest { Protocol::Rest } else { Protocol::Grpc };
+        self.call(client, protocol, call).await
+    }
+
     /// Makes a call; whether its outcome is known.
     async fn call(&mut self, client: &Client, protocol: Protocol, call: Call) -> bool {
         let called = self.moment.fetch_add(1, Ordering::SeqCst);
@@ -53,15 +89,10 @@ impl Caller {
 
     /// Makes calls until one gets no answer.
     async fn play(mut self, client: Client, answers: Arc<AtomicUsize>) -> Self {
-        loop {
-            let call = self.again.take().unwrap_or_else(|| call(&mut self.seeded, self.is_operator));
-            let by_rest = self.seeded.percent(50) || tells_replays_by_rest_alone(&call);
-            let protocol = if by_rest { Protocol::Rest } else { Protocol::Grpc };
-            if !self.call(&client, protocol, call).await {
-                return self;
-            }
+        while self.step(&client).await {
             answers.fetch_add(1, Ordering::Relaxed);
         }
+        self
     }
 }
 
@@ -95,24 +126,17 @@ fn call(seeded: &mut Seeded, is_operator: bool) -> Call {
 
 /// The history of one database, through so many kills.
 async fn history(seed: u64) -> Vec<Observed> {
-    let dir = tempfile::tempdir().unwrap();
-    let database = dir.path().join("wallet.db");
+    let ledger = TestLedger::create();
     let moment = Arc::new(AtomicU64::new(0));
-    let caller = |seed, is_operator| {
-        let (seeded, moment) = (Seeded::new(seed), moment.clone());
-        Caller { seeded, again: None, history: Vec::new(), moment, is_operator }
-    };
-    let mut first = caller(seed, false);
-    let process = Process::start(&database);
+    let mut first = Caller::new(seed, &moment, false);
+    let process = Process::start(&ledger);
     let client = process.client().await;
-    for user_id in (0..WALLETS).filter_map(UserId::new) {
-        let open = Command::open(user_id, WalletId::from_bytes([0; 16]), 1_000).unwrap();
-        assert!(first.call(&client, Protocol::Rest, Call::Command(open)).await);
-    }
+    first.open_wallets(&client).await;
     process.kill();
-    let mut callers: Vec<Caller> = (0..CALLERS).map(|index| caller(first.seeded.next(), index == 0)).collect();
+    let mut callers: Vec<Caller> =
+        (0..CALLERS).map(|index| Caller::new(first.seeded.next(), &moment, index == 0)).collect();
     for _ in 0..KILLS {
-        let process = Process::start(&database);
+        let process = Process::start(&ledger);
         let (client, answers) = (process.client().await, Arc::new(AtomicUsize::new(0)));
         let mut playing: JoinSet<Caller> =
             callers.drain(..).map(|caller| caller.play(client.clone(), Arc::clone(&answers))).collect();
@@ -124,19 +148,14 @@ async fn history(seed: u64) -> Vec<Observed> {
             callers.push(caller.unwrap());
         }
     }
-    let process = Process::start(&database);
+    let process = Process::start(&ledger);
     let client = process.client().await;
     for caller in &mut callers {
-        let call = caller.again.take().unwrap();
-        let by_rest = tells_replays_by_rest_alone(&call);
-        let protocol = if by_rest { Protocol::Rest } else { Protocol::Grpc };
-        assert!(caller.call(&client, protocol, call).await);
+        caller.finish(&client).await;
     }
-    for user_id in (0..WALLETS).filter_map(UserId::new) {
-        assert!(first.call(&client, Protocol::Rest, Call::Wallet(user_id)).await);
-    }
+    first.look(&client).await;
     process.kill();
-    sqlite::audit(&database, None).unwrap().unwrap();
+    ledger.audit();
     callers.into_iter().chain([first]).flat_map(|caller| caller.history).collect()
 }
 

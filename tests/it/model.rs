@@ -1,13 +1,13 @@
-//! Long random command sequences, in random batches, against the oracle and the SQLite store.
+//! Long random command sequences, in random batches, against the oracle and the store.
 
 use proptest::prelude::*;
-use tempfile::TempDir;
+use tokio::task::block_in_place;
 use wallet::engine::{self, Cache};
 use wallet::ledger::{Balance, Command, EventId, Timestamp, UserId, WalletId};
-use wallet::store::sqlite;
 
+use crate::support::ledger::{TestLedger, is_on_postgres};
 use crate::support::oracle::{Decision, Oracle};
-use crate::support::store::{close, open_sqlite};
+use crate::support::store::close;
 
 /// Few users, few events, few amounts: so that most commands meet another.
 fn command() -> impl Strategy<Value = Command> {
@@ -38,27 +38,32 @@ fn batches() -> impl Strategy<Value = Vec<Vec<Command>>> {
 
 /// Sends the batches to a store, and then audits its ledger.
 async fn run(batches: &[Vec<Command>]) -> Vec<Decision> {
-    let dir = TempDir::new().unwrap();
-    let path = dir.path().join("wallet.db");
-    let mut store = open_sqlite(&path).await;
+    let ledger = TestLedger::create();
+    let mut store = ledger.open().await;
     let (mut cache, mut answers) = (Cache::default(), Vec::new());
     for (batch, now) in batches.iter().zip(0..) {
         // A clock that jumps back and forth.
         let now = Timestamp::from_microseconds(now * 37 % 11);
-        let outcomes = engine::transact(store.writers[0].as_mut(), &mut cache, batch, now).unwrap().outcomes;
-        answers.extend(outcomes.iter().map(Decision::from));
+        let writer = store.writers[0].as_mut();
+        let committed = block_in_place(|| engine::transact(writer, &mut cache, batch, now)).unwrap();
+        answers.extend(committed.outcomes.iter().map(Decision::from));
     }
     close(store).await;
-    sqlite::audit(&path, None).unwrap().unwrap();
+    ledger.audit();
     answers
 }
 
+/// A new database of PostgreSQL takes longer than a new file.
+fn cases() -> u32 {
+    if is_on_postgres() { 12 } else { 96 }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_answer_is_the_oracles_and_batches_do_not_matter(batches in batches()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut oracle = Oracle::default();
         let commands: Vec<Command> = batches.concat();
         let expected: Vec<Decision> = commands.iter().map(|command| oracle.decide(command)).collect();

@@ -11,6 +11,7 @@ use wallet::api::reason::Reason;
 
 use crate::support::client::{Client, Protocol, Reply};
 use crate::support::command::PlainCommand;
+use crate::support::ledger::TestLedger;
 use crate::support::optional;
 use crate::support::process::{Process, wallet, without_settings};
 
@@ -88,10 +89,10 @@ async fn load(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_times_too_much_is_refused_and_what_is_accepted_is_right() {
-    let dir = tempfile::tempdir().unwrap();
+    let ledger = TestLedger::create();
     // A small queue, and small commits: so that this machine can ask for far more than the service can do.
     let flags = ["--queue-capacity", &QUEUE.to_string(), "--batch-size-max", "4"];
-    let process = Process::start_with(wallet(), &dir.path().join("wallet.db"), &flags);
+    let process = Process::start_with(wallet(), &ledger, &flags);
     let client = process.client().await;
     for user in 0..USERS {
         client.create_wallet(i64::try_from(user).unwrap(), 0).await;
@@ -130,11 +131,11 @@ async fn ten_thousand_idle_connections_do_not_keep_others_out() {
     if limit < 10_500 {
         return optional::skip(test, &format!("needs more open files than {limit}"));
     }
-    let dir = tempfile::tempdir().unwrap();
+    let ledger = TestLedger::create();
     // As most systems start a service: with a limit that it must raise.
     let mut program = without_settings("sh");
     program.args(["-c", r#"ulimit -S -n 1024; exec "$0" "$@""#, env!("CARGO_BIN_EXE_wallet")]);
-    let process = Process::start_with(program, &dir.path().join("wallet.db"), &[]);
+    let process = Process::start_with(program, &ledger, &[]);
     let memory_before = process.memory_mib();
     let addrs = [process.http, process.grpc];
     let idle: Vec<TcpStream> = tokio::task::block_in_place(|| {

@@ -188,7 +188,7 @@ fn an_address_may_be_a_host_name() {
 
 #[test]
 fn a_database_url_that_cannot_hold_money_is_refused() {
-    for url in ["mysql://x", "sqlite::memory:", "sqlite://", "postgres://localhost/wallet"] {
+    for url in ["mysql://x", "sqlite::memory:", "sqlite://", "postgres://localhost", "postgres://a,,b/wallet"] {
         let (_, stderr, code) = run(&["verify", "--database-url", url]);
         assert_eq!(code, Some(64), "{url}: {stderr}");
         assert_eq!(stderr.trim().lines().count(), 1, "{stderr}");

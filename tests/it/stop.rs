@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use wallet::store::sqlite;
-
+use crate::support::ledger::TestLedger;
 use crate::support::optional;
 use crate::support::process::Process;
 use crate::support::script::{callers, load, resend, resend_all};
@@ -14,15 +13,14 @@ const LIMIT: Duration = Duration::from_secs(10);
 #[tokio::test(flavor = "multi_thread")]
 async fn stopped_at_any_moment_it_ends_in_order_and_loses_nothing() {
     let rounds = optional::rounds("WALLET_STOP_ROUNDS", 6);
-    let dir = tempfile::tempdir().unwrap();
-    let database = dir.path().join("wallet.db");
-    let process = Process::start(&database);
+    let ledger = TestLedger::create();
+    let process = Process::start(&ledger);
     let mut callers = callers(&process.client().await, 15).await;
     assert!(process.terminate().0.success());
 
     let mut slowest = Duration::ZERO;
     for round in 0..rounds {
-        let mut process = Process::start(&database);
+        let mut process = Process::start(&ledger);
         // It follows from the round, so that a failure is likely to happen again.
         let answers = usize::try_from(round * 7_919 % 613).unwrap();
         let begun = std::time::Instant::now();
@@ -38,12 +36,12 @@ async fn stopped_at_any_moment_it_ends_in_order_and_loses_nothing() {
         let status = tokio::task::block_in_place(|| process.wait());
         slowest = slowest.max(begun.elapsed());
         assert!(status.success(), "round {round}: {status}");
-        sqlite::audit(&database, None).unwrap().unwrap();
-        let process = Process::start(&database);
+        ledger.audit();
+        let process = Process::start(&ledger);
         callers = resend(&process.client().await, callers).await;
         assert!(process.terminate().0.success());
     }
-    let process = Process::start(&database);
+    let process = Process::start(&ledger);
     let acknowledged = resend_all(&process.client().await, &callers).await;
     println!("{rounds} stops, {acknowledged} commands acknowledged: none lost, none twice; {slowest:?} at the most");
     assert!(slowest < LIMIT, "{slowest:?}");

@@ -86,12 +86,12 @@ async fn readers_that_overlap_do_not_keep_the_wal_from_being_begun_again() {
             })
         })
         .collect();
-    let (mut longest, mut written, mut last) = (0, 0, wal_size(&app.database));
+    let (mut longest, mut written, mut last) = (0, 0, wal_size(app.ledger().file()));
     let charges = i64::try_from(rounds(1_000, 60_000)).unwrap();
     for charge in 0..charges {
         let reply = client.send(Protocol::Grpc, PlainCommand::deposit(1, charge, 1)).await;
         assert!(matches!(reply, Reply::Done { .. }), "{reply:?}");
-        let size = wal_size(&app.database);
+        let size = wal_size(app.ledger().file());
         written += size.saturating_sub(last);
         longest = longest.max(size);
         last = size;
@@ -108,5 +108,5 @@ async fn readers_that_overlap_do_not_keep_the_wal_from_being_begun_again() {
     );
     assert!(written > 3 * LIMIT, "the limit was reached");
     assert!(longest < written / 2, "{longest} of {written} bytes");
-    becomes_short(&app.database).await;
+    becomes_short(app.ledger().file()).await;
 }

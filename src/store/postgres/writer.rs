@@ -512,8 +512,8 @@ struct PostgresTransaction<'w> {
 }
 
 impl PostgresTransaction<'_> {
-    /// Reads rows that have the head of their snapshot in the last column. If that is not the head that this transaction
-    /// sees, another process has committed. A row that has nothing else is left out.
+    /// Reads rows that have the head of their snapshot in the last column. If that is not the head that this
+    /// transaction sees, another process has committed. A row that has nothing else is left out.
     fn read_at_head(
         &mut self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<Vec<PgRow>, sqlx::Error>,

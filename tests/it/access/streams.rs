@@ -80,12 +80,12 @@ async fn entries_keep_the_name_of_their_caller_and_verify_covers_it() {
     let callers: Vec<_> = listed.get_ref().entries.iter().map(|entry| entry.caller().to_owned()).collect();
     assert_eq!(callers, ["cashier", "engine-a", "cashier"]);
 
-    let dir = app.stop().await;
-    let database = dir.path().join("wallet.db");
-    let verify = || run(&["verify", "--database-url", &database_url(&database)]);
+    let ledger = app.stop().await;
+    let database = ledger.file();
+    let verify = || run(&["verify", "--database-url", &database_url(database)]);
     assert_eq!(verify().2, Some(0));
     // Somebody changes a name behind the ledger's back, and mends the trigger that is in the way.
-    let connection = rusqlite::Connection::open(&database).unwrap();
+    let connection = rusqlite::Connection::open(database).unwrap();
     let by_name = "select sql from sqlite_schema where name = 'caller_is_never_updated'";
     let trigger: String = connection.query_row(by_name, [], |row| row.get(0)).unwrap();
     connection.execute_batch("drop trigger caller_is_never_updated").unwrap();

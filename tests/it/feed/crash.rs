@@ -8,15 +8,16 @@ use wallet::ledger::Kind;
 
 use crate::support::client::Protocol;
 use crate::support::command::PlainCommand;
-use crate::support::fact::{Fact, ledger};
+use crate::support::fact::{self, Fact};
 use crate::support::follower::{Door, Follower, Served};
+use crate::support::ledger::TestLedger;
 use crate::support::process::Process;
 use crate::support::script::{callers, load, resend};
 use crate::support::seed::{rounds, seeds};
 
 const CALLERS: i64 = 15;
 /// The event of each caller's last charge.
-const LAST: i64 = i64::MAX;
+pub const LAST: i64 = i64::MAX;
 /// Much longer than it takes: a reader that waits in vain must not hang the tests.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -29,6 +30,12 @@ fn followers(seed: u64) -> Vec<Follower> {
     (0..).zip(each).map(|(place, (door, user, kinds))| Follower::new(door, user, kinds, seed * 100 + place)).collect()
 }
 
+/// Whether so many last charges have come: each is behind everything else of its wallet's shard.
+pub fn has_ended(seen: &[Fact], marks: usize) -> bool {
+    let is_last = |fact: &&Fact| fact.event_id == LAST;
+    seen.last().as_ref().is_some_and(is_last) && seen.iter().filter(is_last).count() >= marks
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_entry_comes_once_and_in_order_whatever_is_cut_off() {
     for seed in seeds(rounds(1, 10)) {
@@ -38,20 +45,15 @@ async fn every_entry_comes_once_and_in_order_whatever_is_cut_off() {
 }
 
 async fn run(seed: u64) -> (u64, usize, usize) {
-    let dir = tempfile::tempdir().unwrap();
-    let database = dir.path().join("wallet.db");
+    let ledger = TestLedger::create();
     let (tell, served) = watch::channel::<Served>(None);
     let mut following = JoinSet::new();
     for follower in followers(seed) {
         let marks = if follower.user_id.is_some() { 1 } else { usize::try_from(CALLERS).unwrap() };
-        // The last charges come together, behind everything else.
-        let is_done = move |seen: &[Fact]| {
-            let last = seen.len().checked_sub(marks).map(|begin| &seen[begin..]);
-            last.is_some_and(|last| last.iter().all(|fact| fact.event_id == LAST))
-        };
+        let is_done = move |seen: &[Fact]| has_ended(seen, marks);
         following.spawn(follower.follow(served.clone(), is_done));
     }
-    let mut process = Process::start(&database);
+    let mut process = Process::start(&ledger);
     tell.send_replace(Some((process.http, process.grpc)));
     let mut callers = callers(&process.client().await, CALLERS).await;
     let kills = rounds(4, 12);
@@ -60,7 +62,7 @@ async fn run(seed: u64) -> (u64, usize, usize) {
         callers = load(&process.client().await, callers, answers, || process.signal("KILL")).await;
         tell.send_replace(None);
         drop(process);
-        process = Process::start(&database);
+        process = Process::start(&ledger);
         tell.send_replace(Some((process.http, process.grpc)));
         callers = resend(&process.client().await, callers).await;
     }
@@ -68,10 +70,11 @@ async fn run(seed: u64) -> (u64, usize, usize) {
     for user in 0..CALLERS {
         client.send(Protocol::Grpc, PlainCommand::charge(user, LAST, 0)).await.balance();
     }
-    let followed = tokio::time::timeout(LIMIT, following.join_all()).await.expect("every reader comes to the end");
+    let mut followed = tokio::time::timeout(LIMIT, following.join_all()).await.expect("every reader comes to the end");
     assert!(process.terminate().0.success());
-    let ledger = ledger(&database).await;
-    for follower in &followed {
+    let ledger = fact::ledger(&ledger).await;
+    for follower in &mut followed {
+        follower.seen.sort_by_key(Fact::shard);
         let expected: Vec<&Fact> = ledger.iter().filter(|fact| follower.wants(fact)).collect();
         let seen: Vec<&Fact> = follower.seen.iter().collect();
         let differs = seen.iter().zip(&expected).position(|(seen, expected)| seen != expected);

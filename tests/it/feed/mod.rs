@@ -1,6 +1,6 @@
 //! The feed from outside: every entry once, in order, by each door, whatever is cut off.
 
-mod crash;
+pub mod crash;
 mod events;
 mod limits;
 mod pages;

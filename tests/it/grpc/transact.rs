@@ -190,11 +190,8 @@ async fn at_shut_down_what_was_accepted_is_answered_and_the_stream_says_why_it_e
         }
     };
     assert_status(&end, Code::Unavailable, "UNAVAILABLE", &[]);
-    let database = app.database.clone();
-    let dir = app.stop().await;
-    let report = wallet::store::sqlite::audit(&database, None).unwrap().unwrap();
-    assert_eq!(report.head.last_entry_id.get(), answered + 1, "all that was decided was answered");
-    drop(dir);
+    let report = app.stop().await.audit();
+    assert_eq!(report.heads.entries(), answered + 1, "all that was decided was answered");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use super::{any_answer, assert_delivered, cursor_file, has_taken};
 use crate::support::app::App;
 use crate::support::client::{Client, Protocol, Reply};
 use crate::support::command::PlainCommand;
+use crate::support::ledger::TestLedger;
 use crate::support::process::{Process, wallet};
 use crate::support::seed::{Seeded, rounds, seeds};
 
@@ -67,9 +68,10 @@ async fn what_a_service_commits_is_posted_to_the_byte_and_what_is_filtered_out_i
 
 #[tokio::test]
 async fn a_cursor_that_the_ledger_has_not_reached_ends_the_relay() {
-    let (dir, file) = cursor_file();
+    let (_dir, file) = cursor_file();
     let receiver = Receiver::start(|_| Answer::Taken).await;
-    let ahead = Process::start(&dir.path().join("ahead.db"));
+    let ahead_ledger = TestLedger::create();
+    let ahead = Process::start(&ahead_ledger);
     let grpc = ahead.grpc.to_string();
     ahead.client().await.create_wallet(1, 0).await;
     let server = format!("http://{grpc}");
@@ -80,7 +82,8 @@ async fn a_cursor_that_the_ledger_has_not_reached_ends_the_relay() {
     assert_eq!(first.ended().await.1, Some(0));
     ahead.kill();
     // As after a restore: the same address, and a ledger that is behind.
-    let _behind = Process::start_with(wallet(), &dir.path().join("behind.db"), &["--grpc-addr", &grpc]);
+    let behind_ledger = TestLedger::create();
+    let _behind = Process::start_with(wallet(), &behind_ledger, &["--grpc-addr", &grpc]);
     let command = relay(&server, &receiver.url, &file);
     let (stderr, code) = tokio::task::spawn_blocking(|| refused(command)).await.unwrap();
     assert_eq!(code, Some(1));
@@ -89,9 +92,10 @@ async fn a_cursor_that_the_ledger_has_not_reached_ends_the_relay() {
 
 #[tokio::test]
 async fn a_cursor_that_the_service_refuses_is_not_kept() {
-    let (dir, file) = cursor_file();
+    let (_dir, file) = cursor_file();
     let receiver = Receiver::start(|_| Answer::Taken).await;
-    let service = Process::start(&dir.path().join("wallet.db"));
+    let ledger = TestLedger::create();
+    let service = Process::start(&ledger);
     service.client().await.create_wallet(1, 0).await;
     let relay = |after: &str| {
         let mut relay = relay(&format!("http://{}", service.grpc), &receiver.url, &file);
@@ -127,9 +131,9 @@ async fn every_entry_is_delivered_whoever_is_killed() {
     let len = usize::try_from(PRIZES).unwrap() + 1;
     for seed in seeds(rounds(2, 50)) {
         let mut random = Seeded::new(seed);
-        let (dir, file) = cursor_file();
-        let database = dir.path().join("wallet.db");
-        let mut service = Process::start(&database);
+        let (_dir, file) = cursor_file();
+        let ledger = TestLedger::create();
+        let mut service = Process::start(&ledger);
         let (http, grpc) = (service.http.to_string(), service.grpc.to_string());
         let client = service.client().await;
         client.create_wallet(USER, 0).await;
@@ -147,7 +151,7 @@ async fn every_entry_is_delivered_whoever_is_killed() {
             if kill_service {
                 service.kill();
                 let flags = ["--http-addr", &http, "--grpc-addr", &grpc];
-                service = Process::start_with(wallet(), &database, &flags);
+                service = Process::start_with(wallet(), &ledger, &flags);
             }
             if kill_relay {
                 follower.kill();

@@ -1,7 +1,6 @@
 //! Charges, wins, rollbacks, deposits and withdrawals.
 
 use futures::future::join_all;
-use wallet::store::sqlite;
 
 use super::{CHARGE, WIN, app, assert_error, assert_ok, balance};
 use crate::support::app::App;
@@ -169,7 +168,5 @@ async fn a_command_whose_time_ran_out_is_not_done() {
     let late = app.post("/api/v1/users", r#"{"UserId":1}"#).await;
     assert_error(&late, 503, "DEADLINE", "Time ran out and nothing was done, try again");
     // A read has as little time, so the ledger itself is asked.
-    let database = app.database.clone();
-    let _dir = app.stop().await;
-    assert_eq!(sqlite::audit(&database, None).unwrap().unwrap().head.commit_id, 0);
+    assert_eq!(app.stop().await.audit().heads.commits(), 0);
 }

@@ -1,20 +1,17 @@
 //! The service in this process: both APIs on ports of their own, a fresh database.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use bytes::Bytes;
-use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use wallet::config::{Address, Settings};
 use wallet::server::{Server, Timeouts};
-use wallet::store::Location;
 
 use super::client::{self, Client};
 use super::http::{HttpClient, HttpReply};
+use super::ledger::{TestLedger, WriteLock, shards};
 
 /// A running service. When it is dropped, it begins to stop and its database is deleted.
 pub struct App {
@@ -22,18 +19,18 @@ pub struct App {
     pub grpc: SocketAddr,
     /// Where metrics are asked for, if a setting says so.
     pub metrics: Option<SocketAddr>,
-    pub database: PathBuf,
     client: HttpClient,
     shutdown: CancellationToken,
     served: JoinHandle<()>,
-    dir: Option<TempDir>,
+    ledger: Option<TestLedger>,
 }
 
-/// Settings for a test: any free ports, and a database in `dir`.
-pub fn settings(dir: &TempDir) -> Settings {
+/// Settings for a test: any free ports, and this ledger.
+fn settings(ledger: &TestLedger) -> Settings {
     let any = Address::from(SocketAddr::from(([127, 0, 0, 1], 0)));
     let mut settings = Settings { http_addr: any.clone(), grpc_addr: any, ..Settings::defaults() };
-    settings.database.url = Location::Sqlite(dir.path().join("wallet.db"));
+    settings.database.url = ledger.location();
+    settings.shards = shards();
     settings
 }
 
@@ -47,15 +44,14 @@ impl App {
     }
 
     pub async fn spawn_with_timeouts(change: impl FnOnce(&mut Settings), timeouts: Timeouts) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let mut settings = settings(&dir);
+        let ledger = TestLedger::create();
+        let mut settings = settings(&ledger);
         change(&mut settings);
         let server = Server::start(settings).await.expect("the service starts").with_timeouts(timeouts);
         let (http, grpc, metrics) = (server.http_addr(), server.grpc_addr(), server.metrics_addr());
         let shutdown = CancellationToken::new();
         let served = tokio::spawn(server.run(shutdown.clone()));
-        let database = dir.path().join("wallet.db");
-        Self { http, grpc, metrics, database, client: HttpClient::new(http), shutdown, served, dir: Some(dir) }
+        Self { http, grpc, metrics, client: HttpClient::new(http), shutdown, served, ledger: Some(ledger) }
     }
 
     pub async fn request(
@@ -96,19 +92,21 @@ impl App {
         self.shutdown.cancel();
     }
 
-    /// Stops the service, and returns when it has: the folder of its database, to be looked at.
-    pub async fn stop(mut self) -> TempDir {
+    /// Stops the service, and returns when it has: its ledger, to be looked at.
+    pub async fn stop(mut self) -> TestLedger {
         self.shutdown.cancel();
         (&mut self.served).await.expect("the service ends in order");
-        self.dir.take().expect("a service is stopped once")
+        self.ledger.take().expect("a service is stopped once")
     }
 
-    /// Holds the database's write lock, as another process would, until dropped.
-    pub fn hold_write_lock(&self) -> rusqlite::Connection {
-        let other = rusqlite::Connection::open(&self.database).expect("the database opens");
-        other.busy_timeout(Duration::from_secs(10)).expect("a time-out");
-        other.execute_batch("begin immediate").expect("the lock is free");
-        other
+    /// Its ledger, unless a test has it serve another.
+    pub const fn ledger(&self) -> &TestLedger {
+        self.ledger.as_ref().expect("it is not stopped")
+    }
+
+    /// Holds the ledger's write lock, as another process would, until dropped.
+    pub fn hold_write_lock(&self) -> WriteLock {
+        self.ledger().hold_write_lock()
     }
 }
 

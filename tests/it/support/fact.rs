@@ -1,13 +1,12 @@
 //! An entry as plain numbers, the same from both APIs and from the store.
 
-use std::path::Path;
-
 use serde_json::Value;
 use wallet::api::grpc::proto::Entry as ProtoEntry;
 use wallet::ledger::{self, EntryFilter, EntryId, Kind, Shard, Timestamp};
 use wallet::store::ScanLimits;
 
-use super::store::{close, open_sqlite};
+use super::ledger::TestLedger;
+use super::store::close;
 
 /// All that an entry says which both APIs show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +19,13 @@ pub struct Fact {
     pub amount_minor: i64,
     pub balance_minor: i64,
     pub created_at: String,
+}
+
+impl Fact {
+    /// The shard that it is in. In a feed, the entries of one shard are in their order.
+    pub fn shard(&self) -> Shard {
+        Shard::of_entry(EntryId::new(self.entry_id).expect("an entry's id"))
+    }
 }
 
 impl From<&ledger::Entry> for Fact {
@@ -76,12 +82,16 @@ impl From<&Value> for Fact {
     }
 }
 
-/// The whole ledger in this file, in commit order, as its store has it.
-pub async fn ledger(path: &Path) -> Vec<Fact> {
-    let store = open_sqlite(path).await;
+/// The whole ledger, as its store has it: shard after shard, each in commit order.
+pub async fn ledger(ledger: &TestLedger) -> Vec<Fact> {
+    let store = ledger.open().await;
     let limits = ScanLimits { entries_max: usize::MAX, rows_max: usize::MAX };
-    let scan = store.reader.scan(Shard::FIRST, EntryId::ZERO, &EntryFilter::default(), limits).await.unwrap();
-    assert_eq!(scan.end, scan.head);
+    let mut facts = Vec::new();
+    for shard in store.genesis.shards.all() {
+        let scan = store.reader.scan(shard, shard.base(), &EntryFilter::default(), limits).await.unwrap();
+        assert_eq!(scan.end, scan.head);
+        facts.extend(scan.entries.iter().map(Fact::from));
+    }
     close(store).await;
-    scan.entries.iter().map(Fact::from).collect()
+    facts
 }

@@ -12,6 +12,7 @@ pub mod faulty;
 pub mod follower;
 pub mod health;
 pub mod http;
+pub mod ledger;
 pub mod ledger_file;
 pub mod linear;
 pub mod optional;

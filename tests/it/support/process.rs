@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::client::Client;
+use super::ledger::{Located, shards};
 use super::optional;
 
 /// Where it listens, unless a test says otherwise.
@@ -91,21 +92,23 @@ pub fn database_url(path: &Path) -> String {
 
 impl Process {
     /// Starts the program on any free ports, and returns when it serves.
-    pub fn start(database: &Path) -> Self {
-        Self::start_with(wallet(), database, &[])
+    pub fn start(ledger: &(impl Located + ?Sized)) -> Self {
+        Self::start_with(wallet(), ledger, &[])
     }
 
     /// The same for a program that ends in being this one, with more flags.
-    pub fn start_with(program: Command, database: &Path, flags: &[&str]) -> Self {
-        Self::serve(program, &database_url(database), flags)
+    pub fn start_with(program: Command, ledger: &(impl Located + ?Sized), flags: &[&str]) -> Self {
+        Self::serve(program, &ledger.url(), flags)
     }
 
-    /// The same on the database with this URL.
+    /// The same on the ledger with this URL.
     pub fn serve(mut program: Command, url: &str, flags: &[&str]) -> Self {
+        let shards = shards().filter(|_| url.starts_with("postgres://")).map(|shards| shards.count().to_string());
         let begun = Instant::now();
         let mut child = program
             .args(["serve", "--database-url", url])
             .args(ANY_PORTS.iter().filter(|(flag, _)| !flags.contains(flag)).flat_map(|(flag, addr)| [flag, addr]))
+            .args(shards.iter().flat_map(|count| ["--shards", count]))
             .args(flags)
             .stderr(Stdio::piped())
             .spawn()

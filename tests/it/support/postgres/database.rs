@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::Server;
 
 /// A server to share, as the URL of a superuser.
-const URL: &str = "WALLET_TEST_POSTGRES_URL";
+pub const URL: &str = "WALLET_TEST_POSTGRES_URL";
 
 /// The server of this process, which all tests share. It is never dropped, and ends with the process.
 static SHARED: OnceLock<Option<Server>> = OnceLock::new();
@@ -41,13 +41,18 @@ impl Database {
     /// # Panics
     /// With the server's log, if it does not start.
     pub fn create(test: &str) -> Option<Self> {
-        let url = match env::var(URL) {
-            Ok(url) => url,
-            Err(_) => shared(test)?.url(),
-        };
+        let url = Self::server(test)?;
         let mut database = Self::create_on(&url, test);
         database.drop_from = Some(url);
         Some(database)
+    }
+
+    /// The URL of the shared server. `None`, after saying so, if PostgreSQL is missing.
+    ///
+    /// # Panics
+    /// With the server's log, if it does not start.
+    pub fn server(test: &str) -> Option<String> {
+        env::var(URL).ok().or_else(|| shared(test).map(Server::url))
     }
 
     /// Creates one on the server of this URL, where it stays.
@@ -84,6 +89,12 @@ impl Database {
     /// Its URL by way of another address: a proxy's, or a standby's.
     pub fn url_at(&self, addr: SocketAddr) -> String {
         Url { host: addr.to_string(), ..self.url.clone() }.text()
+    }
+
+    /// Its URL of several servers, of which one takes writes.
+    pub fn url_of(&self, servers: &[SocketAddr]) -> String {
+        let hosts: Vec<String> = servers.iter().map(SocketAddr::to_string).collect();
+        Url { host: hosts.join(","), ..self.url.clone() }.text()
     }
 
     /// Where its server listens.

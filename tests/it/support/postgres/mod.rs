@@ -10,7 +10,7 @@ mod processes;
 mod reaper;
 mod server;
 
-pub use database::Database;
+pub use database::{Database, URL};
 pub use installation::Installation;
 pub use pair::Pair;
 pub use server::{Server, Stop};
