@@ -103,7 +103,9 @@ async fn a_ledger_that_is_divided_and_joined_again_has_the_same_wallets() {
     let without_ids =
         |csv: &str| -> Vec<String> { csv.lines().map(|line| line.split_once(',').unwrap().1.to_owned()).collect() };
     let mut lines = [export(&url(&path)), export(&one.url()), export(&three.url())].map(|csv| without_ids(&csv));
-    lines.iter_mut().for_each(|lines| lines.sort());
+    for lines in &mut lines {
+        lines.sort();
+    }
     assert!(lines[0] == lines[1] && lines[0] == lines[2]);
     let why = refused(&one.url(), &url(&dir.path().join("no.db")), &[], 1);
     assert!(why.contains("its chain has an anchor"), "{why}");

@@ -75,7 +75,7 @@ impl Peers {
     /// The URL of an empty database for a ledger, on the server with or without a standby.
     pub fn ledger_url(&self, standby: bool) -> Option<String> {
         let server = if standby { &self.replicated } else { &self.postgres };
-        Some(block_in_place(|| server.as_ref().map(Postgres::ledger_url))?)
+        block_in_place(|| server.as_ref().map(Postgres::ledger_url))
     }
 
     /// Measures Flask, if it is installed.

@@ -146,10 +146,11 @@ impl PostgresWriter {
     fn session(&mut self) -> Result<&mut Session, Failure> {
         if self.session.is_none() {
             let losses = self.cluster.losses();
-            let connected = block_on(&self.runtime, self.cluster.connect());
+            let connected = block_on(self.runtime.as_ref(), self.cluster.connect());
             let mut connection = connected.map_err(|error| Failure::Refused(StoreError::unavailable(error)))?;
             let identify = sqlx::query_as(SELECT_BACKEND).fetch_one(&mut connection);
-            let identified = block_on(&self.runtime, async { time::timeout(STATEMENT_TIMEOUT, identify).await });
+            let identified =
+                block_on(self.runtime.as_ref(), async { time::timeout(STATEMENT_TIMEOUT, identify).await });
             let identified = identified.unwrap_or_else(|_| Err(timed_out("it did not answer in time")));
             let (pid, began) = identified.map_err(|error| Failure::Refused(StoreError::unavailable(error)))?;
             let backend = Backend { pid, began };
@@ -167,7 +168,8 @@ impl PostgresWriter {
         let Some(Session { connection, losses, .. }) = &mut self.session else { unreachable!("it is open") };
         let losses = *losses;
         let timed = async { time::timeout(STATEMENT_TIMEOUT, work(connection)).await };
-        let result = block_on(&self.runtime, timed).unwrap_or_else(|_| Err(timed_out("it did not answer in time")));
+        let result =
+            block_on(self.runtime.as_ref(), timed).unwrap_or_else(|_| Err(timed_out("it did not answer in time")));
         result.map_err(|error| {
             let failure = sort(error);
             if let Failure::Lost(error) | Failure::ReadOnly(error) = &failure {
@@ -495,8 +497,8 @@ impl Drop for PostgresWriter {
 }
 
 /// Runs a future on the writer's runtime.
-fn block_on<F: Future>(runtime: &Option<Runtime>, future: F) -> F::Output {
-    runtime.as_ref().expect("it is there until the writer is dropped").block_on(future)
+fn block_on<F: Future>(runtime: Option<&Runtime>, future: F) -> F::Output {
+    runtime.expect("it is there until the writer is dropped").block_on(future)
 }
 
 /// One batch's transaction. Most begin without a word to the server: what they fetch and what they write belongs to one
@@ -526,6 +528,16 @@ impl PostgresTransaction<'_> {
         }
         rows.retain(|row| row.try_get_raw(0).is_ok_and(|value| !value.is_null()));
         Ok(rows)
+    }
+
+    /// The head, if it still is the one that this transaction sees.
+    fn select_head(&mut self) -> Result<Commit, StoreError> {
+        let shard = shard_id(self.writer.shard);
+        let select =
+            async |connection: &mut PgConnection| sqlx::query(SELECT_HEAD).bind(shard).fetch_optional(connection).await;
+        let found = self.read(select)?.as_ref().map(stored::commit).transpose()?;
+        let head = found.unwrap_or_else(|| self.writer.genesis.commit(self.writer.shard));
+        if head.commit_id == self.number { Ok(head) } else { Err(self.lost_race()) }
     }
 
     /// Another process was faster. The lock, if it is held, is let go.
@@ -566,20 +578,7 @@ impl Transaction for PostgresTransaction<'_> {
 
     fn head(&mut self) -> Result<Head, StoreError> {
         let shard = shard_id(self.writer.shard);
-        let head = match self.head {
-            Some(head) => head,
-            None => {
-                let select = async |connection: &mut PgConnection| {
-                    sqlx::query(SELECT_HEAD).bind(shard).fetch_optional(connection).await
-                };
-                let found = self.read(select)?.as_ref().map(stored::commit).transpose()?;
-                let head = found.unwrap_or_else(|| self.writer.genesis.commit(self.writer.shard));
-                if head.commit_id != self.number {
-                    return Err(self.lost_race());
-                }
-                head
-            }
-        };
+        let head = if let Some(head) = self.head { head } else { self.select_head()? };
         let select = async |connection: &mut PgConnection| {
             sqlx::query(SELECT_LAST_EVENT).bind(shard).fetch_all(connection).await
         };

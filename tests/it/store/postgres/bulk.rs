@@ -1,6 +1,6 @@
 //! A ledger that is read as a whole.
 
-use wallet::ledger::{EntryFilter, EntryKey, Kind, Shard, Span};
+use wallet::ledger::{Entry, EntryFilter, EntryKey, Kind, Shard, Span};
 use wallet::store::{ScanLimits, StoreError, postgres};
 
 use super::{open_shards, three_shards};
@@ -33,7 +33,7 @@ async fn entries_are_read_as_the_reader_reads_them() {
     let key = |number, kind, event_number| EntryKey { user_id: user(number), kind, event_id: event(event_number) };
     let keys = [key(4, Kind::Charge, 7), key(4, Kind::Win, 7), key(1, Kind::Open, 0), key(4, Kind::Charge, 7)];
     let found = bulk.find(&keys).unwrap();
-    let found: Vec<Option<EntryKey>> = found.iter().map(|entry| entry.as_ref().map(|entry| entry.key())).collect();
+    let found: Vec<Option<EntryKey>> = found.iter().map(|entry| entry.as_ref().map(Entry::key)).collect();
     assert_eq!(found, [Some(keys[0]), None, Some(keys[2]), Some(keys[0])]);
 
     let wallets = bulk.wallets(&[user(5), user(77), user(1)]).unwrap();

@@ -1,6 +1,6 @@
 //! A ledger that a superuser altered in every way that somebody may think of: the audit finds each, and says where.
 
-use wallet::ledger::{Annotations, Caller, Command, Note, Place, RoundId};
+use wallet::ledger::{Annotations, Caller, Command, EntryId, Note, Place, RoundId, UserId};
 use wallet::store::StoreError;
 
 use super::audit::audit;
@@ -217,7 +217,7 @@ fn found(database: &Database, sql: &str) -> String {
         Ok(Err(finding)) => {
             let Place { commit_id, entry_id, user_id } = finding.place();
             let of = |name, number: Option<i64>| number.map_or(String::new(), |number| format!(" {name} {number}"));
-            let (entry_id, user_id) = (entry_id.map(|id| id.get()), user_id.map(|id| id.get()));
+            let (entry_id, user_id) = (entry_id.map(EntryId::get), user_id.map(UserId::get));
             let place = [of("CommitId", commit_id), of("EntryId", entry_id), of("UserId", user_id)].concat();
             format!("{}{place}", finding.name())
         }
