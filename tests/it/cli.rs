@@ -159,7 +159,7 @@ fn a_kept_checkpoint_is_compared() {
     assert!(fields["Seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{json}");
     fields.as_object_mut().unwrap().remove("Seconds");
     let expected = serde_json::json!({
-        "success": true, "Wallets": 0, "Entries": 0, "Commits": 0, "Currency": "EUR", "Checkpoint": printed
+        "success": true, "Wallets": 0, "Entries": 0, "Commits": 0, "Shards": 1, "Currency": "EUR", "Checkpoint": printed
     });
     assert_eq!(fields, expected);
     for taken in [printed, line, &json] {

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use tokio::task::block_in_place;
 use wallet::engine::{self, Cache};
 use wallet::ledger::{Command, Commit, Currency, EventId, Outcome, Timestamp, UserId, WalletId};
 use wallet::store::{Store, StoreError, StoreOptions, sqlite};
@@ -38,17 +37,23 @@ pub async fn open_sqlite(path: &Path) -> Store {
     sqlite::open(path, StoreOptions::new(eur())).await.unwrap()
 }
 
+/// Does what blocks on a thread of its own: a test's may have to go on.
+pub fn blocking<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let done = std::thread::scope(|threads| threads.spawn(work).join());
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 /// Decides a batch and commits what it did: with [`probe`], the one place where a test calls a writer.
 pub fn transact(store: &mut Store, batch: &[Command], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
     // A cache that knows nothing: what is remembered is the engine's, and each batch is fetched here.
     let writer = store.writers[0].as_mut();
-    let committed = block_in_place(|| engine::transact(writer, &mut Cache::default(), batch, now));
+    let committed = blocking(|| engine::transact(writer, &mut Cache::default(), batch, now));
     committed.map(|committed| committed.outcomes)
 }
 
 /// Asks whether a batch could be committed now.
 pub fn probe(store: &mut Store) -> Result<(), StoreError> {
-    block_in_place(|| store.writers[0].probe())
+    blocking(|| store.writers[0].probe())
 }
 
 /// The head of the chain of a ledger that is not divided.
@@ -59,7 +64,7 @@ pub async fn head_of(store: &Store) -> Commit {
 
 pub async fn close(store: Store) {
     store.reader.close().await;
-    block_in_place(|| drop(store.writers));
+    blocking(|| drop(store.writers));
 }
 
 /// Alters a ledger that nobody has open, behind the back of its triggers, which are there again afterwards.
