@@ -116,12 +116,14 @@ async fn interrupt(from: &str, database: &Database, more: &[&str]) {
     let to = database.url();
     let args = [&["migrate", "--from", from, "--to", &to], more].concat();
     let mut command = wallet();
-    let mut child = command.args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = command.args(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut connection: PgConnection = database.connect().await;
     let count = || sqlx::query_scalar::<_, i64>("select count(*) from ledger_commit");
     // There is no such table at first.
     while !matches!(count().fetch_one(&mut connection).await, Ok(1..)) {
-        assert!(child.try_wait().unwrap().is_none(), "it has written nothing");
+        if child.try_wait().unwrap().is_some() {
+            panic!("it has ended: {}", String::from_utf8_lossy(&child.wait_with_output().unwrap().stderr));
+        }
         yield_now().await;
     }
     child.kill().unwrap();
