@@ -315,7 +315,7 @@ impl Settings {
     #[must_use]
     pub fn store(&self) -> StoreOptions {
         let wal_size_max = u64::from(self.wal_size_max_mib) << 20;
-        StoreOptions { currency: self.currency, shards: self.shards, wal_size_max }
+        StoreOptions { shards: self.shards, wal_size_max, ..StoreOptions::new(self.currency) }
     }
 
     /// How the engine batches and waits.

@@ -6,7 +6,9 @@ use std::sync::mpsc;
 use std::thread;
 
 use super::{Location, StoreError};
-use crate::ledger::{Commit, Entry, EntryFilter, EntryId, EntryKey, Genesis, Heads, Shard, Span, Timestamp};
+use crate::ledger::{
+    Commit, Entry, EntryFilter, EntryId, EntryKey, Genesis, Heads, Shard, Span, Timestamp, UserId, Wallet, WalletState,
+};
 
 /// Entries that are read at once. A read is over within milliseconds, so it does not keep SQLite from reusing its WAL.
 const PAGE_SIZE: i64 = 2_048;
@@ -16,6 +18,22 @@ const WORKERS_MAX: usize = 4;
 
 /// Pages that a thread reads ahead.
 const PAGES_AHEAD: usize = 2;
+
+/// A wallet as it is stored, and the entry that made it so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredWallet {
+    pub wallet: Wallet,
+    pub last_entry_id: EntryId,
+}
+
+impl StoredWallet {
+    /// The part of it that its entries make.
+    #[must_use]
+    pub const fn state(&self) -> WalletState {
+        let Self { wallet: Wallet { balance, sequence, frozen, .. }, last_entry_id } = *self;
+        WalletState { balance, sequence, last_entry_id, frozen }
+    }
+}
 
 /// A ledger that is read as a whole. It blocks, and each call is one short read.
 pub trait BulkReader: Send {
@@ -46,6 +64,18 @@ pub trait BulkReader: Send {
     /// # Errors
     /// [`StoreError`].
     fn find(&mut self, keys: &[EntryKey]) -> Result<Vec<Option<Entry>>, StoreError>;
+
+    /// The commits of a shard behind the one with the number `after`, in order: so many at the most.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn commits(&mut self, shard: Shard, after: i64, limit: usize) -> Result<Vec<Commit>, StoreError>;
+
+    /// The wallet of each user as it is stored, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn wallets(&mut self, users: &[UserId]) -> Result<Vec<Option<StoredWallet>>, StoreError>;
 
     /// The entries of a span of time, up to those of `heads`: one range for each shard, because times never go back in
     /// any of them.

@@ -18,10 +18,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::ledger::{
-    Changes, Currency, Entry, EntryFilter, EntryId, EventKey, Fetched, Genesis, Head, Heads, Keys, Shard, Shards,
-    Timestamp, UserId, Wallet,
+    Changes, CommitHash, Currency, Entry, EntryFilter, EntryId, EventKey, Fetched, Genesis, Head, Heads, Keys, Shard,
+    Shards, Timestamp, UserId, Wallet,
 };
-pub use bulk::{BulkReader, count, walk};
+pub use bulk::{BulkReader, StoredWallet, count, walk};
 pub use counts::{WriterCount, WriterCounts};
 pub use error::StoreError;
 pub use location::{Location, Step};
@@ -196,6 +196,8 @@ pub struct StoreOptions {
     pub currency: Currency,
     /// The number of shards: of a new ledger, one if it is not given; expected of another if it is given.
     pub shards: Option<Shards>,
+    /// Of a new ledger that another is copied into: what its chains are anchored on.
+    pub anchor: Option<CommitHash>,
     /// How long SQLite's WAL may become before it is begun again, in bytes.
     pub wal_size_max: u64,
 }
@@ -204,7 +206,7 @@ impl StoreOptions {
     /// The defaults, for a ledger in this currency.
     #[must_use]
     pub const fn new(currency: Currency) -> Self {
-        Self { currency, shards: None, wal_size_max: 64 * 1024 * 1024 }
+        Self { currency, shards: None, anchor: None, wal_size_max: 64 * 1024 * 1024 }
     }
 }
 

@@ -1,10 +1,10 @@
 //! Rows as the ledger's types, whatever database they come from. A value that the ledger cannot have written is
 //! reported as corrupt.
 
-use super::StoreError;
+use super::{StoreError, StoredWallet};
 use crate::ledger::{
     Amount, Annotations, Balance, Commit, CommitHash, Entry, EntryId, EventId, Form, Kind, RoundId, Timestamp, Undone,
-    UserId, WalletId, WalletState,
+    UserId, Wallet, WalletId, WalletState,
 };
 
 /// The columns of a row, by their place.
@@ -151,6 +151,18 @@ pub fn wallet_state(row: &impl Columns, at: usize, user_id: UserId) -> Result<Wa
 /// Reads the wallet id in column `at` of a row of `table`, where users are.
 pub fn wallet_id(row: &impl Columns, at: usize, table: &'static str, user_id: UserId) -> Result<WalletId, StoreError> {
     Ok(WalletId::from_bytes(Source::of(row, table, user_id.get()).get_bytes(at, "wallet_id")?))
+}
+
+/// Reads a wallet from the first seven columns: user, balance, sequence, last entry, whether it is frozen, wallet id, time.
+/// The last two are of `users`, the table where users are.
+pub fn stored_wallet(row: &impl Columns, users: &'static str) -> Result<StoredWallet, StoreError> {
+    let user_id = user_id(row, 0, "wallet")?;
+    let WalletState { balance, sequence, last_entry_id, frozen } = wallet_state(row, 1, user_id)?;
+    let wallet_id = wallet_id(row, 5, users, user_id)?;
+    let time = |time| Some(Timestamp::from_microseconds(time));
+    let created_at = Source::of(row, users, user_id.get()).get(6, "created_at", time)?;
+    let wallet = Wallet { user_id, wallet_id, balance, sequence, created_at, frozen };
+    Ok(StoredWallet { wallet, last_entry_id })
 }
 
 /// Reads a commit from the first five columns: number, form, last entry, hash, time.

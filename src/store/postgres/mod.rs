@@ -6,6 +6,9 @@
 //! lock on the shard's row. So the chain is the fence, as `BEGIN IMMEDIATE` and `data_version` are on SQLite.
 //! `docs/scaling.md` says why each step is as it is.
 
+mod audit;
+mod blocking;
+mod bulk;
 mod cluster;
 mod durable;
 mod error;
@@ -23,6 +26,8 @@ use std::sync::Arc;
 
 use super::{Store, StoreError, StoreOptions};
 use crate::ledger::Shard;
+pub use audit::audit;
+pub use bulk::bulk_reader;
 use cluster::Cluster;
 use durable::Durable;
 use reader::PostgresReader;
@@ -48,16 +53,4 @@ pub async fn open(url: &PostgresUrl, options: StoreOptions) -> Result<Store, Sto
 /// A shard as its column has it.
 fn shard_id(shard: Shard) -> i16 {
     i16::try_from(shard.index()).expect("there are few shards")
-}
-
-pub fn bulk_reader(_: &PostgresUrl) -> Result<Box<dyn super::BulkReader>, StoreError> {
-    Err(StoreError::Incompatible("not yet".to_owned()))
-}
-
-pub fn audit(
-    _: &PostgresUrl,
-    _: Option<&crate::ledger::Checkpoints>,
-    _: &mut dyn FnMut(super::Step),
-) -> Result<Result<crate::ledger::LedgerReport, crate::ledger::Finding>, StoreError> {
-    Err(StoreError::Incompatible("not yet".to_owned()))
 }

@@ -8,7 +8,7 @@ use super::cluster::Cluster;
 use crate::ledger::{CommitHash, Currency, Genesis, Shards};
 use crate::store::{StoreError, StoreOptions};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// The last migration that this program knows.
 fn newest() -> i64 {
@@ -23,7 +23,8 @@ pub(super) async fn prepare(cluster: &Cluster, options: StoreOptions) -> Result<
         expect(cluster, stored, options)?;
     }
     migrate(&mut connection, cluster).await?;
-    let asked = Genesis { shards: options.shards.unwrap_or(Shards::ONE), ..Genesis::new(options.currency) };
+    let StoreOptions { currency, anchor, .. } = options;
+    let asked = Genesis { currency, shards: options.shards.unwrap_or(Shards::ONE), anchor };
     found(&mut connection, asked).await.map_err(|error| cannot_open(cluster, &error))?;
     // Another process may have made the ledger in the meantime, and decided otherwise.
     let stored = stored(&mut connection, cluster).await?.ok_or_else(|| corrupt_setting("missing"))?;
@@ -127,6 +128,6 @@ async fn found(connection: &mut PgConnection, genesis: Genesis) -> Result<(), sq
 }
 
 /// Why a database cannot be opened.
-fn cannot_open(cluster: &Cluster, error: &sqlx::Error) -> StoreError {
+pub(super) fn cannot_open(cluster: &Cluster, error: &sqlx::Error) -> StoreError {
     StoreError::Incompatible(format!("cannot open the database {}: {error}", cluster.shown()))
 }

@@ -241,7 +241,7 @@ async fn wallet(
 }
 
 /// Makes sure that everything that can be seen is durable.
-async fn confirm(connection: &mut PgConnection) -> Result<(), StoreError> {
+pub(super) async fn confirm(connection: &mut PgConnection) -> Result<(), StoreError> {
     let has_standby = sqlx::query_scalar::<_, bool>(HAS_STANDBY).fetch_one(&mut *connection).await;
     if has_standby.map_err(StoreError::unavailable)? {
         sqlx::raw_sql(CONFIRM).execute(connection).await.map_err(StoreError::unavailable)?;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use sqlx::Row as _;
@@ -11,6 +10,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time;
 
+use super::blocking::block;
 use super::cluster::{Cluster, timed_out};
 use super::durable::Durable;
 use super::error::{Failure, sort};
@@ -443,8 +443,7 @@ impl Drop for PostgresWriter {
     fn drop(&mut self) {
         let (Some(Session { connection, .. }), runtime) = (self.session.take(), &self.runtime) else { return };
         let close = || runtime.block_on(async { time::timeout(STATEMENT_TIMEOUT, connection.close()).await });
-        // On a thread of its own, because the writer may be dropped where no thread may block.
-        thread::scope(|threads| threads.spawn(close).join()).ok();
+        let _ = block(close);
     }
 }
 

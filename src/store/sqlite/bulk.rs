@@ -3,20 +3,23 @@
 use std::ops::Range;
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 use super::error::failed;
 use super::open::{is_wallets, open_to_read, schema_version, unreadable};
-use super::query::query;
-use super::row::{self, SELECT_HEAD, select_entry};
+use super::query::{query, query_all};
+use super::row::{self, SELECT_HEAD, select_commit, select_entry};
 use super::scan::scan;
-use crate::ledger::{Commit, Entry, EntryFilter, EntryId, EntryKey, Genesis, Heads, Timestamp};
-use crate::store::row::missing;
-use crate::store::{BulkReader, ScanLimits, StoreError};
+use crate::ledger::{Commit, Entry, EntryFilter, EntryId, EntryKey, Genesis, Heads, Shard, Timestamp, UserId};
+use crate::store::row::{missing, stored_wallet};
+use crate::store::{BulkReader, ScanLimits, StoreError, StoredWallet};
 
 const SELECT_CURRENCY: &str = "select value from setting where name = 'currency'";
 const SELECT_TIME: &str = "select created_at from entry where entry_id = ?1";
 const SELECT_KEY: &str = select_entry!("entry", "where event_id = ?1 and entry.user_id = ?2 and kind = ?3");
+const SELECT_COMMITS: &str = select_commit!("where commit_id > ?1 order by commit_id limit ?2");
+const SELECT_WALLET: &str = "select wallet.user_id, balance, sequence, last_entry_id, frozen, wallet_id, created_at
+     from wallet join user using (user_id) where wallet.user_id = ?1";
 
 struct SqliteBulkReader {
     connection: Connection,
@@ -107,5 +110,15 @@ impl BulkReader for SqliteBulkReader {
             found.map(|entry| check_place(entry.entry_id, room).map(|()| entry)).transpose()
         };
         keys.iter().map(&mut find).collect()
+    }
+
+    fn commits(&mut self, _: Shard, after: i64, limit: usize) -> Result<Vec<Commit>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        query_all(&self.connection, SELECT_COMMITS, (after, limit), row::commit)
+    }
+
+    fn wallets(&mut self, users: &[UserId]) -> Result<Vec<Option<StoredWallet>>, StoreError> {
+        let wallet = |row: &Row<'_>| stored_wallet(row, "user");
+        users.iter().map(|user_id| query(&self.connection, SELECT_WALLET, [user_id.get()], wallet)).collect()
     }
 }

@@ -48,6 +48,10 @@ pub async fn open(path: &Path, options: StoreOptions) -> Result<Store, StoreErro
             "a ledger in an SQLite file has 1 shard, and cannot have {shards}"
         )));
     }
+    if options.anchor.is_some() {
+        let why = "an SQLite file cannot keep a ledger that was divided in another way: its chain has an anchor";
+        return Err(StoreError::Incompatible(why.to_owned()));
+    }
     let currency = options.currency;
     // SQLite keeps its WAL next to the file that a link leads to.
     let path = &open::canonical_path(path);

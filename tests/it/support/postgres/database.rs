@@ -52,11 +52,23 @@ impl Database {
 
     /// Creates one on the server of this URL, where it stays.
     pub fn create_on(server: &str, test: &str) -> Self {
+        // Nobody is ever connected to this template, and a database with a connection cannot be copied.
+        Self::create_from(server, "template0", test)
+    }
+
+    /// A copy of it, while nobody is connected to it.
+    pub fn copy(&self, test: &str) -> Self {
+        let server = Url { database: "postgres".to_owned(), ..self.url.clone() }.text();
+        let mut copy = Self::create_from(&server, self.name(), test);
+        copy.drop_from.clone_from(&self.drop_from);
+        copy
+    }
+
+    fn create_from(server: &str, template: &str, test: &str) -> Self {
         let name: String = test.chars().filter(char::is_ascii_alphanumeric).take(30).collect();
         // A name has 63 bytes at the most. Tests of other processes may share the server.
         let name = format!("{}_{}", name.to_ascii_lowercase(), Uuid::now_v7().simple());
-        // Nobody is ever connected to this template, and a database with a connection cannot be copied.
-        execute(server, &format!("create database \"{name}\" template template0"));
+        execute(server, &format!("create database \"{name}\" template \"{template}\""));
         Self { url: Url { database: name, ..Url::parse(server) }, drop_from: None }
     }
 
