@@ -93,20 +93,20 @@ impl Cluster {
     /// again and again for a while, because one may just be promoted.
     pub(super) async fn connect(&self) -> Result<Primary, sqlx::Error> {
         let opened = Opened { timeline: 0, losses: self.losses.load(Ordering::Acquire) };
-        let answers = watch::Sender::new(0);
-        let mut asked: FuturesUnordered<_> = self.hosts.iter().map(|host| self.ask(host, opened, &answers)).collect();
+        let answers = &watch::Sender::new(0);
+        let ask = |host| async move { (host, self.ask(host, opened, answers).await) };
+        let mut asked: FuturesUnordered<_> = self.hosts.iter().map(ask).collect();
         let mut refusals = Vec::new();
-        while let Some(answer) = asked.next().await {
+        while let Some((host, answer)) = asked.next().await {
             match answer {
                 Ok(primary) => return Ok(primary),
-                Err(error) => refusals.push(error),
+                Err(error) if self.hosts.len() == 1 => return Err(error),
+                Err(error) => refusals.push(format!("{}: {error}", name(host))),
             }
         }
-        if refusals.len() > 1 {
-            let refusals: Vec<String> = refusals.iter().map(ToString::to_string).collect();
-            return Err(timed_out(&format!("no host takes writes ({})", refusals.join("; "))));
-        }
-        Err(refusals.remove(0))
+        // In the same order each time: an outage is logged again when it is another one.
+        refusals.sort_unstable();
+        Err(timed_out(&format!("no host takes writes ({})", refusals.join("; "))))
     }
 
     /// Asks a host until it takes writes or time is up. `answers` counts the hosts that said anything.
@@ -126,15 +126,15 @@ impl Cluster {
             }
             let error = match looked {
                 Ok(Looked::Primary(connection, timeline)) => {
-                    let host = name(host);
                     if self.is_acknowledged(timeline, begun, answers).await {
-                        return Ok(Primary { connection, opened: Opened { timeline, ..opened }, host });
+                        let (opened, host) = (Opened { timeline, ..opened }, name(host));
+                        return Ok(Primary { connection, opened, host });
                     }
-                    timed_out(&format!("{host} was replaced: its timeline is {timeline}, and there is a newer one"))
+                    timed_out(&format!("it was replaced: its timeline is {timeline}, and there is a newer one"))
                 }
                 Ok(Looked::Standby(open)) => {
                     connection = Some(open);
-                    timed_out(&format!("{} is read-only: it is a standby", name(host)))
+                    timed_out("it is read-only: a standby")
                 }
                 Err(error) => error,
             };

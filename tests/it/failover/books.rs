@@ -66,7 +66,10 @@ impl Books {
         let events: HashSet<_> = entries.iter().map(|fact| (fact.user_id, fact.kind, fact.event_id)).collect();
         assert_eq!(events.len(), entries.len(), "an event is there twice");
         for mut follower in following.join_all().await {
-            assert!(follower.seen == entries, "the feed of {:?} differs from the entries", follower.door);
+            let (door, seen) = (follower.door, &follower.seen);
+            let first = seen.iter().zip(&entries).find(|(seen, entry)| seen != entry);
+            let counts = [seen.len(), entries.len()];
+            assert!(seen == &entries, "the feed by {door:?} is not the entries ({counts:?}), and differs in {first:?}");
             follower.seen.clear();
             self.followers.push(follower);
         }

@@ -8,7 +8,7 @@ use super::load::Gap;
 
 /// The gaps of all rounds.
 #[derive(Default)]
-pub struct Table(BTreeMap<String, Vec<Row>>);
+pub struct Table(BTreeMap<&'static str, Vec<Row>>);
 
 /// The gap of one round.
 #[derive(Clone, Copy)]
@@ -22,7 +22,7 @@ struct Row {
 impl Table {
     /// Notes a round, in which a primary took writes at that moment, or the first service had the trouble and the primary
     /// none. Returns what is to be said of it.
-    pub fn note(&mut self, trouble: String, gaps: [Gap; 2], writable: Option<Instant>) -> String {
+    pub fn note(&mut self, trouble: &'static str, gaps: [Gap; 2], writable: Option<Instant>) -> String {
         let of = |gap: Gap| {
             let late = writable.map(|writable| gap.ended.saturating_duration_since(writable).min(gap.length));
             Row { gap: gap.length, late }

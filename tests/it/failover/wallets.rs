@@ -125,7 +125,7 @@ async fn whatever_was_acknowledged_survives_a_fail_over_and_happens_once() {
         (callers, gaps) = load.end().await;
         resend_to_each(&clients, &mut callers).await;
         books.check(&clients, following, round).await;
-        println!("round {round}: {}", table.note(format!("{trouble:?}"), gaps, writable));
+        println!("round {round}: {}", table.note(trouble.name(), gaps, writable));
     }
     let acknowledged = callers.iter().map(|caller| caller.acknowledged).sum::<i64>();
     println!("{table}\n{rounds} rounds, {acknowledged} commands acknowledged, none lost, none twice");
@@ -135,12 +135,27 @@ async fn whatever_was_acknowledged_survives_a_fail_over_and_happens_once() {
 /// The troubles that are to happen: all of them, or those whose names are in the environment.
 fn chosen() -> Vec<Trouble> {
     let names = env::var("WALLET_FAILOVER_TROUBLES").unwrap_or_default();
-    let is_chosen = |trouble: &Trouble| names.split(',').any(|name| name == format!("{trouble:?}"));
+    let is_chosen = |trouble: &Trouble| names.split(';').any(|name| name == trouble.name());
     let chosen: Vec<Trouble> = TROUBLES.into_iter().filter(is_chosen).collect();
     if chosen.is_empty() { TROUBLES.to_vec() } else { chosen }
 }
 
 impl Trouble {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Cluster(Fault::Kill) => "primary killed",
+            Self::Cluster(Fault::KillPostgres) => "PostgreSQL killed",
+            Self::Cluster(Fault::Stop) => "primary stopped and resumed",
+            Self::Cluster(Fault::CutOff) => "primary cut off",
+            Self::Cluster(Fault::SwitchOver) => "switched over",
+            Self::Cluster(Fault::CutOffStandby) => "standby cut off",
+            Self::CancelledWait => "wait cancelled, primary killed",
+            Self::TerminatedWait => "wait terminated, primary killed",
+            Self::WalletKilled => "wallet killed",
+            Self::WalletStopped => "wallet stopped and resumed",
+        }
+    }
+
     fn is_possible(self, cluster: &Cluster) -> bool {
         match self {
             Self::Cluster(fault) => fault.is_possible(cluster),
