@@ -129,7 +129,9 @@ impl PostgresReader {
                 if confirmed.timeline != opened.timeline {
                     return Ok(false);
                 }
-                entries.iter().for_each(|entry_id| self.durable.note(*entry_id));
+                for entry_id in entries {
+                    self.durable.note(*entry_id);
+                }
             }
         }
         // A newer primary is known before anything that it has written is known to be durable.
@@ -157,11 +159,13 @@ impl Reader for PostgresReader {
         limit: usize,
     ) -> Result<Option<Vec<Entry>>, StoreError> {
         let shard = self.shard_of(user_id);
+        let newest = |found: &Option<Vec<Entry>>| found.as_deref().map(newest).unwrap_or_default();
         self.run(move |connection| entries(connection, shard, user_id, before, limit).boxed(), newest).await
     }
 
     async fn event(&self, event: EventKey) -> Result<Option<Vec<Entry>>, StoreError> {
         let shard = self.shard_of(event.user_id);
+        let newest = |found: &Option<Vec<Entry>>| found.as_deref().map(newest).unwrap_or_default();
         self.run(move |connection| self::event(connection, shard, event).boxed(), newest).await
     }
 
@@ -192,8 +196,8 @@ impl Reader for PostgresReader {
 }
 
 /// The newest of these entries, which are all of one shard.
-fn newest(entries: &Option<Vec<Entry>>) -> Vec<EntryId> {
-    entries.iter().flatten().map(|entry| entry.entry_id).max().into_iter().collect()
+fn newest(entries: &[Entry]) -> Vec<EntryId> {
+    entries.iter().map(|entry| entry.entry_id).max().into_iter().collect()
 }
 
 /// A user's wallet, as it is or as it was, and the newest entry that there is of it.

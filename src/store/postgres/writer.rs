@@ -508,19 +508,18 @@ impl Transaction for PostgresTransaction<'_> {
 
     fn head(&mut self) -> Result<Head, StoreError> {
         let shard = shard_id(self.writer.shard);
-        let head = match self.head {
-            Some(head) => head,
-            None => {
-                let select = async |connection: &mut PgConnection| {
-                    sqlx::query(SELECT_HEAD).bind(shard).fetch_optional(connection).await
-                };
-                let found = self.read(select)?.as_ref().map(stored::commit).transpose()?;
-                let head = found.unwrap_or_else(|| self.writer.genesis.commit(self.writer.shard));
-                if head.commit_id != self.number {
-                    return Err(self.writer.lost_race());
-                }
-                head
+        let head = if let Some(head) = self.head {
+            head
+        } else {
+            let select = async |connection: &mut PgConnection| {
+                sqlx::query(SELECT_HEAD).bind(shard).fetch_optional(connection).await
+            };
+            let found = self.read(select)?.as_ref().map(stored::commit).transpose()?;
+            let head = found.unwrap_or_else(|| self.writer.genesis.commit(self.writer.shard));
+            if head.commit_id != self.number {
+                return Err(self.writer.lost_race());
             }
+            head
         };
         let select = async |connection: &mut PgConnection| {
             sqlx::query_scalar::<_, Option<i64>>(SELECT_LAST_EVENT).bind(shard).fetch_one(connection).await

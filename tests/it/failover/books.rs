@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use wallet::ledger::Kind;
 
 use super::wallets::CALLERS;
 use crate::support::client::{Client, Protocol};
@@ -43,7 +44,8 @@ impl Books {
     pub fn follow(&mut self, addrs: [(SocketAddr, SocketAddr); 2], round: i64) -> Following {
         let mut following = Following::new();
         for (follower, addr) in self.followers.drain(..).zip(addrs) {
-            let is_mark = move |fact: &Fact| fact.user_id == MARKER && fact.event_id == round;
+            let key = (MARKER, Kind::Deposit, round);
+            let is_mark = move |fact: &Fact| (fact.user_id, fact.kind, fact.event_id) == key;
             following.spawn(async move {
                 let (_tell, served) = watch::channel::<Served>(Some(addr));
                 follower.follow(served, move |seen| seen.last().is_some_and(is_mark)).await

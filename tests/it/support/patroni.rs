@@ -7,6 +7,8 @@ mod network;
 mod node;
 
 use std::io;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -25,6 +27,10 @@ use super::postgres::Installation;
 
 pub use self::node::{Node, SUPERUSER, WALLET};
 
+/// The first version of Patroni that is safe with etcd. In earlier ones, a primary that was stopped for longer than `ttl`
+/// and goes on could overwrite the key of the one that had replaced it. That one was then put back, with all that it had
+/// acknowledged.
+const SAFE: [u32; 3] = [3, 0, 3];
 /// Far longer than anything that the cluster does by itself.
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a node that does not answer is waited for.
@@ -53,6 +59,10 @@ impl Cluster {
     /// `None`, after saying so, where it cannot be started.
     pub async fn start(test: &str) -> Option<Self> {
         let [patroni, etcd] = optional::programs(test, ["patroni", "etcd"])?;
+        if !is_safe(&patroni) {
+            optional::skip(test, &format!("needs Patroni {} or later", SAFE.map(|part| part.to_string()).join(".")));
+            return None;
+        }
         let postgres = Installation::find(test)?;
         let as_user = postgres.as_user(test)?;
         let guard = Guard::start();
@@ -286,4 +296,12 @@ async fn write(node: &Node) -> Result<(), sqlx::Error> {
 /// Whether the other end takes no writes.
 pub async fn is_standby(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("select pg_is_in_recovery()").fetch_one(connection).await
+}
+
+/// Whether this Patroni is not too old.
+fn is_safe(patroni: &Path) -> bool {
+    let output = Command::new(patroni).arg("--version").output().expect("Patroni starts");
+    let version = String::from_utf8_lossy(&output.stdout);
+    let parts = version.split_whitespace().next_back().unwrap_or_default().split('.');
+    parts.map_while(|part| part.parse::<u32>().ok()).ge(SAFE)
 }
