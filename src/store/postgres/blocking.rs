@@ -39,8 +39,8 @@ impl Blocking {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(StoreError::unavailable)?;
         let cluster = Arc::new(Cluster::new(url));
         match block(|| runtime.block_on(cluster.connect())) {
-            Ok(connection) => {
-                let mut session = Self { cluster, open: Some((runtime, connection)) };
+            Ok(primary) => {
+                let mut session = Self { cluster, open: Some((runtime, primary.connection)) };
                 session.batch(SESSION)?;
                 Ok(session)
             }
