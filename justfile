@@ -10,7 +10,8 @@ check:
 torture:
     WALLET_TEST_ALL=1 WALLET_CRASH_ROUNDS=50 WALLET_STOP_ROUNDS=20 WALLET_TORTURE=1 \
         cargo test --test it -- --nocapture crash:: disk:: faults:: hostile_clients:: unread:: idle:: overload:: \
-        stop:: bad_database:: displaced:: simulation:: start:: store:: wal:: linearizability:: schemathesis::
+        stop:: bad_database:: displaced:: simulation:: start:: store:: wal:: linearizability:: schemathesis:: \
+        protocol:: postgres::
 
 # Three PostgreSQL nodes under Patroni whose primary is killed, stopped, cut off and switched over, fifty times under load.
 failover:
