@@ -40,7 +40,7 @@ impl Blocking {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(StoreError::unavailable)?;
         let cluster = Arc::new(Cluster::new(url));
         let connected = block(|| runtime.block_on(cluster.connect()));
-        let connection = Some(connected.map_err(|error| open::cannot_open(&cluster, &error))?);
+        let connection = Some(connected.map_err(|error| open::cannot_open(&cluster, &error))?.connection);
         let mut session = Self { runtime, cluster, connection };
         session.batch(SESSION)?;
         Ok(session)

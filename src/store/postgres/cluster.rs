@@ -1,21 +1,30 @@
 //! The servers of a ledger, of which one takes writes.
+//!
+//! A server that is replaced may not know it: it was stopped, and goes on. It still says that it takes writes, and it
+//! answers reads with what was true before. Each promotion begins a new timeline, with a higher number. So a server
+//! whose timeline is older than one that was seen is not the primary, whatever it says.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::future;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions as _, Connection as _, Row as _};
-use tokio::time;
+use sqlx::{ConnectOptions as _, Row as _};
+use tokio::sync::watch;
+use tokio::time::{self, Instant};
 
 use super::url::PostgresUrl;
 
-/// How long one host may take to accept a connection.
+/// How long it may take to find the host that takes writes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the host that failed last is left to wait behind the others: a server that was replaced may come back and
-/// believe that it still takes writes.
-const HEAD_START: Duration = Duration::from_millis(300);
+/// How long to wait before a host that takes no writes is asked again: it may just be promoted.
+const ASK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long a primary that is no news waits for what the other hosts say: one of them may have replaced it.
+const OTHERS_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// What each session is told. A commit is acknowledged when it is on disk, and on the standby if there is one.
 /// Statements are planned once, and look rows up by their keys, however few there still are. Who vanishes while it
@@ -34,17 +43,36 @@ const SESSION: [(&str, &str); 11] = [
     ("tcp_user_timeout", "5s"),
 ];
 
+const SELECT_READ_ONLY: &str = "select current_setting('transaction_read_only')";
+/// The first eight digits are the timeline.
+const SELECT_WAL_FILE: &str = "select pg_walfile_name(pg_current_wal_lsn())";
+
 /// The servers of a ledger.
 #[derive(Debug)]
 pub(super) struct Cluster {
     hosts: Vec<PgConnectOptions>,
-    /// The host that took writes last.
-    primary: AtomicUsize,
-    /// The host that failed last; one more than there are if none did.
-    suspect: AtomicUsize,
+    /// The newest timeline that a primary was seen on; 0 if none was.
+    timeline: AtomicU32,
     /// How often a connection was lost. Those that are older are not to be trusted.
     losses: AtomicU64,
     shown: String,
+}
+
+/// A connection to the host that took writes when it was opened.
+pub(super) struct Primary {
+    pub(super) connection: PgConnection,
+    pub(super) opened: Opened,
+    /// The host and its port.
+    pub(super) host: String,
+}
+
+/// When a connection was opened, as far as that says whether to trust it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opened {
+    /// The timeline of its server; 0 if the server does not tell.
+    pub(super) timeline: u32,
+    /// How many connections had been lost.
+    losses: u64,
 }
 
 impl Cluster {
@@ -52,9 +80,8 @@ impl Cluster {
         let session = |options: &PgConnectOptions| {
             options.clone().application_name("wallet").options(SESSION).disable_statement_logging()
         };
-        let hosts: Vec<PgConnectOptions> = url.hosts().iter().map(session).collect();
-        let suspect = AtomicUsize::new(hosts.len());
-        Self { hosts, primary: AtomicUsize::new(0), suspect, losses: AtomicU64::new(0), shown: url.to_string() }
+        let hosts = url.hosts().iter().map(session).collect();
+        Self { hosts, timeline: AtomicU32::new(0), losses: AtomicU64::new(0), shown: url.to_string() }
     }
 
     /// The URL, for whoever reads it.
@@ -62,53 +89,126 @@ impl Cluster {
         &self.shown
     }
 
-    /// Connects to the host that takes writes. All are tried at the same time.
-    pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
-        let suspect = self.suspect.load(Ordering::Relaxed);
-        let attempts = self.hosts.iter().enumerate().map(|(host, options)| {
-            Box::pin(async move {
-                if host == suspect && self.hosts.len() > 1 {
-                    time::sleep(HEAD_START).await;
-                }
-                let connection = time::timeout(CONNECT_TIMEOUT, to_primary(options)).await;
-                connection.map_err(|_| timed_out("it did not accept a connection in time"))?.map(|open| (host, open))
-            })
-        });
-        let ((host, connection), _) = future::select_ok(attempts).await?;
-        self.primary.store(host, Ordering::Relaxed);
-        Ok(connection)
-    }
-
-    /// How to connect to the host that took writes last.
-    pub(super) fn primary(&self) -> &PgConnectOptions {
-        &self.hosts[self.primary.load(Ordering::Relaxed)]
-    }
-
-    /// How often a connection was lost so far.
-    pub(super) fn losses(&self) -> u64 {
-        self.losses.load(Ordering::Relaxed)
-    }
-
-    /// A connection was lost that was opened when so many were. Others that were opened then are not to be trusted
-    /// either.
-    pub(super) fn lost(&self, losses: u64) {
-        if self.losses.compare_exchange(losses, losses + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            self.suspect.store(self.primary.load(Ordering::Relaxed), Ordering::Relaxed);
+    /// Connects to the host that takes writes. All are asked at the same time. If there are several, they are asked
+    /// again and again for a while, because one may just be promoted.
+    pub(super) async fn connect(&self) -> Result<Primary, sqlx::Error> {
+        let opened = Opened { timeline: 0, losses: self.losses.load(Ordering::Acquire) };
+        let answers = &watch::Sender::new(0);
+        let ask = |host| async move { (host, self.ask(host, opened, answers).await) };
+        let mut asked: FuturesUnordered<_> = self.hosts.iter().map(ask).collect();
+        let mut refusals = Vec::new();
+        while let Some((host, answer)) = asked.next().await {
+            match answer {
+                Ok(primary) => return Ok(primary),
+                Err(error) if self.hosts.len() == 1 => return Err(error),
+                Err(error) => refusals.push(format!("{}: {error}", name(host))),
+            }
         }
+        // In the same order each time: an outage is logged again when it is another one.
+        refusals.sort_unstable();
+        Err(timed_out(&format!("no host takes writes ({})", refusals.join("; "))))
+    }
+
+    /// Asks a host until it takes writes or time is up. `answers` counts the hosts that said anything.
+    async fn ask(
+        &self,
+        host: &PgConnectOptions,
+        opened: Opened,
+        answers: &watch::Sender<usize>,
+    ) -> Result<Primary, sqlx::Error> {
+        let (begun, is_only) = (Instant::now(), self.hosts.len() == 1);
+        let (mut connection, mut is_first) = (None, true);
+        loop {
+            let looked = time::timeout_at(begun + CONNECT_TIMEOUT, look(host, connection.take())).await;
+            let looked = looked.unwrap_or_else(|_| Err(timed_out("it did not accept a connection in time")));
+            if std::mem::take(&mut is_first) {
+                answers.send_modify(|count| *count += 1);
+            }
+            let error = match looked {
+                Ok(Looked::Primary(connection, timeline)) => {
+                    if self.is_acknowledged(timeline, begun, answers).await {
+                        let (opened, host) = (Opened { timeline, ..opened }, name(host));
+                        return Ok(Primary { connection, opened, host });
+                    }
+                    timed_out(&format!("it was replaced: its timeline is {timeline}, and there is a newer one"))
+                }
+                Ok(Looked::Standby(open)) => {
+                    connection = Some(open);
+                    timed_out("it is read-only: a standby")
+                }
+                Err(error) => error,
+            };
+            if is_only || !may_change(&error) || begun.elapsed() + ASK_INTERVAL >= CONNECT_TIMEOUT {
+                return Err(error);
+            }
+            time::sleep(ASK_INTERVAL).await;
+        }
+    }
+
+    /// Whether a host on this timeline is the primary, now that it says so.
+    async fn is_acknowledged(&self, timeline: u32, begun: Instant, answers: &watch::Sender<usize>) -> bool {
+        let known = self.timeline.fetch_max(timeline, Ordering::AcqRel);
+        let is_promoted = known > 0 && timeline > known;
+        if !is_promoted {
+            // If another host was promoted, it has a newer timeline, and is known when it has answered.
+            let mut answers = answers.subscribe();
+            let others = pin!(answers.wait_for(|count| *count == self.hosts.len()));
+            let _ = time::timeout_at(begun + OTHERS_TIMEOUT, others).await;
+        }
+        timeline >= self.timeline.load(Ordering::Acquire)
+    }
+
+    /// Whether no newer primary is known than the one of a connection. What was read over it before may be told.
+    pub(super) fn is_newest(&self, opened: Opened) -> bool {
+        opened.timeline >= self.timeline.load(Ordering::Acquire)
+    }
+
+    /// Whether a connection that was left alone may be used again.
+    pub(super) fn trusts(&self, opened: Opened) -> bool {
+        opened.losses == self.losses.load(Ordering::Acquire) && self.is_newest(opened)
+    }
+
+    /// A connection was lost. Those that were opened before are not to be trusted either.
+    pub(super) fn lost(&self, opened: Opened) {
+        let Opened { losses, .. } = opened;
+        let _ = self.losses.compare_exchange(losses, losses + 1, Ordering::AcqRel, Ordering::Acquire);
     }
 }
 
-/// Connects to a server, and refuses it if it takes no writes.
-async fn to_primary(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
-    let mut connection = options.connect().await?;
-    let select = "select current_setting('transaction_read_only')";
-    let row = sqlx::raw_sql(select).fetch_one(&mut connection).await?;
-    if row.try_get::<String, _>(0)? == "off" {
-        return Ok(connection);
+/// What a host says of itself.
+enum Looked {
+    /// It takes writes, on this timeline.
+    Primary(PgConnection, u32),
+    Standby(PgConnection),
+}
+
+/// Asks a host, over the connection that is open to it, if one is.
+async fn look(host: &PgConnectOptions, open: Option<PgConnection>) -> Result<Looked, sqlx::Error> {
+    let mut connection = match open {
+        Some(open) => open,
+        None => host.connect().await?,
+    };
+    let row = sqlx::raw_sql(SELECT_READ_ONLY).fetch_one(&mut connection).await?;
+    if row.try_get::<String, _>(0)? != "off" {
+        return Ok(Looked::Standby(connection));
     }
-    let host = format!("{}:{}", options.get_host(), options.get_port());
-    let _ = connection.close().await;
-    Err(timed_out(&format!("{host} is read-only: it is a standby")))
+    let timeline = match sqlx::raw_sql(SELECT_WAL_FILE).fetch_one(&mut connection).await {
+        Ok(row) => u32::from_str_radix(row.try_get::<String, _>(0)?.get(..8).unwrap_or_default(), 16).unwrap_or(0),
+        // Only PostgreSQL itself has timelines. What speaks its protocol must know by itself who takes writes.
+        Err(sqlx::Error::Database(_)) => 0,
+        Err(error) => return Err(error),
+    };
+    Ok(Looked::Primary(connection, timeline))
+}
+
+/// Whether a host that answered so may answer otherwise in a moment. It does not if it knows no such user or database.
+fn may_change(error: &sqlx::Error) -> bool {
+    // operator_intervention: it starts, or shuts down
+    error.as_database_error().is_none_or(|error| error.code().is_some_and(|code| code.starts_with("57P")))
+}
+
+fn name(host: &PgConnectOptions) -> String {
+    format!("{}:{}", host.get_host(), host.get_port())
 }
 
 /// What the library has no error for.

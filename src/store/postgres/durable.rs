@@ -29,13 +29,13 @@ impl Durable {
     /// Everything up to this entry of its shard is durable.
     pub(super) fn note(&self, entry_id: EntryId) {
         if let Some(known) = self.entries.get(Shard::of_entry(entry_id).place()) {
-            known.fetch_max(entry_id.get(), Ordering::Relaxed);
+            known.fetch_max(entry_id.get(), Ordering::AcqRel);
         }
     }
 
     /// Whether this entry is known to be durable.
     pub(super) fn has(&self, entry_id: EntryId) -> bool {
         let known = self.entries.get(Shard::of_entry(entry_id).place());
-        known.is_some_and(|known| known.load(Ordering::Relaxed) >= entry_id.get())
+        known.is_some_and(|known| known.load(Ordering::Acquire) >= entry_id.get())
     }
 }

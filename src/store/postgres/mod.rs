@@ -14,6 +14,7 @@ mod durable;
 mod error;
 mod history;
 mod open;
+mod pool;
 mod reader;
 mod row;
 mod scan;

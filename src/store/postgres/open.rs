@@ -18,7 +18,8 @@ fn newest() -> i64 {
 /// Makes the tables if they are missing, and says what was decided when the ledger was made. A ledger that is not as
 /// the options expect is refused before anything is changed.
 pub(super) async fn prepare(cluster: &Cluster, options: StoreOptions) -> Result<Genesis, StoreError> {
-    let mut connection = cluster.connect().await.map_err(|error| cannot_open(cluster, &error))?;
+    let primary = cluster.connect().await.map_err(|error| cannot_open(cluster, &error))?;
+    let mut connection = primary.connection;
     if let Some(stored) = stored(&mut connection, cluster).await? {
         expect(cluster, stored, options)?;
     }

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::PgConnection;
 use tokio::time;
 
-use super::cluster::{Cluster, timed_out};
+use super::cluster::{Cluster, Opened, timed_out};
 use super::durable::Durable;
 use super::error::{Failure, sort};
+use super::pool::Pool;
 use super::row::{self, select_entry};
 use super::scan::scan;
 use super::{history, shard_id};
@@ -22,11 +22,11 @@ use crate::ledger::{
 use crate::store::row as stored;
 use crate::store::{Reader, Scan, ScanLimits, StoreError};
 
-/// Connections that read at the same time.
-const CONNECTIONS: u32 = 8;
-
-/// How long a read may take, waiting for a connection included.
+/// How long a read may take, and how long it may wait for a connection.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often a read is made at the most, because the primary is replaced meanwhile.
+const READS_MAX: u32 = 3;
 
 /// How often to look for what other processes have committed, while somebody watches.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
@@ -54,26 +54,7 @@ pub(super) struct PostgresReader {
     cluster: Arc<Cluster>,
     genesis: Genesis,
     durable: Arc<Durable>,
-    pool: ArcSwap<Pool>,
-}
-
-/// Connections to the server that took writes when they were opened.
-struct Pool {
-    pool: PgPool,
-    /// How many connections had been lost then.
-    losses: u64,
-}
-
-impl Pool {
-    fn new(cluster: &Cluster) -> Arc<Self> {
-        let losses = cluster.losses();
-        let options = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(READ_TIMEOUT)
-            .test_before_acquire(false)
-            .max_lifetime(None);
-        Arc::new(Self { pool: options.connect_lazy_with(cluster.primary().clone()), losses })
-    }
+    pool: Pool,
 }
 
 /// A read over one connection.
@@ -83,67 +64,78 @@ impl<T, F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, StoreErro
 
 impl PostgresReader {
     pub(super) fn open(cluster: Arc<Cluster>, genesis: Genesis, durable: Arc<Durable>) -> Self {
-        let pool = ArcSwap::new(Pool::new(&cluster));
+        let pool = Pool::new(Arc::clone(&cluster));
         Self { cluster, genesis, durable, pool }
     }
 
-    /// Runs a read, and once more if the connection turns out to be lost.
-    async fn run<T: Send>(&self, read: impl Read<T>) -> Result<T, StoreError> {
-        match self.attempt(&read).await {
-            Err(Failure::Lost(_) | Failure::ReadOnly(_)) => self.attempt(&read).await.map_err(Failure::of_read)?,
+    /// Runs a read, and makes sure that what it found is durable before it is told. `newest` names the newest entry of
+    /// each shard that it saw.
+    async fn run<T: Send>(
+        &self,
+        read: impl Read<T>,
+        newest: impl Fn(&T) -> Vec<EntryId> + Send + Sync,
+    ) -> Result<T, StoreError> {
+        for _ in 0..READS_MAX {
+            let (found, opened) = self.read(&read).await?;
+            if self.is_durable(&newest(&found), opened).await? {
+                return Ok(found);
+            }
+        }
+        Err(StoreError::unavailable("the primary was replaced while it was read"))
+    }
+
+    /// Runs a read, and once more if the connection turns out to be lost. Returns also when that was opened.
+    async fn read<T: Send>(&self, read: &impl Read<T>) -> Result<(T, Opened), StoreError> {
+        match self.attempt(read).await {
+            Err(Failure::Lost(_) | Failure::ReadOnly(_)) => self.attempt(read).await.map_err(Failure::of_read)?,
             Err(failure) => Err(failure.of_read()),
             Ok(result) => result,
         }
     }
 
-    async fn attempt<T: Send>(&self, read: &impl Read<T>) -> Result<Result<T, StoreError>, Failure> {
-        let pool = self.pool().await.map_err(sort)?;
-        let attempt = async {
-            let mut connection = pool.pool.acquire().await?;
-            Ok::<_, sqlx::Error>(read(&mut connection).await)
-        };
-        let attempted = time::timeout(READ_TIMEOUT, attempt).await;
-        let failed = match attempted.unwrap_or_else(|_| Err(timed_out("it did not answer in time"))) {
-            Ok(Err(StoreError::Unavailable(source))) => match source.downcast::<sqlx::Error>() {
-                Ok(error) => sort(*error),
-                Err(source) => return Ok(Err(StoreError::Unavailable(source))),
+    async fn attempt<T: Send>(&self, read: &impl Read<T>) -> Result<Result<(T, Opened), StoreError>, Failure> {
+        let timed = time::timeout(READ_TIMEOUT, self.pool.borrow()).await;
+        let borrowed = timed.unwrap_or_else(|_| Err(timed_out("no connection was free in time")));
+        let mut borrowed = borrowed.map_err(sort)?;
+        let opened = borrowed.primary.opened;
+        let timed = time::timeout(READ_TIMEOUT, read(&mut borrowed.primary.connection)).await;
+        match timed.unwrap_or_else(|_| Err(StoreError::unavailable(timed_out("it did not answer in time")))) {
+            Ok(found) => {
+                borrowed.give_back();
+                Ok(Ok((found, opened)))
+            }
+            Err(StoreError::Unavailable(source)) => match source.downcast::<sqlx::Error>() {
+                Ok(error) => {
+                    let failed = sort(*error);
+                    if matches!(failed, Failure::Lost(_) | Failure::ReadOnly(_)) {
+                        self.cluster.lost(opened);
+                    }
+                    Err(failed)
+                }
+                Err(source) => Ok(Err(StoreError::Unavailable(source))),
             },
-            Ok(result) => return Ok(result),
-            Err(error) => Failure::Lost(error),
-        };
-        if matches!(failed, Failure::Lost(_) | Failure::ReadOnly(_)) {
-            self.cluster.lost(pool.losses);
+            Err(error) => Ok(Err(error)),
         }
-        Err(failed)
     }
 
-    /// The connections to the server that takes writes.
-    async fn pool(&self) -> Result<Arc<Pool>, sqlx::Error> {
-        let pool = self.pool.load_full();
-        if pool.losses == self.cluster.losses() || pool.pool.is_closed() {
-            return Ok(pool);
+    /// Makes sure that entries are durable which were read over a connection that was opened then. False if that is not
+    /// to be known, because the primary was replaced: an entry may be lost, and another have its number.
+    async fn is_durable(&self, entries: &[EntryId], opened: Opened) -> Result<bool, StoreError> {
+        let is_known = || entries.iter().all(|entry_id| self.durable.has(*entry_id));
+        if !is_known() {
+            let _confirming = self.durable.confirming.lock().await;
+            if !is_known() {
+                let ((), confirmed) = self.read(&|connection| confirm(connection).boxed()).await?;
+                if confirmed.timeline != opened.timeline {
+                    return Ok(false);
+                }
+                for entry_id in entries {
+                    self.durable.note(*entry_id);
+                }
+            }
         }
-        // Whoever comes first finds the server; those who come meanwhile do the same, which does no harm.
-        let found = self.cluster.connect().await?;
-        drop(found);
-        let new = Pool::new(&self.cluster);
-        let old = self.pool.swap(Arc::clone(&new));
-        tokio::spawn(async move { old.pool.close().await });
-        Ok(new)
-    }
-
-    /// Makes sure that an entry that was read is durable, before it is told.
-    async fn ensure_durable(&self, entry_id: EntryId) -> Result<(), StoreError> {
-        if self.durable.has(entry_id) {
-            return Ok(());
-        }
-        let _confirming = self.durable.confirming.lock().await;
-        if self.durable.has(entry_id) {
-            return Ok(());
-        }
-        self.run(|connection| confirm(connection).boxed()).await?;
-        self.durable.note(entry_id);
-        Ok(())
+        // A newer primary is known before anything that it has written is known to be durable.
+        Ok(self.cluster.is_newest(opened))
     }
 
     fn shard_of(&self, user_id: UserId) -> i16 {
@@ -155,10 +147,9 @@ impl PostgresReader {
 impl Reader for PostgresReader {
     async fn wallet(&self, user_id: UserId, at: Option<Timestamp>) -> Result<Option<Wallet>, StoreError> {
         let shard = self.shard_of(user_id);
-        let found = self.run(move |connection| wallet(connection, shard, user_id, at).boxed()).await?;
-        let Some((wallet, last_entry_id)) = found else { return Ok(None) };
-        self.ensure_durable(last_entry_id).await?;
-        Ok(wallet)
+        let newest = |found: &Option<(_, EntryId)>| found.iter().map(|(_, newest)| *newest).collect();
+        let found = self.run(move |connection| wallet(connection, shard, user_id, at).boxed(), newest).await?;
+        Ok(found.and_then(|(wallet, _)| wallet))
     }
 
     async fn entries(
@@ -168,20 +159,14 @@ impl Reader for PostgresReader {
         limit: usize,
     ) -> Result<Option<Vec<Entry>>, StoreError> {
         let shard = self.shard_of(user_id);
-        let entries = self.run(move |connection| entries(connection, shard, user_id, before, limit).boxed()).await?;
-        if let Some(newest) = entries.as_ref().and_then(|entries| entries.first()) {
-            self.ensure_durable(newest.entry_id).await?;
-        }
-        Ok(entries)
+        let newest = |found: &Option<Vec<Entry>>| found.as_deref().map(newest).unwrap_or_default();
+        self.run(move |connection| entries(connection, shard, user_id, before, limit).boxed(), newest).await
     }
 
     async fn event(&self, event: EventKey) -> Result<Option<Vec<Entry>>, StoreError> {
         let shard = self.shard_of(event.user_id);
-        let entries = self.run(move |connection| self::event(connection, shard, event).boxed()).await?;
-        if let Some(newest) = entries.iter().flatten().map(|entry| entry.entry_id).max() {
-            self.ensure_durable(newest).await?;
-        }
-        Ok(entries)
+        let newest = |found: &Option<Vec<Entry>>| found.as_deref().map(newest).unwrap_or_default();
+        self.run(move |connection| self::event(connection, shard, event).boxed(), newest).await
     }
 
     async fn scan(
@@ -191,18 +176,14 @@ impl Reader for PostgresReader {
         filter: &EntryFilter,
         limits: ScanLimits,
     ) -> Result<Scan, StoreError> {
-        let found = self.run(|connection| scan(connection, shard, after, filter.clone(), limits).boxed()).await?;
-        self.ensure_durable(found.head).await?;
-        Ok(found)
+        let newest = |scan: &Scan| vec![scan.head];
+        self.run(|connection| scan(connection, shard, after, filter.clone(), limits).boxed(), newest).await
     }
 
     async fn heads(&self) -> Result<Heads, StoreError> {
         let genesis = self.genesis;
-        let heads = self.run(move |connection| heads(connection, genesis).boxed()).await?;
-        for last_entry_id in heads.last_entry_ids() {
-            self.ensure_durable(last_entry_id).await?;
-        }
-        Ok(heads)
+        let newest = |heads: &Heads| heads.last_entry_ids().collect();
+        self.run(move |connection| heads(connection, genesis).boxed(), newest).await
     }
 
     fn poll_interval(&self) -> Option<Duration> {
@@ -210,8 +191,13 @@ impl Reader for PostgresReader {
     }
 
     async fn close(&self) {
-        self.pool.load().pool.close().await;
+        self.pool.close().await;
     }
+}
+
+/// The newest of these entries, which are all of one shard.
+fn newest(entries: &[Entry]) -> Vec<EntryId> {
+    entries.iter().map(|entry| entry.entry_id).max().into_iter().collect()
 }
 
 /// A user's wallet, as it is or as it was, and the newest entry that there is of it.

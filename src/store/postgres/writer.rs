@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time;
 
 use super::blocking::block;
-use super::cluster::{Cluster, timed_out};
+use super::cluster::{Cluster, Opened, Primary, timed_out};
 use super::durable::Durable;
 use super::error::{Failure, sort};
 use super::row::{self, select_commit, select_entry};
@@ -56,7 +56,7 @@ pub(super) struct PostgresWriter {
     shard: Shard,
     durable: Arc<Durable>,
     counts: Arc<WriterCounts>,
-    warnings: Arc<Warnings>,
+    warnings: Warnings,
     session: Option<Session>,
     /// How many sessions there were.
     sessions: u64,
@@ -71,8 +71,8 @@ pub(super) struct PostgresWriter {
 struct Session {
     connection: PgConnection,
     number: u64,
-    /// How many connections the cluster had lost before this one was opened.
-    losses: u64,
+    /// When it was opened.
+    opened: Opened,
     /// The process that serves it.
     backend: Backend,
     /// The number of the last commit, as far as this writer knows.
@@ -117,7 +117,7 @@ impl PostgresWriter {
             shard,
             durable,
             counts: Arc::default(),
-            warnings: Arc::new(Warnings::new()),
+            warnings: Warnings::new(),
             session: None,
             sessions: 0,
             locked_batches: 0,
@@ -129,36 +129,52 @@ impl PostgresWriter {
     /// The connection, which is opened if there is none.
     fn session(&mut self) -> Result<&mut Session, Failure> {
         if self.session.is_none() {
-            let losses = self.cluster.losses();
             let connected = self.runtime.block_on(self.cluster.connect());
-            let mut connection = connected.map_err(|error| Failure::Refused(StoreError::unavailable(error)))?;
+            let connected = connected.map_err(|error| Failure::Refused(StoreError::unavailable(error)))?;
+            let Primary { mut connection, opened, host } = connected;
             let identify = sqlx::query_as(SELECT_BACKEND).fetch_one(&mut connection);
             let identified = self.runtime.block_on(async { time::timeout(STATEMENT_TIMEOUT, identify).await });
             let identified = identified.unwrap_or_else(|_| Err(timed_out("it did not answer in time")));
             let (pid, began) = identified.map_err(|error| Failure::Refused(StoreError::unavailable(error)))?;
             let backend = Backend { pid, began };
-            self.session = Some(Session { connection, number: self.sessions, losses, backend, head: None });
+            self.session = Some(Session { connection, number: self.sessions, opened, backend, head: None });
             self.sessions += 1;
             self.counts.add(WriterCount::Sessions);
-            tracing::info!(database = self.cluster.shown(), shard = self.shard.index(), "connected to write");
+            let (database, shard, timeline) = (self.cluster.shown(), self.shard.index(), opened.timeline);
+            tracing::info!(database, shard, host, timeline, "connected to write");
         }
         Ok(self.session.as_mut().expect("it was just opened"))
     }
 
+    /// Gives up a connection to a primary that was replaced, as others have found out. It must not be in the middle of
+    /// a transaction.
+    fn leave_replaced(&mut self) {
+        self.session.take_if(|session| !self.cluster.is_newest(session.opened));
+    }
+
     /// Runs a statement. A connection that fails is closed.
     fn run<T>(&mut self, work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>) -> Result<T, Failure> {
+        self.run_and_listen(work).map(|(result, _)| result)
+    }
+
+    /// The same. Says also whether the server added a warning to its answer.
+    fn run_and_listen<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<(T, bool), Failure> {
         self.session()?;
-        let Some(Session { connection, losses, .. }) = &mut self.session else { unreachable!("it is open") };
-        let losses = *losses;
+        let Some(Session { connection, opened, .. }) = &mut self.session else { unreachable!("it is open") };
+        let opened = *opened;
         let timed = async { time::timeout(STATEMENT_TIMEOUT, work(connection)).await };
-        let result = self.runtime.block_on(timed).unwrap_or_else(|_| Err(timed_out("it did not answer in time")));
-        result.map_err(|error| {
+        let (result, warned) = self.warnings.catch(|| self.runtime.block_on(timed));
+        let result = result.unwrap_or_else(|_| Err(timed_out("it did not answer in time")));
+        result.map(|result| (result, warned)).map_err(|error| {
             let failure = sort(error);
             if let Failure::Lost(error) | Failure::ReadOnly(error) = &failure {
                 tracing::warn!(%error, shard = self.shard.index(), "the connection that writes was lost");
                 self.session = None;
                 self.losses += 1;
-                self.cluster.lost(losses);
+                self.cluster.lost(opened);
             }
             failure
         })
@@ -169,13 +185,12 @@ impl PostgresWriter {
         &mut self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, Failure> {
-        let warnings = Arc::clone(&self.warnings);
-        let (result, warned) = warnings.catch(|| self.run(work));
-        if warned && result.is_ok() {
+        let (result, warned) = self.run_and_listen(work)?;
+        if warned {
             self.session = None;
             return Err(Failure::Lost(timed_out("the commit was not replicated")));
         }
-        result
+        Ok(result)
     }
 
     /// Runs statements that take no parameters, and returns the rows of all.
@@ -367,6 +382,7 @@ impl PostgresWriter {
 
 impl Writer for PostgresWriter {
     fn begin(&mut self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        self.leave_replaced();
         if let Some(InDoubt { backend, .. }) = self.in_doubt.clone() {
             self.end_backend(&backend)?;
             self.in_doubt = None;
@@ -381,6 +397,7 @@ impl Writer for PostgresWriter {
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {
+        self.leave_replaced();
         let head = self.begin_locked()?;
         let shard = shard_id(self.shard);
         let last = self.run(async |connection| {
@@ -408,6 +425,7 @@ impl Writer for PostgresWriter {
     }
 
     fn resolve(&mut self) -> Result<Option<Version>, StoreError> {
+        self.leave_replaced();
         let InDoubt { commit_id, writer, backend } =
             self.in_doubt.clone().ok_or_else(|| StoreError::unavailable("no commit is in doubt"))?;
         self.end_backend(&backend)?;
@@ -490,19 +508,18 @@ impl Transaction for PostgresTransaction<'_> {
 
     fn head(&mut self) -> Result<Head, StoreError> {
         let shard = shard_id(self.writer.shard);
-        let head = match self.head {
-            Some(head) => head,
-            None => {
-                let select = async |connection: &mut PgConnection| {
-                    sqlx::query(SELECT_HEAD).bind(shard).fetch_optional(connection).await
-                };
-                let found = self.read(select)?.as_ref().map(stored::commit).transpose()?;
-                let head = found.unwrap_or_else(|| self.writer.genesis.commit(self.writer.shard));
-                if head.commit_id != self.number {
-                    return Err(self.writer.lost_race());
-                }
-                head
+        let head = if let Some(head) = self.head {
+            head
+        } else {
+            let select = async |connection: &mut PgConnection| {
+                sqlx::query(SELECT_HEAD).bind(shard).fetch_optional(connection).await
+            };
+            let found = self.read(select)?.as_ref().map(stored::commit).transpose()?;
+            let head = found.unwrap_or_else(|| self.writer.genesis.commit(self.writer.shard));
+            if head.commit_id != self.number {
+                return Err(self.writer.lost_race());
             }
+            head
         };
         let select = async |connection: &mut PgConnection| {
             sqlx::query_scalar::<_, Option<i64>>(SELECT_LAST_EVENT).bind(shard).fetch_one(connection).await
