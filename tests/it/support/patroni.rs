@@ -6,10 +6,8 @@ mod guard;
 mod network;
 mod node;
 
-use std::ffi::OsString;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -25,11 +23,13 @@ use self::guard::Guard;
 use self::network::Network;
 use self::node::Programs;
 use super::optional;
+use super::postgres::Installation;
 
 pub use self::node::{Node, SUPERUSER, WALLET};
 
-/// Where Debian's packages have PostgreSQL's programs.
-const DEBIAN: &str = "/usr/lib/postgresql";
+/// The first version of Patroni that is safe with etcd. In earlier ones, a primary that was stopped for longer than
+/// `ttl` and goes on could overwrite the key of the one that had replaced it. What that one had acknowledged was lost.
+const SAFE: [u32; 3] = [3, 0, 3];
 /// Far longer than anything that the cluster does by itself.
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a node that does not answer is waited for.
@@ -58,18 +58,19 @@ impl Cluster {
     /// `None`, after saying so, where it cannot be started.
     pub async fn start(test: &str) -> Option<Self> {
         let [patroni, etcd] = optional::programs(test, ["patroni", "etcd"])?;
-        let Some(postgres) = postgres_programs() else {
-            optional::skip(test, "needs PostgreSQL's programs");
+        if !is_safe(&patroni) {
+            optional::skip(test, &format!("needs Patroni {} or later", SAFE.map(|part| part.to_string()).join(".")));
             return None;
-        };
-        let as_user = as_user(test)?;
-        let programs = Programs { patroni, postgres, as_user };
+        }
+        let postgres = Installation::find(test)?;
+        let as_user = postgres.as_user(test)?;
         let guard = Guard::start();
         let dir = guard.folder();
+        postgres.own(dir);
+        let programs = Programs { patroni, postgres, as_user };
         let network = Network::new();
         let etcd = Etcd::start(&etcd, &network, dir);
         let nodes = (1..=3).map(|number| Node::new(&programs, &network, etcd.addr, dir, number)).collect();
-        own(&programs.as_user, dir);
         let cluster = Self { nodes, network, _etcd: etcd, _guard: guard };
         for node in &cluster.nodes {
             node.start();
@@ -296,34 +297,10 @@ pub async fn is_standby(connection: &mut PgConnection) -> Result<bool, sqlx::Err
     sqlx::query_scalar("select pg_is_in_recovery()").fetch_one(connection).await
 }
 
-/// The folder of PostgreSQL's programs, of the newest version that is installed.
-fn postgres_programs() -> Option<PathBuf> {
-    let versions = fs::read_dir(DEBIAN).ok()?.flatten();
-    let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
-    let folders = versions.map(|entry| entry.path()).filter(|path| path.join("bin/postgres").is_file());
-    Some(folders.max_by_key(|path| version(path))?.join("bin"))
-}
-
-/// What runs a program as another user than root, whom PostgreSQL refuses. `None`, after saying so, without one.
-fn as_user(test: &str) -> Option<Vec<OsString>> {
-    if !rustix::process::geteuid().is_root() {
-        return Some(Vec::new());
-    }
-    let [setpriv] = optional::programs(test, ["setpriv"])?;
-    let args = ["--reuid", "postgres", "--regid", "postgres", "--clear-groups"];
-    let command: Vec<OsString> = [setpriv.into_os_string()].into_iter().chain(args.map(Into::into)).collect();
-    let tried = Command::new(&command[0]).args(&command[1..]).arg("true").output().expect("setpriv starts");
-    if !tried.status.success() {
-        optional::skip(test, &format!("needs a user postgres: {}", String::from_utf8_lossy(&tried.stderr)));
-        return None;
-    }
-    Some(command)
-}
-
-/// Gives the folder to that user.
-fn own(as_user: &[OsString], dir: &Path) {
-    if !as_user.is_empty() {
-        let done = Command::new("chown").args(["--recursive", "postgres:postgres"]).arg(dir).status();
-        assert!(done.expect("chown runs").success());
-    }
+/// Whether this Patroni is not too old.
+fn is_safe(patroni: &Path) -> bool {
+    let output = Command::new(patroni).arg("--version").output().expect("Patroni starts");
+    let version = String::from_utf8_lossy(&output.stdout);
+    let parts = version.split_whitespace().next_back().unwrap_or_default().split('.');
+    parts.map_while(|part| part.parse::<u32>().ok()).ge(SAFE)
 }

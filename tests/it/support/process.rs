@@ -171,6 +171,11 @@ impl Process {
         self.log.lines.lock().expect("nobody panicked").clone()
     }
 
+    /// All that it logged until now.
+    pub fn log(&self) -> String {
+        self.log.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }

@@ -21,7 +21,7 @@ const WINDOW: usize = 16;
 /// How long a caller who has another service waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long it waits until it sends a command again.
+/// How long it waits until it sends the same command again, or the next one.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The opening balance of each caller's wallet: enough for every script.
@@ -120,11 +120,12 @@ impl Caller {
         true
     }
 
-    /// Sends command after command until the load is ended, each again and again until it has an outcome: a service
-    /// that does not answer is left for the next one.
+    /// Sends command after command until the load is ended, each again and again until it has an outcome: by the other
+    /// services in turn, if the caller's own does not answer.
     async fn persist(&mut self, clients: &[Client], answered: impl Fn(usize), is_ended: &AtomicBool) {
-        let mut service = usize::try_from(self.user).unwrap() % clients.len();
+        let home = usize::try_from(self.user).unwrap() % clients.len();
         while !is_ended.load(Ordering::Relaxed) {
+            let mut service = home;
             let step = Step { user: self.user, number: self.sent };
             self.sent += 1;
             let mut is_first = true;
@@ -144,6 +145,7 @@ impl Caller {
             }
             self.acknowledged += 1;
             answered(service);
+            time::sleep(PAUSE).await;
         }
     }
 
@@ -259,6 +261,17 @@ pub async fn resend(client: &Client, callers: Vec<Caller>) -> Vec<Caller> {
         });
     }
     resending.join_all().await
+}
+
+/// Resends to each of these services what each caller sent since the last time. All of it was answered, so all of it
+/// must be a replay.
+pub async fn resend_to_each(clients: &[Client], callers: &mut [Caller]) {
+    for client in clients {
+        futures::future::join_all(callers.iter().map(|caller| caller.resend_from(client, caller.resent))).await;
+    }
+    for caller in callers {
+        caller.resent = caller.sent;
+    }
 }
 
 /// Resends all that was ever sent; how many commands that is.

@@ -12,6 +12,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::network::{Network, Place};
 use crate::support::http::HttpClient;
+use crate::support::postgres::Installation;
 
 /// The configuration that is deployed.
 const DEPLOYED: &str = include_str!("../../../../deploy/patroni/patroni.yaml");
@@ -25,8 +26,7 @@ pub const SUPERUSER: &str = "postgres";
 /// How nodes are started.
 pub struct Programs {
     pub patroni: PathBuf,
-    /// The folder of PostgreSQL's programs.
-    pub postgres: PathBuf,
+    pub postgres: Installation,
     /// What runs a program as a user who is not root.
     pub as_user: Vec<OsString>,
 }
@@ -49,8 +49,10 @@ impl Node {
         let dir = parent.join(&name);
         fs::create_dir(&dir).expect("a folder");
         let config = dir.join("patroni.yaml");
-        let text = configured(&name, &place, etcd, &network.block(), &dir, &programs.postgres);
+        let text = configured(&name, &place, etcd, &network.block(), &dir, programs.postgres.folder());
         fs::write(&config, text).expect("a file");
+        programs.postgres.own(&dir);
+        programs.postgres.own(&config);
         let command = place.prefix.iter().chain(&programs.as_user).cloned();
         let command = command.chain([programs.patroni.clone().into(), config.into()]).collect();
         let http = HttpClient::new((place.addr, place.ports[1]).into());

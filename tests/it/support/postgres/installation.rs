@@ -1,6 +1,7 @@
 //! The programs of PostgreSQL on this machine.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
@@ -52,10 +53,24 @@ impl Installation {
         command
     }
 
-    /// Gives a folder to the user that the programs run as.
-    pub fn own(&self, folder: &Path) {
+    /// The folder of the programs.
+    pub fn folder(&self) -> &Path {
+        &self.bin
+    }
+
+    /// What runs another program as that user: nothing, if this one may. `None`, after saying so, if it cannot be done.
+    pub fn as_user(&self, test: &str) -> Option<Vec<OsString>> {
+        let Some((uid, gid)) = self.user else { return Some(Vec::new()) };
+        let [setpriv] = optional::programs(test, ["setpriv"])?;
+        let (uid, gid) = (uid.to_string(), gid.to_string());
+        let args = ["--reuid", &uid, "--regid", &gid, "--clear-groups"];
+        Some([setpriv.into_os_string()].into_iter().chain(args.map(Into::into)).collect())
+    }
+
+    /// Gives a folder or a file to the user that the programs run as.
+    pub fn own(&self, path: &Path) {
         if let Some((uid, gid)) = self.user {
-            chown(folder, Some(uid), Some(gid)).expect("root may give a folder away");
+            chown(path, Some(uid), Some(gid)).expect("root may give it away");
         }
     }
 }
