@@ -29,11 +29,11 @@ enum Trouble {
     WalletStopped,
 }
 
-/// The first three are what CI has.
+/// The first two are what CI has.
 const TROUBLES: [Trouble; 10] = [
+    Trouble::CancelledWait,
     Trouble::WalletKilled,
     Trouble::Cluster(Fault::SwitchOver),
-    Trouble::CancelledWait,
     Trouble::Cluster(Fault::Stop),
     Trouble::WalletStopped,
     Trouble::Cluster(Fault::CutOff),
@@ -99,7 +99,7 @@ impl Drop for Wallets {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_was_acknowledged_survives_a_fail_over_and_happens_once() {
-    let rounds = optional::rounds("WALLET_FAILOVER_ROUNDS", 3);
+    let rounds = optional::rounds("WALLET_FAILOVER_ROUNDS", 2);
     let Some(cluster) = Cluster::start("wallets on a cluster that fails").await else { return };
     let watched = Watched(&cluster);
     let mut wallets = Wallets::start(cluster.url());
