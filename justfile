@@ -13,7 +13,7 @@ torture:
         stop:: bad_database:: displaced:: simulation:: start:: store:: wal:: linearizability:: schemathesis:: \
         protocol:: postgres::
 
-# Three PostgreSQL nodes under Patroni whose primary is killed, stopped, cut off and switched over, fifty times under load.
+# Three PostgreSQL nodes under Patroni and two wallets: whatever can fail fails under load, fifty times; prints the gaps.
 failover:
     WALLET_TEST_ALL=1 WALLET_FAILOVER_ROUNDS="${WALLET_FAILOVER_ROUNDS:-50}" \
         cargo test --test it -- --nocapture failover::

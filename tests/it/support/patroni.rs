@@ -28,8 +28,7 @@ use super::postgres::Installation;
 pub use self::node::{Node, SUPERUSER, WALLET};
 
 /// The first version of Patroni that is safe with etcd. In earlier ones, a primary that was stopped for longer than
-/// `ttl` and goes on could overwrite the key of the one that had replaced it. That one was then put back, with all that
-/// it had acknowledged.
+/// `ttl` and goes on could overwrite the key of the one that had replaced it. What that one had acknowledged was lost.
 const SAFE: [u32; 3] = [3, 0, 3];
 /// Far longer than anything that the cluster does by itself.
 const TIMEOUT: Duration = Duration::from_secs(120);
