@@ -364,7 +364,7 @@ fn planted_bugs_are_found() {
         Bug::SwapsAnswers,
         Bug::HidesOtherCommits,
         Bug::CommitsOnAnOldHead,
-        Bug::TakesAnothersCommit,
+        Bug::TakesForeignCommit,
         Bug::DeniesACommit,
         Bug::TellsDeadlineForDoubt,
     ] {

@@ -110,7 +110,7 @@ impl World {
         let place = usize::try_from(question.commit_id - 1).expect("a number from 1");
         let found = self.shard(shard).ledger.writers.get(place).copied();
         let is_made = match self.bug {
-            Some(Bug::TakesAnothersCommit) => found.is_some(),
+            Some(Bug::TakesForeignCommit) => found.is_some(),
             Some(Bug::DeniesACommit) => false,
             _ => found == Some(question.batch),
         };

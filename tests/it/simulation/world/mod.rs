@@ -44,7 +44,7 @@ pub enum Bug {
     /// A transaction without a lock commits although another process has committed since it began.
     CommitsOnAnOldHead,
     /// Another's commit is taken for the one in doubt.
-    TakesAnothersCommit,
+    TakesForeignCommit,
     /// A commit that was in doubt is said not to be made, although it was.
     DeniesACommit,
     /// A caller whose deadline has passed is told that nothing was done, although its commit is in doubt.
