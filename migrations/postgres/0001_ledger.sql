@@ -1,8 +1,8 @@
--- The ledger. Users are spread over shards, each of which is a ledger of its own: its entries are numbered without gaps,
--- and its commits are a chain. `shard_id` leads every key, so that shards can lie on different disks or servers.
+-- The ledger. Users are spread over shards, each of which is a ledger of its own: its entries are numbered without
+-- gaps, and its commits are a chain. `shard_id` leads every key, so that shards can lie on different disks or servers.
 -- Layout decides throughput: a commit must append, not scatter. So entries lie in commit order, a wallet's history is a
--- walk back along previous_entry_id, and events are unique by (event, user, kind), because engines number events upwards.
--- Money is in minor units, times are microseconds since 1970-01-01T00:00:00Z.
+-- walk back along previous_entry_id, and events are unique by (event, user, kind), because engines number events
+-- upwards. Money is in minor units, times are microseconds since 1970-01-01T00:00:00Z.
 
 -- What was decided when the ledger was made.
 create table setting (
@@ -10,8 +10,8 @@ create table setting (
     value text not null
 );
 
--- One row a shard. It is only ever locked, never updated: it is what writers wait for, and a row that is updated with each
--- commit would slow down as long as anybody reads the ledger in one snapshot.
+-- One row a shard. It is only ever locked, never updated: it is what writers wait for, and a row that is updated with
+-- each commit would slow down as long as anybody reads the ledger in one snapshot.
 create table shard (
     shard_id smallint primary key check (shard_id between 0 and 255)
 );
@@ -26,8 +26,8 @@ create table account (
     unique (shard_id, wallet_id)
 );
 
--- The state of each wallet: the hot row, as narrow as possible. Half of each page is left free, so that a new version of a
--- row finds room beside the old one, and no index has to be touched.
+-- The state of each wallet: the hot row, as narrow as possible. Half of each page is left free, so that a new version
+-- of a row finds room beside the old one, and no index has to be touched.
 create table wallet (
     shard_id      smallint not null,
     user_id       bigint   not null check (user_id >= 0),
@@ -58,9 +58,9 @@ create table entry (
     unique (shard_id, event_id, user_id, kind)
 );
 
--- A sparse index of each wallet's history: every 64th entry of a wallet, by its time. It makes a read of the past as short
--- in a wallet of a million entries as in one of a hundred. A whole index would cost every commit a page for each of its
--- wallets.
+-- A sparse index of each wallet's history: every 64th entry of a wallet, by its time. It makes a read of the past as
+-- short in a wallet of a million entries as in one of a hundred. A whole index would cost every commit a page for each
+-- of its wallets.
 create index entry_history on entry (shard_id, user_id, created_at, entry_id) where sequence % 64 = 0;
 
 -- The freezings and unfreezings of a user, to tell whether a wallet was frozen at a moment. The kinds are those of the
