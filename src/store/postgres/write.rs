@@ -7,6 +7,9 @@ use uuid::Uuid;
 use super::shard_id;
 use crate::ledger::{Changes, Commit, Entry, EntryId, RoundId, Shard, WalletState};
 
+/// Wallets are found by keys that hold the shard as well. Were it compared by itself, a server that knows nothing yet of
+/// a new table would look through the whole shard, because it takes a shard for a few rows.
+///
 /// The beginning of the statement: locks the shard, and writes the commit if its number is still free. All that follows
 /// writes only if the commit was written. The lock costs nothing that can be measured; without it, those who wait for
 /// it would starve.
@@ -33,9 +36,10 @@ macro_rules! with_commit {
          moved as (
              update wallet set balance = new.balance, sequence = new.sequence, last_entry_id = new.last_entry_id,
                  frozen = new.frozen
-             from link, unnest($20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[], $24::boolean[])
-                 as new (user_id, balance, sequence, last_entry_id, frozen)
-             where wallet.shard_id = link.shard_id and wallet.user_id = new.user_id
+             from link, unnest($20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[], $24::boolean[],
+                 array_fill($1::smallint, array[cardinality($20::bigint[])]))
+                 as new (user_id, balance, sequence, last_entry_id, frozen, shard_id)
+             where wallet.shard_id = new.shard_id and wallet.user_id = new.user_id
              returning 1
          )"
     };

@@ -15,7 +15,7 @@ use crate::store::{StoreError, Transaction, Version};
 
 const SELECT_HEAD: &str = select_commit!("where shard_id = $1 order by commit_id desc limit 1");
 
-/// What follows is read without a lock. So each statement also reads the head that its own snapshot has: what it finds
+/// Keys hold the shard as well, as in the write statement. What follows is read without a lock. So each statement also reads the head that its own snapshot has: what it finds
 /// belongs to that head, and a row of nulls tells it if nothing is found.
 macro_rules! select_with_head {
     ($found:expr) => {
@@ -32,14 +32,14 @@ macro_rules! select_with_head {
 const SELECT_LAST_EVENT: &str = select_with_head!("select max(event_id) as event_id from entry where shard_id = $1");
 const SELECT_WALLETS: &str = select_with_head!(
     "select key.user_id, wallet.balance, wallet.sequence, wallet.last_entry_id, wallet.frozen
-     from unnest($2::bigint[]) as key (user_id)
-     join wallet on wallet.shard_id = $1 and wallet.user_id = key.user_id"
+     from unnest($2::bigint[], array_fill($1::smallint, array[cardinality($2::bigint[])])) as key (user_id, shard_id)
+     join wallet on wallet.shard_id = key.shard_id and wallet.user_id = key.user_id"
 );
 const SELECT_EVENTS: &str = select_with_head!(select_entry!(
     "entry",
-    "join unnest($2::bigint[], $3::bigint[]) as key (event_id, user_id)
-         on entry.event_id = key.event_id and entry.user_id = key.user_id
-     where entry.shard_id = $1"
+    "join unnest($2::bigint[], $3::bigint[], array_fill($1::smallint, array[cardinality($2::bigint[])]))
+             as key (event_id, user_id, shard_id)
+         on entry.shard_id = key.shard_id and entry.event_id = key.event_id and entry.user_id = key.user_id"
 ));
 
 /// One batch's transaction. Most begin without a word to the server: what they fetch and what they write belongs to one
