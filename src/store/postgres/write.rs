@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::shard_id;
 use crate::ledger::{Changes, Commit, Entry, EntryId, RoundId, Shard, WalletState};
 
-/// Wallets are found by keys that hold the shard as well. Were it compared by itself, a server that knows nothing yet of
-/// a new table would look through the whole shard, because it takes a shard for a few rows.
+/// Wallets are found by keys that hold the shard as well. Were it compared by itself, a server that knows nothing yet
+/// of a new table would look through the whole shard, because it takes a shard for a few rows.
 ///
 /// The beginning of the statement: locks the shard, and writes the commit if its number is still free. All that follows
 /// writes only if the commit was written. The lock costs nothing that can be measured; without it, those who wait for

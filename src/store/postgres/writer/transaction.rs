@@ -15,8 +15,9 @@ use crate::store::{StoreError, Transaction, Version};
 
 const SELECT_HEAD: &str = select_commit!("where shard_id = $1 order by commit_id desc limit 1");
 
-/// Keys hold the shard as well, as in the write statement. What follows is read without a lock. So each statement also reads the head that its own snapshot has: what it finds
-/// belongs to that head, and a row of nulls tells it if nothing is found.
+/// Keys hold the shard as well, as in the write statement. What follows is read without a lock. So each statement also
+/// reads the head that its own snapshot has: what it finds belongs to that head, and a row of nulls tells it if nothing
+/// is found.
 macro_rules! select_with_head {
     ($found:expr) => {
         concat!(
