@@ -14,7 +14,9 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Command, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::api::feed::FeedOptions;
@@ -120,6 +122,23 @@ impl Task {
     }
 }
 
+/// Reads the URL of a ledger. It may hold a password, so an error does not show it.
+#[derive(Clone)]
+struct LocationParser;
+
+impl TypedValueParser for LocationParser {
+    type Value = Location;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<Location, clap::Error> {
+        let read = value.to_str().ok_or_else(|| "it is not UTF-8".to_owned());
+        let read = read.and_then(|url| url.parse::<Location>().map_err(|error| error.to_string()));
+        let name = arg.map(ToString::to_string).unwrap_or_default();
+        read.map_err(|why| {
+            command.clone().error(ErrorKind::ValueValidation, format!("invalid value for '{name}': {why}"))
+        })
+    }
+}
+
 /// Which ledger.
 #[derive(Clone, Debug, Args)]
 pub struct DatabaseArgs {
@@ -129,7 +148,8 @@ pub struct DatabaseArgs {
         long = "database-url",
         env = "WALLET_DATABASE_URL",
         default_value = "sqlite://wallet.db",
-        value_name = "URL"
+        value_name = "URL",
+        value_parser = LocationParser
     )]
     pub url: Location,
 }
@@ -180,13 +200,13 @@ pub struct VerifyArgs {
 #[derive(Clone, Debug, Args)]
 pub struct MigrateArgs {
     /// The ledger that is copied; nothing in it changes. Stop its services first
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = LocationParser)]
     pub from: Location,
     /// Where to; a database without a ledger, or with the beginning of this copy
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = LocationParser)]
     pub to: Location,
     /// The shards of the copy, from 1 to 256; as many as the source has if it is not given
-    #[arg(long, env = "WALLET_SHARDS", value_name = "N", value_parser = shards)]
+    #[arg(long, value_name = "N", value_parser = shards)]
     pub shards: Option<Shards>,
     /// Print the report as JSON
     #[arg(long)]

@@ -46,10 +46,15 @@ do $$
 declare
     role name := current_setting('wallet.role');
 begin
-    if has_any_column_privilege(role, 'entry', 'update')
-        or has_any_column_privilege(role, 'ledger_commit', 'update')
-        or has_table_privilege(role, 'entry', 'delete, truncate, trigger')
-        or has_table_privilege(role, 'ledger_commit', 'delete, truncate, trigger')
+    if exists (
+            select from unnest(array['setting', 'account', 'entry', 'ledger_commit', '_sqlx_migrations']) as history
+            where has_any_column_privilege(role, history, 'update')
+        )
+        or exists (
+            select from unnest(array['setting', 'shard', 'account', 'wallet', 'entry', 'ledger_commit']) as name
+            where has_table_privilege(role, name, 'delete, truncate, trigger')
+        )
+        or has_any_column_privilege(role, 'setting', 'insert')
         or has_schema_privilege(role, current_schema(), 'create')
     then
         raise exception 'the role % has more rights than this file grants', role

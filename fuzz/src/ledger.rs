@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use wallet::ledger::{
-    Amount, Annotations, Balance, Changes, Commit, Currency, Entry, EntryFilter, EntryId, EventId, EventKey, Fetched,
-    Genesis, Head, Heads, Keys, Kind, Shard, Timestamp, UserId, Wallet, WalletId, WalletState,
+    Amount, Annotations, Balance, Changes, Currency, Entry, EntryFilter, EntryId, EventId, EventKey, Fetched, Genesis,
+    Head, Heads, Keys, Kind, Shard, Timestamp, UserId, Wallet, WalletId, WalletState,
 };
 use wallet::store::{Reader, Scan, ScanLimits, Store, StoreError, Transaction, Version, Writer, WriterCounts};
 
@@ -68,6 +68,10 @@ impl Writer for Unchanging {
         Ok(())
     }
 
+    fn mark_copy(&mut self, _: bool) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn counts(&self) -> Arc<WriterCounts> {
         Arc::default()
     }
@@ -86,7 +90,7 @@ impl Transaction for Discarding {
     }
 
     fn head(&mut self) -> Result<Head, StoreError> {
-        Ok(Head { commit: Commit::genesis(self.currency), last_event_id: Some(EventId::OPENING) })
+        Ok(Head { commit: Genesis::new(self.currency).commit(Shard::FIRST), last_event_id: Some(EventId::OPENING) })
     }
 
     fn fetch(&mut self, keys: &Keys) -> Result<Fetched, StoreError> {
@@ -141,7 +145,7 @@ impl Reader for Unchanging {
     }
 
     async fn heads(&self) -> Result<Heads, StoreError> {
-        Ok(Heads::new(vec![Commit::genesis(self.0)]))
+        Ok(Heads::new(vec![Genesis::new(self.0).commit(Shard::FIRST)]))
     }
 
     async fn close(&self) {}

@@ -3,6 +3,9 @@
 -- Layout decides throughput: a commit must append, not scatter. So entries lie in commit order, a wallet's history is a
 -- walk back along previous_entry_id, and events are unique by (event, user, kind), because engines number events
 -- upwards. Money is in minor units, times are microseconds since 1970-01-01T00:00:00Z.
+--
+-- The server checks money, keys and what is missing. It compiles each check anew for each statement, so further checks
+-- of what batches write would slow them down (docs/performance.md). `wallet verify` makes them.
 
 -- What was decided when the ledger was made.
 create table setting (
@@ -30,10 +33,10 @@ create table account (
 -- of a row finds room beside the old one, and no index has to be touched.
 create table wallet (
     shard_id      smallint not null,
-    user_id       bigint   not null check (user_id >= 0),
+    user_id       bigint   not null,
     balance       bigint   not null check (balance between 0 and 9007199254740991),
-    sequence      bigint   not null check (sequence > 0),
-    last_entry_id bigint   not null check (last_entry_id > 0),
+    sequence      bigint   not null,
+    last_entry_id bigint   not null,
     frozen        boolean  not null,
     primary key (shard_id, user_id)
 ) with (fillfactor = 50);
@@ -41,17 +44,17 @@ create table wallet (
 -- Every entry, in commit order. No check names the kinds: the program knows them. Fixed columns come before texts, and
 -- wide ones before narrow ones, so that rows have no padding.
 create table entry (
-    entry_id          bigint   not null check (entry_id > 0),
+    entry_id          bigint   not null,
     user_id           bigint   not null,
-    sequence          bigint   not null check (sequence > 0),
-    event_id          bigint   not null check (event_id >= 0),
+    sequence          bigint   not null,
+    event_id          bigint   not null,
     amount            bigint   not null check (amount >= 0),
     balance_after     bigint   not null check (balance_after between 0 and 9007199254740991),
-    previous_entry_id bigint            check (previous_entry_id < entry_id),
+    previous_entry_id bigint,
     created_at        bigint   not null,
-    round_id          bigint            check (round_id >= 0),
+    round_id          bigint,
     shard_id          smallint not null,
-    kind              smallint not null check (kind > 0),
+    kind              smallint not null,
     caller            text,
     note              text,
     primary key (shard_id, entry_id),
@@ -71,13 +74,13 @@ create index entry_freezing on entry (shard_id, user_id, entry_id) where kind in
 -- number, and the other writes nothing. `form` is the version of the form in which the entries are hashed, `writer` a
 -- random number by which whoever wrote it knows it again; that is not hashed.
 create table ledger_commit (
-    commit_id     bigint   not null check (commit_id > 0),
-    last_entry_id bigint   not null check (last_entry_id > 0),
+    commit_id     bigint   not null,
+    last_entry_id bigint   not null,
     created_at    bigint   not null,
     writer        bigint   not null,
     shard_id      smallint not null,
-    form          smallint not null check (form > 0),
-    hash          bytea    not null check (length(hash) = 32),
+    form          smallint not null,
+    hash          bytea    not null,
     primary key (shard_id, commit_id)
 );
 

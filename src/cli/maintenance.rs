@@ -17,7 +17,7 @@ use crate::store::{Location, StoreError};
 /// with it.
 ///
 /// # Errors
-/// If it cannot be read, or something in it is wrong.
+/// If it cannot be read, something in it is wrong, or it is a copy that is not whole.
 pub fn verify(args: &VerifyArgs, print: fn(&dyn Display) -> Result<()>) -> Result<()> {
     let started = Instant::now();
     let verified = audit(&args.database.url, args.checkpoint.as_ref());
@@ -37,7 +37,10 @@ fn audit(ledger: &Location, checkpoints: Option<&Checkpoints>) -> Result<LedgerR
     let mut progress = Progress::on_terminal();
     let audited = ledger.audit(checkpoints, &mut |step| progress.show(step));
     drop(progress);
-    audited?.context("the ledger is wrong")
+    let report = audited?.context("the ledger is wrong")?;
+    // A copy that is not whole verifies as well: it is the beginning of a ledger. This refuses it.
+    ledger.bulk_reader()?;
+    Ok(report)
 }
 
 /// The report in the terms of the REST API.

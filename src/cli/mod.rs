@@ -28,6 +28,7 @@ use crate::api::rest;
 use crate::config::{CommandLine, Task};
 use crate::ledger::Finding;
 use crate::store::StoreError;
+use crate::telemetry::chain;
 use migrate::Unequal;
 use output::still_read;
 use reconcile::Disagreement;
@@ -84,7 +85,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 /// What went wrong and why, in one line: what a library says may have more.
 #[must_use]
 pub fn one_line(error: &anyhow::Error) -> String {
-    let text = format!("{error:#}");
+    let text = chain(error.as_ref());
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.join("; ")
 }

@@ -339,7 +339,7 @@ mod tests {
     /// rollback.
     fn ledger() -> Changes {
         let event = |number| EventId::new(number).unwrap();
-        let head = Head { commit: Commit::genesis(eur()), last_event_id: None };
+        let head = Head { commit: Genesis::new(eur()).commit(Shard::FIRST), last_event_id: None };
         let fetched = Fetched { wallets: vec![(user(), None)], ..Fetched::default() };
         let mut batch = Batch::new(head, Timestamp::from_microseconds(3), fetched);
         batch.decide(&Command::open(user(), WalletId::from_bytes([1; 16]), 1_000).unwrap());
@@ -451,7 +451,7 @@ mod tests {
 
     #[test]
     fn money_out_of_a_frozen_wallet_is_found() {
-        let head = Head { commit: Commit::genesis(eur()), last_event_id: None };
+        let head = Head { commit: Genesis::new(eur()).commit(Shard::FIRST), last_event_id: None };
         let fetched = Fetched { wallets: vec![(user(), None)], ..Fetched::default() };
         let mut batch = Batch::new(head, Timestamp::from_microseconds(3), fetched);
         batch.decide(&Command::open(user(), WalletId::from_bytes([1; 16]), 1_000).unwrap());

@@ -5,10 +5,9 @@ use std::collections::{HashMap, HashSet};
 use foldhash::fast::RandomState;
 
 use super::kind::Direction;
-use super::prefetch::sort_dedup;
 use super::{
-    Action, Amount, Balance, Command, Commit, Effect, Entry, EntryKey, EventId, EventKey, Fetched, Head, Kind, Outcome,
-    Receipt, Refusal, Timestamp, UserId, WalletId, WalletState,
+    Action, Amount, Balance, Changes, Command, Effect, Entry, EntryKey, EventId, EventKey, Fetched, Head, Kind,
+    Outcome, Receipt, Refusal, Timestamp, UserId, WalletId, WalletState,
 };
 
 /// One batch, open at the head of the ledger.
@@ -17,10 +16,10 @@ use super::{
 /// at the end what to write.
 ///
 /// ```
-/// use wallet::ledger::{Batch, Command, Commit, EventId, Fetched, Head, Outcome, Timestamp, UserId, WalletId};
+/// use wallet::ledger::{Batch, Command, EventId, Fetched, Genesis, Head, Outcome, Shard, Timestamp, UserId, WalletId};
 ///
 /// let (user, event) = (UserId::new(123_123).unwrap(), EventId::new(321_123).unwrap());
-/// let head = Head { commit: Commit::genesis("EUR".parse().unwrap()), last_event_id: None };
+/// let head = Head { commit: Genesis::new("EUR".parse().unwrap()).commit(Shard::FIRST), last_event_id: None };
 /// let fetched = Fetched { wallets: vec![(user, None)], ..Fetched::default() };
 /// let mut batch = Batch::new(head, Timestamp::from_microseconds(0), fetched);
 /// batch.decide(&Command::open(user, WalletId::from_bytes([7; 16]), 1_000).unwrap());
@@ -48,19 +47,6 @@ pub struct Batch {
     fetched: usize,
     /// The index of each entry in `entries`.
     index: HashMap<EntryKey, usize, RandomState>,
-}
-
-/// What a batch leaves to be written. Nothing at all if every command was a replay or refused.
-#[derive(Clone, Debug, Default)]
-pub struct Changes {
-    /// The new entries, in ledger order.
-    pub entries: Vec<Entry>,
-    /// The wallets that were made, with their state at the end, by user.
-    pub opened: Vec<(UserId, WalletId, WalletState)>,
-    /// The other wallets that changed, with their state at the end, by user.
-    pub updated: Vec<(UserId, WalletState)>,
-    /// The commit that chains the entries; `None` when there are none.
-    pub commit: Option<Commit>,
 }
 
 impl Batch {
@@ -252,20 +238,7 @@ impl Batch {
     pub fn changes(mut self) -> Changes {
         let written = self.entries.split_off(self.fetched);
         let commit = self.head.commit.next(&written);
-        let mut changes = Changes { commit, ..Changes::default() };
-        let opened: HashMap<UserId, WalletId, RandomState> =
-            written.iter().filter_map(|entry| Some((entry.user_id, entry.wallet_id?))).collect();
-        let mut touched: Vec<UserId> = written.iter().map(|entry| entry.user_id).collect();
-        sort_dedup(&mut touched);
-        for user_id in touched {
-            let state = self.wallets[&user_id].expect("a wallet with an entry exists");
-            match opened.get(&user_id) {
-                Some(wallet_id) => changes.opened.push((user_id, *wallet_id, state)),
-                None => changes.updated.push((user_id, state)),
-            }
-        }
-        changes.entries = written;
-        changes
+        Changes::new(written, commit, |user_id| self.wallets[&user_id].expect("a wallet with an entry exists"))
     }
 }
 

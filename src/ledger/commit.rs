@@ -123,18 +123,6 @@ pub struct Commit {
 }
 
 impl Commit {
-    /// The head of a ledger in this currency in which nothing was committed yet.
-    #[must_use]
-    pub fn genesis(currency: Currency) -> Self {
-        Self {
-            commit_id: 0,
-            form: Form::CURRENT,
-            last_entry_id: EntryId::ZERO,
-            hash: CommitHash::genesis(currency),
-            created_at: Timestamp::default(),
-        }
-    }
-
     /// The commit that writes `entries` after this one; `None` if there are no entries.
     #[must_use]
     pub fn next(&self, entries: &[Entry]) -> Option<Self> {
@@ -151,8 +139,8 @@ impl Commit {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Amount;
     use super::super::entry::tests::charge;
+    use super::super::{Amount, Genesis, Shard};
     use super::*;
 
     fn genesis(code: &str) -> CommitHash {
@@ -186,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_commit_of_nothing_is_none() {
-        let genesis = Commit::genesis("EUR".parse().unwrap());
+        let genesis = Genesis::new("EUR".parse().unwrap()).commit(Shard::FIRST);
         assert_eq!(genesis.next(&[]), None);
         let next = genesis.next(&[charge()]).unwrap();
         assert_eq!((next.commit_id, next.last_entry_id, next.created_at), (1, charge().entry_id, charge().created_at));

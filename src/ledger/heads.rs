@@ -76,8 +76,11 @@ mod tests {
 
     #[test]
     fn one_head_is_its_own_sum() {
-        let head =
-            Commit { commit_id: 7, last_entry_id: EntryId::new(9).unwrap(), ..Commit::genesis("EUR".parse().unwrap()) };
+        let head = Commit {
+            commit_id: 7,
+            last_entry_id: EntryId::new(9).unwrap(),
+            ..Genesis::new("EUR".parse().unwrap()).commit(Shard::FIRST)
+        };
         let heads = Heads::new(vec![head]);
         assert_eq!((heads.commits(), heads.entries(), heads.hash()), (7, 9, head.hash));
         assert_eq!(heads.checkpoints().to_string(), Checkpoint::from(head).to_string());

@@ -22,6 +22,7 @@
 
 mod audit;
 mod batch;
+mod changes;
 mod checkpoint;
 mod command;
 mod commit;
@@ -45,7 +46,8 @@ mod timestamp;
 mod wallet;
 
 pub use audit::{Audit, AuditReport, LedgerReport, Undone};
-pub use batch::{Batch, Changes};
+pub use batch::Batch;
+pub use changes::Changes;
 pub use checkpoint::{Checkpoint, Checkpoints, NotACheckpoint};
 pub use command::{Action, Command};
 pub use commit::{Commit, CommitHash, Form};

@@ -64,9 +64,10 @@ impl Fetched {
 /// Says what a batch must see before it can be decided after `head`.
 ///
 /// ```
-/// use wallet::ledger::{Command, Commit, EventId, Head, UserId, prefetch};
+/// use wallet::ledger::{Command, EventId, Genesis, Head, Shard, UserId, prefetch};
 ///
-/// let head = Head { commit: Commit::genesis("EUR".parse().unwrap()), last_event_id: EventId::new(7) };
+/// let commit = Genesis::new("EUR".parse().unwrap()).commit(Shard::FIRST);
+/// let head = Head { commit, last_event_id: EventId::new(7) };
 /// let user = UserId::new(1).unwrap();
 /// let charge = |event| Command::charge(user, EventId::new(event).unwrap(), 100).unwrap();
 /// let keys = prefetch(&head, &[charge(7), charge(8)]);

@@ -1,10 +1,10 @@
 //! Writes the history of one ledger into a chain of another.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use super::{Changes, Commit, Entry, Form, Genesis, Shard, UserId, WalletId, WalletState};
+use super::{Changes, Commit, Entry, Genesis, Shard, UserId, WalletState};
 
 /// A chain that another ledger's history is written into, as far as it has come.
 ///
@@ -25,7 +25,12 @@ impl Replay {
     /// The next commit, as it is in the other ledger. The chain begins as the other's does.
     #[must_use]
     pub fn copy(&mut self, entries: Vec<Entry>, commit: Commit) -> Changes {
-        self.changes(entries, commit)
+        for entry in &entries {
+            let state = WalletState::after(self.wallets.get(&entry.user_id).copied(), entry);
+            self.wallets.insert(entry.user_id, state);
+        }
+        self.head = commit;
+        Changes::new(entries, Some(commit), |user_id| self.wallets[&user_id])
     }
 
     /// The next commit, of entries of another chain: they get new ids, and keep all else. They must come in the order
@@ -40,31 +45,8 @@ impl Replay {
             let before = self.wallets.get(&entry.user_id).map(|state| state.last_entry_id);
             entry.previous_entry_id = previous.insert(entry.user_id, last_entry_id).or(before);
         }
-        let Some(last) = entries.last() else { return Changes::default() };
-        let (form, created_at) = (Form::CURRENT, last.created_at);
-        let hash = self.head.hash.chain(form, &entries);
-        let commit = Commit { commit_id: self.head.commit_id + 1, form, last_entry_id, hash, created_at };
-        self.changes(entries, commit)
-    }
-
-    fn changes(&mut self, entries: Vec<Entry>, commit: Commit) -> Changes {
-        let mut touched: BTreeMap<UserId, Option<WalletId>> = BTreeMap::new();
-        for entry in &entries {
-            let state = WalletState::after(self.wallets.get(&entry.user_id).copied(), entry);
-            self.wallets.insert(entry.user_id, state);
-            let opened = touched.entry(entry.user_id).or_default();
-            *opened = entry.wallet_id.or(*opened);
-        }
-        let mut changes = Changes { entries, commit: Some(commit), ..Changes::default() };
-        for (user_id, opened) in touched {
-            let state = self.wallets[&user_id];
-            match opened {
-                Some(wallet_id) => changes.opened.push((user_id, wallet_id, state)),
-                None => changes.updated.push((user_id, state)),
-            }
-        }
-        self.head = commit;
-        changes
+        let Some(commit) = self.head.next(&entries) else { return Changes::default() };
+        self.copy(entries, commit)
     }
 
     /// The last commit.
@@ -80,35 +62,9 @@ impl Replay {
     }
 }
 
-impl Changes {
-    /// What several commits in a row leave, as one: every entry, each wallet as the last of them left it, and the last
-    /// commit.
-    #[must_use]
-    pub fn joined(commits: &[Self]) -> Self {
-        let mut wallets: BTreeMap<UserId, (Option<WalletId>, WalletState)> = BTreeMap::new();
-        for Self { opened, updated, .. } in commits {
-            for (user_id, wallet_id, state) in opened {
-                wallets.insert(*user_id, (Some(*wallet_id), *state));
-            }
-            for (user_id, state) in updated {
-                wallets.entry(*user_id).and_modify(|(_, last)| *last = *state).or_insert((None, *state));
-            }
-        }
-        let entries = commits.iter().flat_map(|changes| changes.entries.iter().cloned()).collect();
-        let mut joined = Self { entries, commit: commits.last().and_then(|changes| changes.commit), ..Self::default() };
-        for (user_id, (opened, state)) in wallets {
-            match opened {
-                Some(wallet_id) => joined.opened.push((user_id, wallet_id, state)),
-                None => joined.updated.push((user_id, state)),
-            }
-        }
-        joined
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Batch, Command, EntryId, EventId, Fetched, Head, Shards, Timestamp};
+    use super::super::{Batch, Command, EntryId, EventId, Fetched, Form, Head, Shards, Timestamp, WalletId};
     use super::*;
 
     fn user(number: i64) -> UserId {

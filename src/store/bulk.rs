@@ -40,6 +40,12 @@ pub trait BulkReader: Send {
     /// What was decided when the ledger was made.
     fn genesis(&self) -> Genesis;
 
+    /// Refuses a copy that is not whole.
+    ///
+    /// # Errors
+    /// [`StoreError::Incompatible`] if it is one, and every other [`StoreError`].
+    fn check_whole(&mut self) -> Result<(), StoreError>;
+
     /// The head of each shard's chain; [`Genesis::commit`] where nothing was committed yet.
     ///
     /// # Errors

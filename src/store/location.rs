@@ -124,8 +124,18 @@ impl Location {
     /// Opens the ledger there, which may be served meanwhile, to read it as a whole.
     ///
     /// # Errors
-    /// As [`sqlite::bulk_reader`].
+    /// As [`sqlite::bulk_reader`], and [`StoreError::Incompatible`] if it is a copy that is not whole.
     pub fn bulk_reader(&self) -> Result<Box<dyn BulkReader>, StoreError> {
+        let mut reader = self.copy_reader()?;
+        reader.check_whole()?;
+        Ok(reader)
+    }
+
+    /// The same of a copy that may not be whole.
+    ///
+    /// # Errors
+    /// As [`sqlite::bulk_reader`].
+    pub fn copy_reader(&self) -> Result<Box<dyn BulkReader>, StoreError> {
         match self {
             Self::Sqlite(path) => sqlite::bulk_reader(path),
             Self::Postgres(url) => postgres::bulk_reader(url),

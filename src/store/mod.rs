@@ -43,11 +43,11 @@ pub trait Writer: Send {
     /// As [`Transaction::commit`].
     fn probe(&mut self) -> Result<(), StoreError>;
 
-    /// Looks, without a commit, for what would keep a batch from being committed now. To be called when nothing was
-    /// committed for a while.
+    /// Looks for what would keep a batch from being committed now, as cheaply as the store can. To be called when
+    /// nothing was committed for a while.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was done.
+    /// As [`Transaction::commit`].
     fn check(&mut self) -> Result<(), StoreError>;
 
     /// Does what the store needs from time to time. To be called between batches; it returns at once if nothing is due.
@@ -75,6 +75,12 @@ pub trait Writer: Send {
     fn copy(&mut self, commits: &[Changes]) -> Result<(), StoreError> {
         commits.iter().try_for_each(|changes| self.begin()?.commit(changes).map(drop))
     }
+
+    /// Marks the ledger as a copy that is not whole, which is not served, or as whole again.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the mark could not be written.
+    fn mark_copy(&mut self, is_whole: bool) -> Result<(), StoreError>;
 
     /// What the writer has done so far, for metrics.
     fn counts(&self) -> Arc<WriterCounts>;
@@ -208,6 +214,8 @@ pub struct StoreOptions {
     pub shards: Option<Shards>,
     /// Of a new ledger that another is copied into: what its chains are anchored on.
     pub anchor: Option<CommitHash>,
+    /// Whether a copy may be opened that is not whole, to go on with it.
+    pub is_copy: bool,
     /// How long SQLite's WAL may become before it is begun again, in bytes.
     pub wal_size_max: u64,
 }
@@ -216,13 +224,23 @@ impl StoreOptions {
     /// The defaults, for a ledger in this currency.
     #[must_use]
     pub const fn new(currency: Currency) -> Self {
-        Self { currency, shards: None, anchor: None, wal_size_max: 64 * 1024 * 1024 }
+        Self { currency, shards: None, anchor: None, is_copy: false, wal_size_max: 64 * 1024 * 1024 }
     }
+}
+
+/// The setting that marks a copy which is not whole, in every store.
+const SELECT_COPY_MARK: &str = "select count(*) from setting where name = 'copy'";
+const MARK_COPY: &str = "insert into setting (name, value) values ('copy', 'not whole') on conflict do nothing";
+const UNMARK_COPY: &str = "delete from setting where name = 'copy'";
+
+/// A copy is not whole, and must not be served.
+fn copy_is_not_whole(shown: impl std::fmt::Display) -> StoreError {
+    StoreError::Incompatible(format!("{shown} is a copy that is not whole: run the same `wallet migrate` again"))
 }
 
 /// A checkpoint has another number of shards than the ledger.
 fn checkpoint_of_other_shards(found: usize, shards: usize) -> StoreError {
-    StoreError::Incompatible(format!("the checkpoint is of a ledger of {found} shards, and this one has {shards}"))
+    StoreError::Incompatible(format!("the number of shards differs: {found} in the checkpoint, {shards} in the ledger"))
 }
 
 /// A store, open.

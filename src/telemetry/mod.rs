@@ -89,16 +89,24 @@ fn log_panics() {
     }));
 }
 
-/// An error and what it came from, in one line.
+/// An error and what it came from, in one line. What an error says of its source is not said again.
 #[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let errors = iter::successors(Some(error), |error| (*error).source());
-    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let mut parts: Vec<String> = errors.map(ToString::to_string).collect();
+    parts.dedup_by(|source, error| error.ends_with(source.as_str()));
+    parts.join(": ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_error_says_of_its_source_is_said_once() {
+        let error = anyhow::Error::msg("it is full").context("cannot write").context("the store failed: cannot write");
+        assert_eq!(chain(error.as_ref()), "the store failed: cannot write: it is full");
+    }
 
     #[test]
     fn a_filter_names_a_level_for_each_part() {

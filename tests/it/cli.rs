@@ -235,3 +235,20 @@ fn openapi_is_printed() {
     let description: serde_json::Value = serde_json::from_str(&description).unwrap();
     assert!(description["openapi"].as_str().unwrap().starts_with("3.1"));
 }
+
+#[test]
+fn the_password_of_a_url_is_never_shown() {
+    for url in [
+        "postgres://u:s3cret@127.0.0.1:7118x/ledger",
+        "postgres://u:s3cret@127.0.0.1/ledger?sslmode=bogus",
+        "postgres://u:s3cret@127.0.0.1/ledger?sslmod=verify-full",
+        "postgres://u:s3cret@127.0.0.1",
+        "mysql://u:s3cret@127.0.0.1/ledger",
+    ] {
+        for args in [["verify", "--database-url", url, "--json"], ["migrate", "--to=sqlite://x.db", "--from", url]] {
+            let (_, stderr, code) = run(&args);
+            assert_eq!(code, Some(64), "{url}: {stderr}");
+            assert!(stderr.contains("invalid value for '--") && !stderr.contains("s3cret"), "{url}: {stderr}");
+        }
+    }
+}

@@ -134,7 +134,7 @@ impl Disk {
     }
 
     /// Fills the disk but for so many bytes. It is never fuller than that, not even for a moment.
-    fn fill_but(&self, bytes: u64) {
+    pub fn fill_but(&self, bytes: u64) {
         let files = fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
         let left = self.size.saturating_sub(files.sum::<u64>() + bytes);
         let mut ballast = File::create(self.dir.path().join("ballast")).unwrap();
@@ -146,7 +146,8 @@ impl Disk {
         }
     }
 
-    fn free(&self) {
+    /// Takes back what fills it.
+    pub fn free(&self) {
         fs::remove_file(self.dir.path().join("ballast")).unwrap();
     }
 

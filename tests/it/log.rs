@@ -52,9 +52,9 @@ fn the_log_has_each_request_by_its_id_and_no_money() {
     let dir = tempfile::tempdir().unwrap();
     let process = Process::start(&dir.path().join("wallet.db"));
     for (path, body, status) in [
-        ("users", r#"{"UserId":1,"AccountBalance":77.31}"#, 201),
-        ("charge", r#"{"UserId":1,"EventId":1,"Amount":88.42}"#, 400),
-        ("charge", r#"{"UserId":1,"EventId":1,"Amount":66.53}"#, 200),
+        ("users", r#"{"UserId":1,"AccountBalance":7712345.31}"#, 201),
+        ("charge", r#"{"UserId":1,"EventId":1,"Amount":8823456.42}"#, 400),
+        ("charge", r#"{"UserId":1,"EventId":1,"Amount":6634567.53}"#, 200),
     ] {
         let answer = exchange(process.http, &format!("POST /api/v1/{path}"), body);
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
@@ -75,8 +75,11 @@ fn the_log_has_each_request_by_its_id_and_no_money() {
     let (audited, log): (Vec<&str>, Vec<&str>) = log.lines().partition(|line| line.contains("\"wallet.audit\""));
     assert_eq!(audited.len(), 1, "{audited:?}");
     let log = log.concat();
-    for amount in ["77.31", "7731", "88.42", "8842", "66.53", "6653", "10.78", "1078"] {
-        assert!(!log.contains(amount), "{amount} in {log}");
+    // Each in the major and in the minor unit, and long enough that no time and no hash holds it by chance.
+    for amount in ["7712345.31", "8823456.42", "6634567.53", "1077777.78"] {
+        for written in [amount.to_owned(), amount.replace('.', "")] {
+            assert!(!log.contains(&written), "{written} in {log}");
+        }
     }
 }
 

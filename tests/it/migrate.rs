@@ -8,10 +8,11 @@ use sqlx::PgConnection;
 use tempfile::TempDir;
 use tokio::task::{block_in_place, yield_now};
 use wallet::ledger::{Annotations, Caller, Command, Note, RoundId};
+use wallet::store::{Location, StoreOptions};
 
 use crate::support::postgres::Database;
 use crate::support::process::{Process, database_url as url, run, wallet};
-use crate::support::store::{at, charge, close, event, open, open_sqlite, tamper, transact, user};
+use crate::support::store::{at, charge, close, eur, event, open, open_sqlite, tamper, transact, user};
 
 /// A ledger in a file, with everything that an entry can have, of so many more charges.
 async fn ledger(dir: &TempDir, charges: i64) -> PathBuf {
@@ -127,7 +128,12 @@ async fn interrupt(from: &str, database: &Database, more: &[&str]) {
     let ended = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.code().is_none_or(|code| code == 0), "it was killed, or had copied all: {said}");
+    let left: i64 = database.value("select count(*) from setting where name = 'copy'");
+    if left == 1 {
+        is_not_served(&to);
+    }
     let report = migrated(from, &database.url(), more);
+    assert_eq!(database.value::<i64>("select count(*) from setting where name = 'copy'"), 0, "it is whole");
     let (written, entries) = (report["Written"].as_i64().unwrap(), report["Entries"].as_i64().unwrap());
     println!("{written} of {entries} entries were left to write");
     assert!(written < entries, "{report}");
@@ -148,6 +154,53 @@ async fn a_copy_into_shards_that_was_killed_goes_on_where_it_stopped() {
     let dir = TempDir::new().unwrap();
     let path = ledger(&dir, 20_000).await;
     interrupt(&url(&path), &database, &["--shards", "3"]).await;
+}
+
+/// A start is refused, because the copy is not whole.
+fn is_not_served(database: &str) {
+    let (out, stderr, code) = run(&["serve", "--database-url", database]);
+    assert_eq!((out.as_str(), code), ("", Some(1)), "{stderr}");
+    assert!(stderr.contains("is a copy that is not whole: run the same `wallet migrate` again"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_copy_is_not_served_until_it_is_whole() {
+    let Some(database) = Database::create("half a copy") else { return };
+    let dir = TempDir::new().unwrap();
+    let (source, file) = (url(&ledger(&dir, 10).await), dir.path().join("copy.db"));
+    let mark = "insert into setting (name, value) values ('copy', 'not whole')";
+    let mark_database = || database.execute(mark);
+    let mark_file = || tamper(&file, mark);
+    let copies: [(String, &dyn Fn()); 2] = [(database.url(), &mark_database), (url(&file), &mark_file)];
+    for (copy, mark) in copies {
+        migrated(&source, &copy, &[]);
+        mark();
+        block_in_place(|| {
+            is_not_served(&copy);
+            // All that it holds is right, but it does not hold all.
+            for command in [["verify"].as_slice(), &["export", "--format", "csv"], &["reconcile", "-"]] {
+                let (out, stderr, code) = run(&[command, &["--database-url", &copy]].concat());
+                assert_eq!((out.as_str(), code), ("", Some(1)), "{command:?}: {stderr}");
+                assert!(stderr.contains("is a copy that is not whole"), "{command:?}: {stderr}");
+            }
+        });
+        let third = dir.path().join("third.db");
+        let why = refused(&copy, &url(&third), &[], 1);
+        assert!(why.contains("is a copy that is not whole") && !third.exists(), "{why}");
+        assert_eq!(migrated(&source, &copy, &[])["Written"], 0);
+        Process::serve(wallet(), &copy, &[]).terminate();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_is_marked_before_anything_is_written_to_it() {
+    let Some(database) = Database::create("a copy that has just begun") else { return };
+    let dir = TempDir::new().unwrap();
+    for target in [database.url(), url(&dir.path().join("copy.db"))] {
+        let options = StoreOptions { is_copy: true, ..StoreOptions::new(eur()) };
+        close(target.parse::<Location>().unwrap().open(options).await.unwrap()).await;
+        block_in_place(|| is_not_served(&target));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

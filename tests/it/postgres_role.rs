@@ -9,7 +9,7 @@ use crate::parity;
 use crate::support::client::{Client, Protocol, Reply};
 use crate::support::command::PlainCommand;
 use crate::support::postgres::{Database, Installation, Server};
-use crate::support::process::{Process, run, wallet};
+use crate::support::process::{Process, database_url, run, wallet};
 
 const ROLE_SQL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/postgres/role.sql");
 
@@ -225,6 +225,26 @@ async fn a_start_without_tables_or_rights_says_what_to_do() {
     refused("older tables");
     deployed.database.execute("insert into _sqlx_migrations select * from kept");
     Process::serve(wallet(), &url, &[]).terminate();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_as_a_role_that_may_not_mark_it_is_refused_with_what_helps() {
+    let Some(deployed) = Deployed::start("a copy by the wrong role") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("wallet.db");
+    let process = Process::start(&source);
+    process.client().await.create_wallet(1, 100).await;
+    process.terminate();
+    let from = database_url(&source);
+    let migrate = |role| run(&["migrate", "--from", &from, "--to", &deployed.url(role)]);
+    let (out, stderr, code) = migrate("wallet_app");
+    assert_eq!((out.as_str(), code), ("", Some(1)), "{stderr}");
+    assert!(stderr.contains("nothing was written to postgres://wallet_app@"), "{stderr}");
+    assert!(stderr.contains("run this as the owner of its tables"), "{stderr}");
+    assert_eq!(stderr.matches("permission denied").count(), 1, "{stderr}");
+    assert_eq!(deployed.database.value::<i64>("select count(*) from entry"), 0);
+    let (_, stderr, code) = migrate("wallet_owner");
+    assert_eq!(code, Some(0), "{stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["access", "ledger"]),
     ("server.rs", &["config", "access", "api", "engine", "store", "ledger"]),
     ("server", &["config", "telemetry", "access", "api", "engine", "store", "ledger"]),
-    ("cli", &["config", "server", "access", "api", "engine", "store", "ledger"]),
+    ("cli", &["config", "server", "telemetry", "access", "api", "engine", "store", "ledger"]),
 ];
 
 /// What must not be named in a layer.

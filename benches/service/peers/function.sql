@@ -2,4 +2,4 @@
 \set user random(0, :users - 1)
 \set n :n + 1
 \set event :base + :n * :clients + :client_id
-select charge(:user, :event);
+select charge(:user::bigint, :event::bigint);

@@ -124,12 +124,11 @@ impl Postgres {
         let seconds = time.as_secs_f64().ceil();
         self.runs += 1;
         let mut pgbench = self.tools.client("pgbench");
-        // pgbench 15 fails to prepare a script of one statement. It only sends the text of a call with each call.
-        let (script, mode) = match form {
-            Form::Statements => ("charge.sql", "prepared"),
-            Form::Function => ("function.sql", "extended"),
+        let script = match form {
+            Form::Statements => "charge.sql",
+            Form::Function => "function.sql",
         };
-        pgbench.args(["-n", "-M", mode, "-j", "2", "-f", script, "-D", "n=0"]);
+        pgbench.args(["-n", "-M", "prepared", "-j", "2", "-f", script, "-D", "n=0"]);
         pgbench.args(["-c", &clients.to_string(), "-T", &seconds.to_string(), "-D", &format!("clients={clients}")]);
         pgbench.args(["-D", &format!("users={COUNT}"), "-D", &format!("base={}", self.runs * EVENTS_A_RUN)]);
         let said = output(pgbench.arg("postgres")).expect("pgbench charges");

@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use self::target::Target;
+use self::target::{Target, TargetRefused};
 use super::Usage;
 use super::maintenance::error_json;
 use super::progress::Progress;
@@ -62,10 +62,10 @@ fn migrate(args: &MigrateArgs) -> Result<Report<'_>> {
     }
     // Dropped last, after all that has the source open.
     let _held = from.hold()?;
+    let mut reader = from.bulk_reader().context("nothing was copied from the source")?;
     let mut progress = Progress::everywhere();
     let source = audit(from, &mut progress)?.context("the source is wrong; nothing was copied")?;
     let heads = source.heads;
-    let mut reader = from.bulk_reader()?;
     let own = reader.genesis();
     let is_same = shards.is_none_or(|shards| shards == own.shards);
     let anchored = || Genesis { shards: shards.unwrap_or(own.shards), anchor: Some(heads.hash()), ..own };
@@ -79,10 +79,12 @@ fn migrate(args: &MigrateArgs) -> Result<Report<'_>> {
     } else {
         history::replay(reader.as_mut(), &heads, &mut target, &mut show)
     };
-    let replays = copied.context("the copy is not whole; run the same command again, and it goes on")?;
+    let again = "the copy is not whole; run the same command again, and it goes on";
+    let replays = copied.map_err(|error| if error.is::<TargetRefused>() { error } else { error.context(again) })?;
     let written = target.close();
     let copy = audit(to, &mut progress)?.context("the copy is wrong; remove it")?;
-    compare::check(reader.as_mut(), to.bulk_reader()?.as_mut(), &heads, &copy, &replays)?;
+    compare::check(reader.as_mut(), to.copy_reader()?.as_mut(), &heads, &copy, &replays)?;
+    Target::open(to, genesis)?.mark_whole()?;
     let newer = reader.heads()?.entries() - heads.entries();
     Ok(Report { args, copy, source: heads, written, newer })
 }

@@ -121,7 +121,8 @@ impl Feed {
     }
 
     /// A page of up to `size` entries from `start` on, of those that `filter` wants. If there is none yet, waits up to
-    /// `wait` for the first. A page may hold fewer than there are: its cursor says how far it looked.
+    /// `wait` for the first, or until the feed is closed. A page may hold fewer than there are: its cursor says how far
+    /// it looked.
     ///
     /// # Errors
     /// As [`watch`](Self::watch); `deadline` is that of the reads.
@@ -138,8 +139,9 @@ impl Feed {
             return Ok(page);
         }
         let until = Instant::now() + wait;
-        let mut watcher = self.watch(FeedStart::After(page.cursor().clone()), filter, deadline).await?;
-        match watcher.next(size, until).await {
+        let start = FeedStart::After(page.cursor().clone());
+        let waited = async { self.watch(start, filter, deadline).await?.next(size, until).await };
+        match waited.await {
             Err(EngineError::Stopped) => Ok(page),
             next => next,
         }

@@ -44,7 +44,7 @@ pub(super) struct Worker<C> {
     /// Since when every attempt has found the store locked by another process.
     locked_since: Option<Instant>,
     /// Whether a command could not be decided, and it is open whether that is true of every command.
-    is_in_doubt: bool,
+    is_undecided: bool,
     health: HealthReporter,
     clock: C,
     /// Of the first shard's worker only, so that a step is told once.
@@ -88,7 +88,7 @@ impl<C: Clock> Worker<C> {
             was_single: false,
             attempted_at: Instant::now(),
             locked_since: None,
-            is_in_doubt: false,
+            is_undecided: false,
             health,
             clock,
             clock_steps: (shard == Shard::FIRST).then(StepDetector::default),
@@ -110,7 +110,7 @@ impl<C: Clock> Worker<C> {
             // Now that all are answered: a probe takes as long as a commit. It must also be made when every command
             // that comes has expired.
             let is_due = self.is_failing() && self.attempted_at.elapsed() >= PROBE_INTERVAL;
-            if std::mem::take(&mut self.is_in_doubt) || is_due {
+            if std::mem::take(&mut self.is_undecided) || is_due {
                 self.probe();
             }
             self.maintain();
@@ -291,7 +291,7 @@ impl<C: Clock> Worker<C> {
             EngineError::Panicked => (),
             EngineError::Corrupt(_) => {
                 self.health.undecided(&error);
-                self.is_in_doubt = true;
+                self.is_undecided = true;
             }
             EngineError::Busy
             | EngineError::Deadline

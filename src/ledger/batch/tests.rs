@@ -1,7 +1,7 @@
 //! Each refusal beside its rule, in the contract's order of precedence.
 
 use super::*;
-use crate::ledger::{Annotations, EntryId, EventId, Keys, Note, RoundId, prefetch};
+use crate::ledger::{Annotations, EntryId, EventId, Genesis, Keys, Note, RoundId, Shard, WalletId, prefetch};
 
 const USER: i64 = 123_123;
 
@@ -34,7 +34,7 @@ fn rollback_win(number: i64) -> Command {
 }
 
 fn genesis() -> Head {
-    Head { commit: Commit::genesis("EUR".parse().unwrap()), last_event_id: None }
+    Head { commit: Genesis::new("EUR".parse().unwrap()).commit(Shard::FIRST), last_event_id: None }
 }
 
 /// What a store finds that holds nothing.

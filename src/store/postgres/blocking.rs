@@ -11,8 +11,11 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time;
 
 use super::cluster::{Cluster, timed_out};
+use super::confirm::confirm;
+use super::error::cannot_open;
 use super::open;
 use super::url::PostgresUrl;
+use super::warning::Warnings;
 use crate::ledger::Genesis;
 use crate::store::StoreError;
 
@@ -47,7 +50,7 @@ impl Blocking {
             Err(error) => {
                 // To wait for its end would not be allowed everywhere.
                 runtime.shutdown_background();
-                Err(open::cannot_open(&cluster, &error))
+                Err(cannot_open(cluster.shown(), &error))
             }
         }
     }
@@ -79,6 +82,12 @@ impl Blocking {
     /// The rows that a query finds.
     pub(super) fn rows(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>, StoreError> {
         self.run(async |connection| query.fetch_all(connection).await.map_err(StoreError::unavailable))
+    }
+
+    /// Makes sure that everything that can be seen is durable.
+    pub(super) fn confirm(&mut self) -> Result<(), StoreError> {
+        let warnings = Warnings::new();
+        self.run(async |connection| confirm(connection, &warnings).await.map_err(StoreError::unavailable))
     }
 
     /// Runs statements that take no parameters and find nothing.

@@ -10,7 +10,7 @@ use super::scan::scan;
 use super::{PostgresUrl, shard_id};
 use crate::ledger::{Commit, Entry, EntryFilter, EntryId, EntryKey, Genesis, Heads, Shard, Timestamp, UserId};
 use crate::store::row::{self as stored, Source, missing};
-use crate::store::{BulkReader, ScanLimits, StoreError, StoredWallet};
+use crate::store::{BulkReader, SELECT_COPY_MARK, ScanLimits, StoreError, StoredWallet, copy_is_not_whole};
 
 const SELECT_TIME: &str = "select created_at, entry_id from entry where shard_id = $1 and entry_id = $2";
 const SELECT_KEYS: &str = select_entry!(
@@ -72,13 +72,17 @@ impl BulkReader for PostgresBulkReader {
         self.genesis
     }
 
+    fn check_whole(&mut self) -> Result<(), StoreError> {
+        let marks: i64 = self.session.run(async |connection| {
+            sqlx::query_scalar(SELECT_COPY_MARK).fetch_one(connection).await.map_err(StoreError::unavailable)
+        })?;
+        if marks == 0 { Ok(()) } else { Err(copy_is_not_whole(self.session.shown())) }
+    }
+
     fn heads(&mut self) -> Result<Heads, StoreError> {
         let genesis = self.genesis;
-        let heads = self.session.run(async |connection| {
-            let heads = reader::heads(connection, genesis).await?;
-            reader::confirm(connection).await?;
-            Ok(heads)
-        })?;
+        let heads = self.session.run(async |connection| reader::heads(connection, genesis).await)?;
+        self.session.confirm()?;
         // A head that names an entry far behind the others would let whoever reads the ledger take as much memory.
         for (shard, head) in genesis.shards.all().zip(heads.iter().map(|(_, head)| head)) {
             let last = head.last_entry_id;

@@ -4,21 +4,36 @@
 //! answers reads with what was true before. Each promotion begins a new timeline, with a higher number. So a server
 //! whose timeline is older than one that was seen is not the primary, whatever it says.
 
+use std::io::ErrorKind;
 use std::pin::pin;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Row as _};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{self, Instant};
 
+use super::setting;
 use super::url::PostgresUrl;
+use crate::ledger::Genesis;
 
 /// How long it may take to find the host that takes writes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long one statement may take while callers wait.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long to go on connecting where no caller waits, and how long one statement of a copy may take. A server that
+/// starts, or that is very busy, needs longer than callers wait.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many connections a process makes at the same time. More would keep each other from being made in time.
+const CONNECTING_MAX: usize = 4;
 
 /// How long to wait before a host that takes no writes is asked again: it may just be promoted.
 const ASK_INTERVAL: Duration = Duration::from_millis(50);
@@ -29,7 +44,7 @@ const OTHERS_TIMEOUT: Duration = Duration::from_millis(300);
 /// What each session is told. A commit is acknowledged when it is on disk, and on the standby if there is one.
 /// Statements are planned once, and look rows up by their keys, however few there still are. Who vanishes while it
 /// holds the lock loses it.
-const SESSION: [(&str, &str); 11] = [
+const SESSION: [(&str, &str); 13] = [
     ("synchronous_commit", "on"),
     ("default_transaction_isolation", "read committed"),
     ("plan_cache_mode", "force_generic_plan"),
@@ -41,6 +56,10 @@ const SESSION: [(&str, &str); 11] = [
     ("lock_timeout", "1s"),
     ("idle_in_transaction_session_timeout", "2s"),
     ("tcp_user_timeout", "5s"),
+    // What runs for a connection that was closed is given up.
+    ("client_connection_check_interval", "1s"),
+    // A commit whose wait for the standby was cancelled is told by a warning.
+    ("client_min_messages", "warning"),
 ];
 
 const SELECT_READ_ONLY: &str = "select current_setting('transaction_read_only')";
@@ -55,6 +74,11 @@ pub(super) struct Cluster {
     timeline: AtomicU32,
     /// How often a connection was lost. Those that are older are not to be trusted.
     losses: AtomicU64,
+    connecting: Semaphore,
+    /// What was decided when the ledger was made, once it is known.
+    genesis: OnceLock<Genesis>,
+    /// Whether no caller ever waits for a connection.
+    is_patient: bool,
     shown: String,
 }
 
@@ -78,10 +102,35 @@ pub(super) struct Opened {
 impl Cluster {
     pub(super) fn new(url: &PostgresUrl) -> Self {
         let session = |options: &PgConnectOptions| {
-            options.clone().application_name("wallet").options(SESSION).disable_statement_logging()
+            let name = options.get_application_name().unwrap_or("wallet").to_owned();
+            options.clone().application_name(&name).options(SESSION).disable_statement_logging()
         };
         let hosts = url.hosts().iter().map(session).collect();
-        Self { hosts, timeline: AtomicU32::new(0), losses: AtomicU64::new(0), shown: url.to_string() }
+        Self {
+            hosts,
+            timeline: AtomicU32::new(0),
+            losses: AtomicU64::new(0),
+            connecting: Semaphore::new(CONNECTING_MAX),
+            genesis: OnceLock::new(),
+            is_patient: false,
+            shown: url.to_string(),
+        }
+    }
+
+    /// The same for a copy, for which no caller waits.
+    pub(super) fn patient(self) -> Self {
+        Self { is_patient: true, ..self }
+    }
+
+    /// How long one statement may take. A server that vanishes without a word is given up after that, and so is a
+    /// commit that waits for a standby that is not there.
+    pub(super) const fn statement_timeout(&self) -> Duration {
+        if self.is_patient { PATIENCE } else { STATEMENT_TIMEOUT }
+    }
+
+    /// From now on, only a database with this ledger is connected to.
+    pub(super) fn expect(&self, genesis: Genesis) {
+        let _ = self.genesis.set(genesis);
     }
 
     /// The URL, for whoever reads it.
@@ -89,24 +138,51 @@ impl Cluster {
         &self.shown
     }
 
-    /// Connects to the host that takes writes. All are asked at the same time. If there are several, they are asked
-    /// again and again for a while, because one may just be promoted.
+    /// Connects to the host that takes writes, and makes sure that it still has the ledger that is expected.
     pub(super) async fn connect(&self) -> Result<Primary, sqlx::Error> {
+        // While the ledger is not known, it is only being opened.
+        let patience = if self.is_patient || self.genesis.get().is_none() { PATIENCE } else { Duration::ZERO };
+        let begun = Instant::now();
+        loop {
+            match self.connect_once().await {
+                Err(error) if is_late(&error) && begun.elapsed() < patience => {
+                    tracing::debug!(%error, database = self.shown, "no server takes a connection yet");
+                    time::sleep(ASK_INTERVAL).await;
+                }
+                connected => return connected,
+            }
+        }
+    }
+
+    async fn connect_once(&self) -> Result<Primary, sqlx::Error> {
+        let Ok(Ok(_connecting)) = time::timeout(CONNECT_TIMEOUT, self.connecting.acquire()).await else {
+            return Err(timed_out("too many connections are being made"));
+        };
+        self.find().await
+    }
+
+    /// Finds the host that takes writes. All are asked at the same time. If there are several, they are asked again and
+    /// again for a while, because one may just be promoted.
+    async fn find(&self) -> Result<Primary, sqlx::Error> {
         let opened = Opened { timeline: 0, losses: self.losses.load(Ordering::Acquire) };
         let answers = &watch::Sender::new(0);
         let ask = |host| async move { (host, self.ask(host, opened, answers).await) };
         let mut asked: FuturesUnordered<_> = self.hosts.iter().map(ask).collect();
-        let mut refusals = Vec::new();
+        let (mut refusals, mut is_final) = (Vec::new(), true);
         while let Some((host, answer)) = asked.next().await {
             match answer {
                 Ok(primary) => return Ok(primary),
                 Err(error) if self.hosts.len() == 1 => return Err(error),
-                Err(error) => refusals.push(format!("{}: {error}", name(host))),
+                Err(error) => {
+                    is_final &= !may_change(&error);
+                    refusals.push(format!("{}: {error}", name(host)));
+                }
             }
         }
         // In the same order each time: an outage is logged again when it is another one.
         refusals.sort_unstable();
-        Err(timed_out(&format!("no host takes writes ({})", refusals.join("; "))))
+        let why = format!("no host takes writes ({})", refusals.join("; "));
+        Err(if is_final { sqlx::Error::Configuration(why.into()) } else { timed_out(&why) })
     }
 
     /// Asks a host until it takes writes or time is up. `answers` counts the hosts that said anything.
@@ -119,7 +195,7 @@ impl Cluster {
         let (begun, is_only) = (Instant::now(), self.hosts.len() == 1);
         let (mut connection, mut is_first) = (None, true);
         loop {
-            let looked = time::timeout_at(begun + CONNECT_TIMEOUT, look(host, connection.take())).await;
+            let looked = time::timeout_at(begun + CONNECT_TIMEOUT, self.look(host, connection.take())).await;
             let looked = looked.unwrap_or_else(|_| Err(timed_out("it did not accept a connection in time")));
             if std::mem::take(&mut is_first) {
                 answers.send_modify(|count| *count += 1);
@@ -134,7 +210,7 @@ impl Cluster {
                 }
                 Ok(Looked::Standby(open)) => {
                     connection = Some(open);
-                    timed_out("it is read-only: a standby")
+                    timed_out("it is read-only, as a standby is")
                 }
                 Err(error) => error,
             };
@@ -143,6 +219,33 @@ impl Cluster {
             }
             time::sleep(ASK_INTERVAL).await;
         }
+    }
+
+    /// Asks a host what it is, over the connection that is open to it, if one is. One that has another ledger is
+    /// refused before its timeline is believed.
+    async fn look(&self, host: &PgConnectOptions, open: Option<PgConnection>) -> Result<Looked, sqlx::Error> {
+        let mut connection = match open {
+            Some(open) => open,
+            None => host.connect().await?,
+        };
+        let row = sqlx::raw_sql(SELECT_READ_ONLY).fetch_one(&mut connection).await?;
+        if row.try_get::<String, _>(0)? != "off" {
+            return Ok(Looked::Standby(connection));
+        }
+        if let Some(expected) = self.genesis.get() {
+            match setting::stored(&mut connection, &self.shown).await {
+                Ok(Some(found)) if found == *expected => (),
+                Ok(_) => return Err(sqlx::Error::Configuration("there is another ledger by now, or none".into())),
+                Err(error) => return Err(sqlx::Error::Configuration(error.into())),
+            }
+        }
+        let timeline = match sqlx::raw_sql(SELECT_WAL_FILE).fetch_one(&mut connection).await {
+            Ok(row) => u32::from_str_radix(row.try_get::<String, _>(0)?.get(..8).unwrap_or_default(), 16).unwrap_or(0),
+            // Only PostgreSQL itself has timelines. What speaks its protocol must know by itself who takes writes.
+            Err(sqlx::Error::Database(_)) => 0,
+            Err(error) => return Err(error),
+        };
+        Ok(Looked::Primary(connection, timeline))
     }
 
     /// Whether a host on this timeline is the primary, now that it says so.
@@ -182,29 +285,21 @@ enum Looked {
     Standby(PgConnection),
 }
 
-/// Asks a host, over the connection that is open to it, if one is.
-async fn look(host: &PgConnectOptions, open: Option<PgConnection>) -> Result<Looked, sqlx::Error> {
-    let mut connection = match open {
-        Some(open) => open,
-        None => host.connect().await?,
-    };
-    let row = sqlx::raw_sql(SELECT_READ_ONLY).fetch_one(&mut connection).await?;
-    if row.try_get::<String, _>(0)? != "off" {
-        return Ok(Looked::Standby(connection));
-    }
-    let timeline = match sqlx::raw_sql(SELECT_WAL_FILE).fetch_one(&mut connection).await {
-        Ok(row) => u32::from_str_radix(row.try_get::<String, _>(0)?.get(..8).unwrap_or_default(), 16).unwrap_or(0),
-        // Only PostgreSQL itself has timelines. What speaks its protocol must know by itself who takes writes.
-        Err(sqlx::Error::Database(_)) => 0,
-        Err(error) => return Err(error),
-    };
-    Ok(Looked::Primary(connection, timeline))
+/// Whether a host that answered so may answer otherwise in a moment. It does not if it knows no such user or database,
+/// or has another ledger.
+fn may_change(error: &sqlx::Error) -> bool {
+    let is_refusal = matches!(error, sqlx::Error::Database(_) | sqlx::Error::Configuration(_));
+    !is_refusal || is_not_ready(error)
 }
 
-/// Whether a host that answered so may answer otherwise in a moment. It does not if it knows no such user or database.
-fn may_change(error: &sqlx::Error) -> bool {
-    // operator_intervention: it starts, or shuts down
-    error.as_database_error().is_none_or(|error| error.code().is_some_and(|code| code.starts_with("57P")))
+/// Whether a server did not answer in time, or is not ready yet. One that refuses a connection is not there at all.
+fn is_late(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(error) if error.kind() == ErrorKind::TimedOut) || is_not_ready(error)
+}
+
+/// Whether a server says that it starts, or shuts down (the class `operator_intervention`).
+fn is_not_ready(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code.starts_with("57P"))
 }
 
 fn name(host: &PgConnectOptions) -> String {
@@ -213,5 +308,5 @@ fn name(host: &PgConnectOptions) -> String {
 
 /// What the library has no error for.
 pub(super) fn timed_out(why: &str) -> sqlx::Error {
-    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why.to_owned()))
+    sqlx::Error::Io(std::io::Error::new(ErrorKind::TimedOut, why.to_owned()))
 }

@@ -7,8 +7,6 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use tokio::sync::Mutex;
-
 use crate::ledger::{EntryId, Genesis, Shard};
 
 /// How much of each shard is known to be durable.
@@ -16,14 +14,12 @@ use crate::ledger::{EntryId, Genesis, Shard};
 pub(super) struct Durable {
     /// The last such entry of each shard.
     entries: Vec<AtomicI64>,
-    /// Held by the one reader that makes sure of more.
-    pub(super) confirming: Mutex<()>,
 }
 
 impl Durable {
     pub(super) fn new(genesis: Genesis) -> Self {
         let entries = genesis.shards.all().map(|shard| AtomicI64::new(shard.base().get())).collect();
-        Self { entries, confirming: Mutex::new(()) }
+        Self { entries }
     }
 
     /// Everything up to this entry of its shard is durable.
@@ -31,6 +27,11 @@ impl Durable {
         if let Some(known) = self.entries.get(Shard::of_entry(entry_id).place()) {
             known.fetch_max(entry_id.get(), Ordering::AcqRel);
         }
+    }
+
+    /// The last entry of each shard that is known to be durable.
+    pub(super) fn last(&self) -> Vec<i64> {
+        self.entries.iter().map(|known| known.load(Ordering::Acquire)).collect()
     }
 
     /// Whether this entry is known to be durable.

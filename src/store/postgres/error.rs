@@ -40,8 +40,10 @@ pub(super) fn sort(error: sqlx::Error) -> Failure {
         // Every constraint is also a rule of the ledger: a new row can only break one because an old row is wrong. And
         // division_by_zero, by which the write statement says that a wallet is not there.
         code if code.starts_with("23") || code == "22012" => {
+            let tables = ["account", "entry", "ledger_commit"];
+            let table = tables.into_iter().find(|table| found.table() == Some(table)).unwrap_or("wallet");
             let found = format!("such that no batch fits behind it: {}", found.message());
-            Failure::Refused(StoreError::Corrupt { table: "entry", column: "*", row: 0, found })
+            Failure::Refused(StoreError::Corrupt { table, column: "*", row: 0, found })
         }
         _ if matches!(found.severity(), PgSeverity::Fatal | PgSeverity::Panic) => Failure::Lost(error),
         _ => Failure::Refused(StoreError::unavailable(error)),
@@ -57,4 +59,21 @@ impl Failure {
             Self::ReadOnly(error) | Self::Lost(error) => StoreError::unavailable(error),
         }
     }
+}
+
+/// Why a database cannot be opened.
+pub(super) fn cannot_open(shown: &str, error: &sqlx::Error) -> StoreError {
+    StoreError::Incompatible(if is_forbidden(error) {
+        format!(
+            "the tables in {shown} are not made, or this role may not use them ({error}): run `wallet init` of this \
+             version as their owner, and then deploy/postgres/role.sql"
+        )
+    } else {
+        format!("cannot open the database {shown}: {error}")
+    })
+}
+
+/// Whether the role has not the right to do it (`insufficient_privilege`).
+pub(super) fn is_forbidden(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("42501"))
 }

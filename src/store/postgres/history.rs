@@ -7,7 +7,8 @@ use crate::ledger::{Entry, EntryId, Kind, Timestamp, UserId};
 use crate::store::StoreError;
 use crate::store::row::{check_owner, missing};
 
-/// The distance between two entries of a wallet that the index has. The migration that makes the index has it as well.
+/// The distance between two entries of a wallet that the index has. The migration that makes the index has it as well,
+/// and so has the statement that the server shall find it for.
 const INDEX_STRIDE: i64 = 64;
 
 const SELECT_NEWEST: &str = "select last_entry_id from wallet where shard_id = $1 and user_id = $2";
@@ -18,23 +19,25 @@ const SELECT_TIME_OF: &str =
 const SELECT_FREEZING: &str = "select kind from entry where shard_id = $1 and user_id = $2 and entry_id <= $3
      and kind in (8, 9) order by entry_id desc limit 1";
 const SELECT_ENTRY: &str = select_entry!("entry", "where entry.shard_id = $1 and entry.entry_id = $2");
+// Each step finds the next by a key that holds the shard as well, as those of the write statement do.
 const SELECT_HISTORY: &str = concat!(
     "with recursive history as (
          select entry.*, 1 as step from entry where shard_id = $1 and entry_id = $2
          union all
          select entry.*, history.step + 1
-         from history join entry on entry.shard_id = $1 and entry.entry_id = history.previous_entry_id
+         from history join entry
+             on entry.shard_id = history.shard_id and entry.entry_id = history.previous_entry_id
          where history.step < $3
      ) ",
     select_entry!("history", "order by entry.entry_id desc")
 );
 const SELECT_WALK: &str = "with recursive step as (
-         select entry_id, previous_entry_id, entry_id <= $3 and created_at <= $4 as arrived, 1 as number
+         select shard_id, entry_id, previous_entry_id, entry_id <= $3 and created_at <= $4 as arrived, 1 as number
          from entry where shard_id = $1 and entry_id = $2
          union all
-         select entry.entry_id, entry.previous_entry_id, entry.entry_id <= $3 and entry.created_at <= $4,
-             step.number + 1
-         from step join entry on entry.shard_id = $1 and entry.entry_id = step.previous_entry_id
+         select entry.shard_id, entry.entry_id, entry.previous_entry_id,
+             entry.entry_id <= $3 and entry.created_at <= $4, step.number + 1
+         from step join entry on entry.shard_id = step.shard_id and entry.entry_id = step.previous_entry_id
          where not step.arrived and step.number < $5
      )
      select entry_id, previous_entry_id, arrived from step order by entry_id limit 1";

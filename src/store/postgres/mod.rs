@@ -7,9 +7,11 @@
 //! `docs/scaling.md` says why each step is as it is.
 
 mod audit;
+mod backend;
 mod blocking;
 mod bulk;
 mod cluster;
+mod confirm;
 mod durable;
 mod error;
 mod history;
@@ -18,6 +20,7 @@ mod pool;
 mod reader;
 mod row;
 mod scan;
+mod setting;
 mod url;
 mod warning;
 mod write;
@@ -35,14 +38,20 @@ use reader::PostgresReader;
 pub use url::PostgresUrl;
 use writer::PostgresWriter;
 
+/// What has happened if something is gone that was durable, and what to do.
+const OLDER_STATE: &str = "an older state of the database was restored, or the standby did not have what was \
+                           acknowledged; find out what is missing, and restart every wallet";
+
 /// Opens the ledger at `url`, which is made if it is missing, and brings its tables up to date.
 ///
 /// # Errors
-/// [`StoreError::Incompatible`] if it is a newer wallet's, in another currency or of another number of shards, or
-/// cannot be made: it is left as it is. [`StoreError::Unavailable`] if no server answers that takes writes.
+/// [`StoreError::Incompatible`] if no server answers that takes writes, if the ledger cannot be made, or if it is a
+/// newer wallet's, in another currency or of another number of shards: it is left as it is.
 pub async fn open(url: &PostgresUrl, options: StoreOptions) -> Result<Store, StoreError> {
-    let cluster = Arc::new(Cluster::new(url));
+    let cluster = Cluster::new(url);
+    let cluster = Arc::new(if options.is_copy { cluster.patient() } else { cluster });
     let genesis = open::prepare(&cluster, options).await?;
+    cluster.expect(genesis);
     let durable = Arc::new(Durable::new(genesis));
     let writer = |shard| PostgresWriter::open(Arc::clone(&cluster), genesis, shard, Arc::clone(&durable));
     let writers = genesis.shards.all().map(|shard| Ok(Box::new(writer(shard)?) as Box<_>));

@@ -1,12 +1,23 @@
 //! Decides whether a database may be served, and makes it ready.
 
+use std::time::Duration;
+
+use sqlx::Connection as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection as _, Row as _};
+use tokio::time;
 
-use super::cluster::Cluster;
-use crate::ledger::{CommitHash, Currency, Genesis, Shards};
-use crate::store::{StoreError, StoreOptions};
+use super::cluster::{Cluster, timed_out};
+use super::error::{cannot_open, is_forbidden};
+use super::setting::{corrupt_setting, stored};
+use crate::ledger::{Genesis, Shards};
+use crate::store::{MARK_COPY, SELECT_COPY_MARK, StoreError, StoreOptions, copy_is_not_whole};
+
+/// How long it may take to find out what is there.
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long it may take to make the tables, and the ledger in them. They are made when the standby has them.
+const MAKE_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -18,36 +29,52 @@ fn newest() -> i64 {
 /// Makes the tables if they are missing, and says what was decided when the ledger was made. A ledger that is not as
 /// the options expect is refused before anything is changed.
 pub(super) async fn prepare(cluster: &Cluster, options: StoreOptions) -> Result<Genesis, StoreError> {
-    let primary = cluster.connect().await.map_err(|error| cannot_open(cluster, &error))?;
+    let primary = cluster.connect().await.map_err(|error| cannot_open(cluster.shown(), &error))?;
     let mut connection = primary.connection;
-    let known = stored(&mut connection, cluster).await?;
-    if let Some(known) = known {
-        expect(cluster, known, options)?;
-    }
-    migrate(&mut connection, cluster).await?;
-    let stored = match known {
-        // A role that may not write settings can serve.
-        Some(known) => known,
-        None => make(&mut connection, cluster, options).await?,
+    let late = |why: &str| cannot_open(cluster.shown(), &timed_out(why));
+    let known = time::timeout(READ_TIMEOUT, known(&mut connection, cluster, options)).await;
+    let known = known.map_err(|_| late("it did not answer in time"))??;
+    let made = async {
+        migrate(&mut connection, cluster).await?;
+        match known {
+            // A role that may not write settings can serve.
+            Some(known) => Ok(known),
+            None => make(&mut connection, cluster, options).await,
+        }
     };
+    let made = time::timeout(MAKE_TIMEOUT, made).await;
+    let made = made.map_err(|_| late("the tables were not made in time: a synchronous standby may be missing"))??;
     let _ = connection.close().await;
-    Ok(stored)
+    Ok(made)
+}
+
+/// The ledger that is there, if it may be opened; `None` if there is none yet.
+async fn known(
+    connection: &mut PgConnection,
+    cluster: &Cluster,
+    options: StoreOptions,
+) -> Result<Option<Genesis>, StoreError> {
+    let Some(known) = stored(connection, cluster.shown()).await? else { return Ok(None) };
+    expect(cluster, known, options)?;
+    let marked = sqlx::query_scalar::<_, i64>(SELECT_COPY_MARK).fetch_one(connection).await;
+    let marked = marked.map_err(|error| cannot_open(cluster.shown(), &error))? > 0;
+    if marked && !options.is_copy { Err(copy_is_not_whole(cluster.shown())) } else { Ok(Some(known)) }
 }
 
 /// Makes the ledger in tables that are empty.
 async fn make(connection: &mut PgConnection, cluster: &Cluster, options: StoreOptions) -> Result<Genesis, StoreError> {
     let StoreOptions { currency, anchor, .. } = options;
     let asked = Genesis { currency, shards: options.shards.unwrap_or(Shards::ONE), anchor };
-    found(connection, asked).await.map_err(|error| cannot_open(cluster, &error))?;
+    found(connection, asked, options.is_copy).await.map_err(|error| cannot_open(cluster.shown(), &error))?;
     // Another process may have made the ledger in the meantime, and decided otherwise.
-    let stored = stored(connection, cluster).await?.ok_or_else(|| corrupt_setting("missing"))?;
+    let stored = stored(connection, cluster.shown()).await?.ok_or_else(|| corrupt_setting("missing"))?;
     expect(cluster, stored, options)?;
     Ok(stored)
 }
 
 /// Opens a ledger that must be there already, to read it.
 pub(super) async fn genesis(connection: &mut PgConnection, cluster: &Cluster) -> Result<Genesis, StoreError> {
-    let stored = stored(connection, cluster).await?;
+    let stored = stored(connection, cluster.shown()).await?;
     stored.ok_or_else(|| StoreError::Incompatible(format!("there is no ledger in {}", cluster.shown())))
 }
 
@@ -68,39 +95,14 @@ fn expect(cluster: &Cluster, stored: Genesis, options: StoreOptions) -> Result<(
     }
 }
 
-/// What was decided when the ledger was made; `None` if there is none yet.
-async fn stored(connection: &mut PgConnection, cluster: &Cluster) -> Result<Option<Genesis>, StoreError> {
-    let failed = |error| cannot_open(cluster, &error);
-    let table = "select to_regclass('setting') is not null and to_regclass('ledger_commit') is not null";
-    if !sqlx::query_scalar::<_, bool>(table).fetch_one(&mut *connection).await.map_err(failed)? {
-        return Ok(None);
-    }
-    let rows = sqlx::query("select name, value from setting").fetch_all(connection).await.map_err(failed)?;
-    let (mut currency, mut shards, mut anchor) = (None, None, None);
-    for row in &rows {
-        let (name, value): (String, String) =
-            (row.try_get(0).map_err(StoreError::unavailable)?, row.try_get(1).map_err(StoreError::unavailable)?);
-        let wrong = || corrupt_setting(&value);
-        match name.as_str() {
-            "currency" => currency = Some(value.parse::<Currency>().map_err(|_| wrong())?),
-            "shards" => shards = Some(value.parse().ok().and_then(Shards::new).ok_or_else(wrong)?),
-            "anchor" => anchor = Some(CommitHash::from_hex(&value).ok_or_else(wrong)?),
-            _ => (),
-        }
-    }
-    let Some(currency) = currency else { return Ok(None) };
-    Ok(Some(Genesis { currency, shards: shards.ok_or_else(|| corrupt_setting("missing"))?, anchor }))
-}
-
-fn corrupt_setting(found: &str) -> StoreError {
-    StoreError::Corrupt { table: "setting", column: "value", row: 0, found: found.to_owned() }
-}
-
 /// Brings the tables up to date. A role that may not make tables can serve a ledger whose tables are.
 async fn migrate(connection: &mut PgConnection, cluster: &Cluster) -> Result<(), StoreError> {
     if migrated(connection).await == Some(newest()) {
         return Ok(());
     }
+    // Another process may be making them, and take its time.
+    let wait = sqlx::raw_sql("set lock_timeout = 0").execute(&mut *connection).await;
+    wait.map_err(|error| cannot_open(cluster.shown(), &error))?;
     MIGRATIONS.run(connection).await.map_err(|error| match error {
         MigrateError::VersionMissing(version) | MigrateError::VersionMismatch(version) => {
             StoreError::Incompatible(format!(
@@ -109,7 +111,7 @@ async fn migrate(connection: &mut PgConnection, cluster: &Cluster) -> Result<(),
             ))
         }
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) if is_forbidden(&error) => {
-            cannot_open(cluster, &error)
+            cannot_open(cluster.shown(), &error)
         }
         error => StoreError::Incompatible(format!("cannot make the tables in {}: {error}", cluster.shown())),
     })
@@ -121,8 +123,8 @@ async fn migrated(connection: &mut PgConnection) -> Option<i64> {
     sqlx::query_scalar::<_, Option<i64>>(select).fetch_one(connection).await.ok().flatten()
 }
 
-/// Writes down what is decided, if nothing is yet.
-async fn found(connection: &mut PgConnection, genesis: Genesis) -> Result<(), sqlx::Error> {
+/// Writes down what is decided, if nothing is yet. A copy is not whole from its beginning.
+async fn found(connection: &mut PgConnection, genesis: Genesis, is_copy: bool) -> Result<(), sqlx::Error> {
     let mut tx = connection.begin().await?;
     let made = sqlx::query("insert into setting (name, value) values ('currency', $1) on conflict do nothing")
         .bind(genesis.currency.code())
@@ -138,24 +140,9 @@ async fn found(connection: &mut PgConnection, genesis: Genesis) -> Result<(), sq
             let insert = "insert into setting (name, value) values ('anchor', $1)";
             sqlx::query(insert).bind(anchor.to_string()).execute(&mut *tx).await?;
         }
+        if is_copy {
+            sqlx::query(MARK_COPY).execute(&mut *tx).await?;
+        }
     }
     tx.commit().await
-}
-
-/// Why a database cannot be opened.
-pub(super) fn cannot_open(cluster: &Cluster, error: &sqlx::Error) -> StoreError {
-    let shown = cluster.shown();
-    StoreError::Incompatible(if is_forbidden(error) {
-        format!(
-            "the tables in {shown} are not made, or this role may not use them ({error}): run `wallet init` of this \
-             version as their owner, and then deploy/postgres/role.sql"
-        )
-    } else {
-        format!("cannot open the database {shown}: {error}")
-    })
-}
-
-/// Whether the role has not the right to do it (`insufficient_privilege`).
-fn is_forbidden(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("42501"))
 }

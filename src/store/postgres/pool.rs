@@ -22,6 +22,8 @@ pub(super) struct Pool {
 pub(super) struct Borrowed<'p> {
     pool: &'p Pool,
     pub(super) primary: Primary,
+    /// Whether nothing was read over it yet.
+    pub(super) is_new: bool,
     _permit: SemaphorePermit<'p>,
 }
 
@@ -33,11 +35,11 @@ impl Pool {
     /// A connection to the host that takes writes; waits for one that is in use if there are too many.
     pub(super) async fn borrow(&self) -> Result<Borrowed<'_>, sqlx::Error> {
         let permit = self.permits.acquire().await.map_err(|_| timed_out("the database was closed"))?;
-        let primary = match self.idle_one() {
-            Some(primary) => primary,
-            None => self.cluster.connect().await?,
+        let (primary, is_new) = match self.idle_one() {
+            Some(primary) => (primary, false),
+            None => (self.cluster.connect().await?, true),
         };
-        Ok(Borrowed { pool: self, primary, _permit: permit })
+        Ok(Borrowed { pool: self, primary, is_new, _permit: permit })
     }
 
     /// One that may be used again. Those that may not are closed.

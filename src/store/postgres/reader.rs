@@ -10,20 +10,18 @@ use sqlx::postgres::PgConnection;
 use tokio::time;
 
 use super::cluster::{Cluster, Opened, timed_out};
+use super::confirm::Confirmer;
 use super::durable::Durable;
 use super::error::{Failure, sort};
 use super::pool::Pool;
 use super::row::{self, select_entry};
 use super::scan::scan;
-use super::{history, shard_id};
+use super::{OLDER_STATE, history, shard_id};
 use crate::ledger::{
     Entry, EntryFilter, EntryId, EventKey, Genesis, Heads, Shard, Timestamp, UserId, Wallet, WalletState,
 };
 use crate::store::row as stored;
 use crate::store::{Reader, Scan, ScanLimits, StoreError};
-
-/// How long a read may take, and how long it may wait for a connection.
-const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often a read is made at the most, because the primary is replaced meanwhile.
 const READS_MAX: u32 = 3;
@@ -44,16 +42,11 @@ const SELECT_HEADS: &str = "select head.commit_id, head.form, head.last_entry_id
      ) as head on true
      order by shard.shard_id";
 
-/// Locks a row and commits: that waits until everything that was written before is durable. It stands in nobody's way.
-const CONFIRM: &str = "begin; select shard_id from shard where shard_id = 0 for key share; commit";
-
-/// Whether there is a standby to wait for. Without one, what can be seen is on disk.
-const HAS_STANDBY: &str = "select current_setting('synchronous_standby_names') <> ''";
-
 pub(super) struct PostgresReader {
     cluster: Arc<Cluster>,
     genesis: Genesis,
     durable: Arc<Durable>,
+    confirmer: Confirmer,
     pool: Pool,
 }
 
@@ -64,8 +57,8 @@ impl<T, F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T, StoreErro
 
 impl PostgresReader {
     pub(super) fn open(cluster: Arc<Cluster>, genesis: Genesis, durable: Arc<Durable>) -> Self {
-        let pool = Pool::new(Arc::clone(&cluster));
-        Self { cluster, genesis, durable, pool }
+        let (confirmer, pool) = (Confirmer::new(Arc::clone(&cluster)), Pool::new(Arc::clone(&cluster)));
+        Self { cluster, genesis, durable, confirmer, pool }
     }
 
     /// Runs a read, and makes sure that what it found is durable before it is told. `newest` names the newest entry of
@@ -94,11 +87,19 @@ impl PostgresReader {
     }
 
     async fn attempt<T: Send>(&self, read: &impl Read<T>) -> Result<Result<(T, Opened), StoreError>, Failure> {
-        let timed = time::timeout(READ_TIMEOUT, self.pool.borrow()).await;
+        let limit = self.cluster.statement_timeout();
+        let timed = time::timeout(limit, self.pool.borrow()).await;
         let borrowed = timed.unwrap_or_else(|_| Err(timed_out("no connection was free in time")));
         let mut borrowed = borrowed.map_err(sort)?;
         let opened = borrowed.primary.opened;
-        let timed = time::timeout(READ_TIMEOUT, read(&mut borrowed.primary.connection)).await;
+        let (is_new, connection) = (borrowed.is_new, &mut borrowed.primary.connection);
+        let work = async {
+            if is_new {
+                self.check_age(connection).await?;
+            }
+            read(connection).await
+        };
+        let timed = time::timeout(limit, work).await;
         match timed.unwrap_or_else(|_| Err(StoreError::unavailable(timed_out("it did not answer in time")))) {
             Ok(found) => {
                 borrowed.give_back();
@@ -118,20 +119,28 @@ impl PostgresReader {
         }
     }
 
+    /// Makes sure that everything is there which this process knows to be durable.
+    async fn check_age(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        let known = self.durable.last();
+        let heads = heads(connection, self.genesis).await?;
+        match known.into_iter().zip(heads.last_entry_ids()).find(|(known, last)| last.get() < *known) {
+            Some((known, _)) => Err(StoreError::unavailable(format!("entry {known} is gone: {OLDER_STATE}"))),
+            None => Ok(()),
+        }
+    }
+
     /// Makes sure that entries are durable which were read over a connection that was opened then. False if that is not
     /// to be known, because the primary was replaced: an entry may be lost, and another have its number.
     async fn is_durable(&self, entries: &[EntryId], opened: Opened) -> Result<bool, StoreError> {
         let is_known = || entries.iter().all(|entry_id| self.durable.has(*entry_id));
-        if !is_known() {
-            let _confirming = self.durable.confirming.lock().await;
-            if !is_known() {
-                let ((), confirmed) = self.read(&|connection| confirm(connection).boxed()).await?;
-                if confirmed.timeline != opened.timeline {
-                    return Ok(false);
-                }
-                for entry_id in entries {
-                    self.durable.note(*entry_id);
-                }
+        if !is_known()
+            && let Some(confirmed) = self.confirmer.confirm(is_known).await?
+        {
+            if confirmed.timeline != opened.timeline {
+                return Ok(false);
+            }
+            for entry_id in entries {
+                self.durable.note(*entry_id);
             }
         }
         // A newer primary is known before anything that it has written is known to be durable.
@@ -191,6 +200,7 @@ impl Reader for PostgresReader {
     }
 
     async fn close(&self) {
+        self.confirmer.close().await;
         self.pool.close().await;
     }
 }
@@ -224,15 +234,6 @@ async fn wallet(
     let frozen = history::was_frozen(connection, shard, user_id, entry.entry_id).await?;
     let wallet = Wallet { balance: entry.balance_after, sequence: entry.sequence, frozen, ..wallet };
     Ok(Some((Some(wallet), last_entry_id)))
-}
-
-/// Makes sure that everything that can be seen is durable.
-pub(super) async fn confirm(connection: &mut PgConnection) -> Result<(), StoreError> {
-    let has_standby = sqlx::query_scalar::<_, bool>(HAS_STANDBY).fetch_one(&mut *connection).await;
-    if has_standby.map_err(StoreError::unavailable)? {
-        sqlx::raw_sql(CONFIRM).execute(connection).await.map_err(StoreError::unavailable)?;
-    }
-    Ok(())
 }
 
 async fn entries(

@@ -24,6 +24,22 @@ impl PartialEq for PostgresUrl {
 
 impl Eq for PostgresUrl {}
 
+/// The parameters that a URL may have behind `?`.
+const PARAMETERS: [&str; 12] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "user",
+];
+
 /// What URLs of PostgreSQL begin with.
 const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 
@@ -47,6 +63,23 @@ impl FromStr for PostgresUrl {
         let rest = SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme));
         let rest = rest.ok_or_else(|| "it must begin with postgres://".to_owned())?;
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (before, parameters) = path.split_once('?').unwrap_or((path, ""));
+        // What follows may be a part of the password.
+        if rest.contains('#') || before.contains('@') || (!authority.contains('@') && parameters.contains('@')) {
+            return Err("within a part, such as the password, `/`, `?`, `#` and `@` must be percent-encoded".to_owned());
+        }
+        // The library would pass over a parameter that it does not know, and so over one that asks for security.
+        let mut names = Vec::new();
+        for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+            let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
+            if !PARAMETERS.contains(&name) {
+                return Err(format!("the parameter `{name}` is not known; those that are: {}", PARAMETERS.join(", ")));
+            }
+            if names.contains(&name) {
+                return Err(format!("the parameter `{name}` is there twice"));
+            }
+            names.push(name);
+        }
         let (user, hosts) = authority.rsplit_once('@').map_or(("", authority), |(user, hosts)| (user, hosts));
         let at = if user.is_empty() { "" } else { "@" };
         let one = |host: &str| {
@@ -82,6 +115,8 @@ impl fmt::Display for PostgresUrl {
 mod tests {
     use super::*;
 
+    const ENCODE: &str = "within a part, such as the password, `/`, `?`, `#` and `@` must be percent-encoded";
+
     #[test]
     fn a_url_has_one_host_or_several_and_never_shows_its_password() {
         for (text, hosts, shown) in [
@@ -100,11 +135,21 @@ mod tests {
 
     #[test]
     fn what_is_no_url_is_refused_without_its_password() {
-        for text in
-            ["mysql://x", "postgres://u:secret@a,,b/x", "postgres://u:secret@db:port/x", "postgres://u:secret@db"]
-        {
-            let why = text.parse::<PostgresUrl>().unwrap_err();
-            assert!(!why.contains("secret"), "{why}");
+        for (text, expected) in [
+            ("mysql://x", "it must begin with postgres://"),
+            ("postgres://u:secret@a,,b/x", "a host is missing"),
+            ("postgres://u:secret@db:port/x", "the host `db:port`, the user or a parameter cannot be read"),
+            ("postgres://u:secret@db", "the name of the database is missing"),
+            (
+                "postgres://u:secret@db/x?sslmode=require&host=a&sslmode=disable",
+                "the parameter `sslmode` is there twice",
+            ),
+            ("postgres://u:sec/secret@db/x", ENCODE),
+            ("postgres://u:sec@secret/secret@db/x", ENCODE),
+            ("postgres://u:sec?secret@db/x", ENCODE),
+            ("postgres://u:sec#secret@db/x", ENCODE),
+        ] {
+            assert_eq!(text.parse::<PostgresUrl>().unwrap_err(), expected, "{text}");
         }
     }
 }

@@ -6,14 +6,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tracing::instrument::WithSubscriber as _;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
-use tracing::{Dispatch, Event, Level, Metadata, Subscriber, dispatcher};
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 
 /// Where sqlx logs what the server tells beside its answers.
 const TARGET: &str = "sqlx::postgres::notice";
 
-/// Catches the warnings of statements that are run on one thread.
+/// Catches the warnings of statements that are run one after another.
 pub(super) struct Warnings {
     dispatch: Dispatch,
     seen: Arc<AtomicBool>,
@@ -25,10 +26,11 @@ impl Warnings {
         Self { dispatch: Dispatch::new(Catcher(Arc::clone(&seen))), seen }
     }
 
-    /// Runs `work` on this thread. Returns what it returns, and whether a warning came.
-    pub(super) fn catch<T>(&self, work: impl FnOnce() -> T) -> (T, bool) {
-        let result = dispatcher::with_default(&self.dispatch, work);
-        (result, self.seen.swap(false, Ordering::Relaxed))
+    /// Runs `work`. Returns what it returns, and whether a warning came.
+    pub(super) async fn catch<T>(&self, work: impl Future<Output = T>) -> (T, bool) {
+        self.seen.store(false, Ordering::Relaxed);
+        let result = work.with_subscriber(self.dispatch.clone()).await;
+        (result, self.seen.load(Ordering::Relaxed))
     }
 }
 
@@ -71,15 +73,16 @@ impl Subscriber for Catcher {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_warning_of_the_server_is_caught_and_nothing_else_is() {
+    #[tokio::test]
+    async fn a_warning_of_the_server_is_caught_and_nothing_else_is() {
         let warnings = Warnings::new();
         let log = |what: u8| match what {
             0 => tracing::event!(target: "sqlx::postgres::notice", Level::WARN, message = "canceling wait"),
             1 => tracing::event!(target: "sqlx::postgres::notice", Level::INFO, message = "relation exists, skipping"),
             _ => tracing::warn!("of something else"),
         };
-        let caught: Vec<bool> = [0, 1, 2, 0].map(|what| warnings.catch(|| log(what)).1).to_vec();
-        assert_eq!(caught, [true, false, false, true]);
+        for (what, expected) in [(0, true), (1, false), (2, false), (0, true)] {
+            assert_eq!(warnings.catch(async { log(what) }).await.1, expected, "{what}");
+        }
     }
 }

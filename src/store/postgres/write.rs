@@ -7,12 +7,12 @@ use uuid::Uuid;
 use super::shard_id;
 use crate::ledger::{Changes, Commit, Entry, EntryId, RoundId, Shard, WalletState};
 
-/// Wallets are found by keys that hold the shard as well. Were it compared by itself, a server that knows nothing yet
-/// of a new table would look through the whole shard, because it takes a shard for a few rows.
-///
 /// The beginning of the statement: locks the shard, and writes the commit if its number is still free. All that follows
 /// writes only if the commit was written. The lock costs nothing that can be measured; without it, those who wait for
 /// it would starve.
+///
+/// Wallets are found by keys that hold the shard as well. Were the shard compared by itself, a server that knows
+/// nothing yet of a new table would look through the whole shard, because it takes a shard for a few rows.
 macro_rules! with_commit {
     () => {
         "with held as (select shard_id from shard where shard_id = $1 for no key update),

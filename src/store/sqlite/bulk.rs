@@ -12,7 +12,7 @@ use super::row::{self, SELECT_HEAD, select_commit, select_entry};
 use super::scan::scan;
 use crate::ledger::{Commit, Entry, EntryFilter, EntryId, EntryKey, Genesis, Heads, Shard, Timestamp, UserId};
 use crate::store::row::{missing, stored_wallet};
-use crate::store::{BulkReader, ScanLimits, StoreError, StoredWallet};
+use crate::store::{BulkReader, SELECT_COPY_MARK, ScanLimits, StoreError, StoredWallet, copy_is_not_whole};
 
 const SELECT_CURRENCY: &str = "select value from setting where name = 'currency'";
 const SELECT_TIME: &str = "select created_at from entry where entry_id = ?1";
@@ -65,9 +65,15 @@ impl BulkReader for SqliteBulkReader {
         self.genesis
     }
 
+    fn check_whole(&mut self) -> Result<(), StoreError> {
+        let marks = query(&self.connection, SELECT_COPY_MARK, [], |row| row.get::<_, i64>(0).map_err(failed))?;
+        let path = self.connection.path().unwrap_or_default();
+        if marks == Some(0) { Ok(()) } else { Err(copy_is_not_whole(path)) }
+    }
+
     fn heads(&mut self) -> Result<Heads, StoreError> {
         let head = query(&self.connection, SELECT_HEAD, [], row::commit)?;
-        let head = head.unwrap_or_else(|| Commit::genesis(self.genesis.currency));
+        let head = head.unwrap_or_else(|| self.genesis.commit(Shard::FIRST));
         check_place(head.last_entry_id, self.room()?)?;
         Ok(Heads::new(vec![head]))
     }

@@ -56,7 +56,7 @@ pub async fn open(path: &Path, options: StoreOptions) -> Result<Store, StoreErro
     // SQLite keeps its WAL next to the file that a link leads to.
     let path = &open::canonical_path(path);
     let lock = FileLock::take(path)?;
-    open::prepare(path, currency).await?;
+    open::prepare(path, options).await?;
     let writer = SqliteWriter::open(path, options, lock)?;
     let reader = SqliteReader::open(path, currency, writer.files())?;
     files::warn_if_open_to_others(path);

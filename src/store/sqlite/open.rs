@@ -10,9 +10,9 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
-use super::{APPLICATION_ID, StoreError};
+use super::APPLICATION_ID;
 use crate::ledger::Currency;
-use crate::store::private_file;
+use crate::store::{MARK_COPY, SELECT_COPY_MARK, StoreError, StoreOptions, copy_is_not_whole, private_file};
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -38,7 +38,7 @@ pub(super) fn canonical_path(path: &Path) -> PathBuf {
 }
 
 /// Makes the file if it is missing, and its tables what this program expects.
-pub(super) async fn prepare(path: &Path, currency: Currency) -> Result<(), StoreError> {
+pub(super) async fn prepare(path: &Path, store: StoreOptions) -> Result<(), StoreError> {
     let new = is_new(path)?;
     if new {
         // SQLite would make it readable for all. It gives the WAL and its index the mode that the database has.
@@ -55,7 +55,7 @@ pub(super) async fn prepare(path: &Path, currency: Currency) -> Result<(), Store
     }
     let mut connection =
         options.disable_statement_logging().connect().await.map_err(|error| cannot_open(path, &error))?;
-    let prepared = prepare_tables(&mut connection, path, currency).await;
+    let prepared = prepare_tables(&mut connection, path, store).await;
     let closed = connection.close().await.map_err(StoreError::unavailable);
     prepared.and(closed)
 }
@@ -65,12 +65,18 @@ pub(super) async fn prepare(path: &Path, currency: Currency) -> Result<(), Store
 async fn prepare_tables(
     connection: &mut sqlx::SqliteConnection,
     path: &Path,
-    currency: Currency,
+    StoreOptions { currency, is_copy, .. }: StoreOptions,
 ) -> Result<(), StoreError> {
     let stored = stored_currency(connection).await.map_err(|error| cannot_open(path, &error))?;
-    if let Some(stored) = stored.filter(|stored| stored != currency.code()) {
+    if let Some(stored) = stored.as_ref().filter(|stored| *stored != currency.code()) {
         let shown = path.display();
         return Err(StoreError::Incompatible(format!("the database {shown} is in {stored}, not in {currency}")));
+    }
+    if stored.is_some() && !is_copy {
+        let marked = sqlx::query_scalar::<_, i64>(SELECT_COPY_MARK).fetch_one(&mut *connection).await;
+        if marked.map_err(|error| cannot_open(path, &error))? > 0 {
+            return Err(copy_is_not_whole(path.display()));
+        }
     }
     MIGRATIONS.run(&mut *connection).await.map_err(|error| match error {
         MigrateError::VersionMissing(version) | MigrateError::VersionMismatch(version) => {
@@ -81,9 +87,23 @@ async fn prepare_tables(
         }
         error => cannot_open(path, &error),
     })?;
+    let is_new_copy = is_copy && stored.is_none();
+    found(connection, currency, is_new_copy).await.map_err(|error| cannot_open(path, &error))
+}
+
+/// Writes down what is decided, if nothing is yet. A copy is not whole from its beginning.
+async fn found(
+    connection: &mut sqlx::SqliteConnection,
+    currency: Currency,
+    is_new_copy: bool,
+) -> Result<(), sqlx::Error> {
+    let mut tx = connection.begin().await?;
     let insert = "insert into setting (name, value) values ('currency', ?1) on conflict (name) do nothing";
-    let inserted = sqlx::query(insert).bind(currency.code()).execute(connection).await;
-    inserted.map(|_| ()).map_err(|error| cannot_open(path, &error))
+    sqlx::query(insert).bind(currency.code()).execute(&mut *tx).await?;
+    if is_new_copy {
+        sqlx::query(MARK_COPY).execute(&mut *tx).await?;
+    }
+    tx.commit().await
 }
 
 /// The currency of the ledger; `None` if it has none yet.

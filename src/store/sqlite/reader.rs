@@ -18,7 +18,7 @@ use super::query::{query, query_all};
 use super::row::{self, SELECT_EVENT, SELECT_HEAD};
 use super::scan::scan;
 use crate::ledger::{
-    Commit, Currency, Entry, EntryFilter, EntryId, EventKey, Heads, Shard, Timestamp, UserId, Wallet, WalletState,
+    Currency, Entry, EntryFilter, EntryId, EventKey, Genesis, Heads, Shard, Timestamp, UserId, Wallet, WalletState,
 };
 use crate::store::{Reader, Scan, ScanLimits, StoreError};
 
@@ -173,7 +173,7 @@ impl Reader for SqliteReader {
 
     async fn heads(&self) -> Result<Heads, StoreError> {
         let head = self.run(Length::Short, |connection| query(connection, SELECT_HEAD, [], row::commit)).await?;
-        Ok(Heads::new(vec![head.unwrap_or_else(|| Commit::genesis(self.currency))]))
+        Ok(Heads::new(vec![head.unwrap_or_else(|| Genesis::new(self.currency).commit(Shard::FIRST))]))
     }
 
     async fn close(&self) {
@@ -242,7 +242,7 @@ mod tests {
     async fn occupied(path: &Path) -> (Arc<SqliteReader>, Vec<mpsc::Sender<()>>) {
         let currency = "EUR".parse().unwrap();
         let lock = FileLock::take(path).unwrap();
-        open::prepare(path, currency).await.unwrap();
+        open::prepare(path, StoreOptions::new(currency)).await.unwrap();
         let writer = SqliteWriter::open(path, StoreOptions::new(currency), lock).unwrap();
         let reader = Arc::new(SqliteReader::open(path, currency, writer.files()).unwrap());
         let started = Arc::new(AtomicUsize::new(0));

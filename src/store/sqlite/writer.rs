@@ -14,8 +14,12 @@ use super::row::{self, SELECT_EVENT, SELECT_HEAD};
 use super::scan::SELECT_LAST_ENTRY;
 use super::wal::{self, Checkpoints, rewrite_wal};
 use super::write;
-use crate::ledger::{Changes, Commit, Currency, Entry, EventId, EventKey, Fetched, Head, Keys, UserId, WalletState};
-use crate::store::{StoreError, StoreOptions, Transaction, Version, Writer, WriterCount, WriterCounts};
+use crate::ledger::{
+    Changes, Currency, Entry, EventId, EventKey, Fetched, Genesis, Head, Keys, Shard, UserId, WalletState,
+};
+use crate::store::{
+    MARK_COPY, StoreError, StoreOptions, Transaction, UNMARK_COPY, Version, Writer, WriterCount, WriterCounts,
+};
 
 /// How long one attempt waits for another process's lock. The engine tries again for as long as its commands may wait.
 const LOCK_WAIT: Duration = Duration::from_millis(100);
@@ -182,6 +186,13 @@ impl Writer for SqliteWriter {
         tx.commit_checked()
     }
 
+    fn mark_copy(&mut self, is_whole: bool) -> Result<(), StoreError> {
+        let sql = if is_whole { UNMARK_COPY } else { MARK_COPY };
+        let mut tx = self.begin_immediate()?;
+        tx.run(|connection| connection.execute(sql, []))?;
+        tx.commit_checked()
+    }
+
     fn counts(&self) -> Arc<WriterCounts> {
         Arc::clone(&self.counts)
     }
@@ -291,7 +302,7 @@ impl Transaction for SqliteTransaction<'_> {
         self.attempt(|connection| {
             let commit = query(connection, SELECT_HEAD, [], row::commit)?;
             let last: Option<i64> = connection.query_row(SELECT_LAST_EVENT, [], |row| row.get(0)).map_err(failed)?;
-            let commit = commit.unwrap_or_else(|| Commit::genesis(currency));
+            let commit = commit.unwrap_or_else(|| Genesis::new(currency).commit(Shard::FIRST));
             Ok(Head { commit, last_event_id: last.and_then(EventId::new) })
         })
     }

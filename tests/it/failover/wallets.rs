@@ -11,7 +11,7 @@ use super::load::Load;
 use super::table::Table;
 use crate::support::client::Client;
 use crate::support::optional;
-use crate::support::patroni::{Cluster, Roles, WALLET};
+use crate::support::patroni::{Cluster, OWNER, Roles};
 use crate::support::process::{Process, wallet};
 use crate::support::script::{callers, resend_to_each};
 
@@ -165,12 +165,12 @@ impl Trouble {
             Self::Cluster(fault) => fault,
             Self::CancelledWait => {
                 cluster.cut_standbys(roles);
-                roles.cancel_waiting(WALLET).await;
+                roles.cancel_waiting(OWNER).await;
                 Fault::Kill
             }
             Self::TerminatedWait => {
                 cluster.cut_standbys(roles);
-                roles.terminate_waiting(WALLET).await;
+                roles.terminate_waiting(OWNER).await;
                 Fault::Kill
             }
             Self::WalletKilled => {

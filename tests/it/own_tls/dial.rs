@@ -12,8 +12,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::net::TcpStream;
+use tokio::select;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::support::authority::{Authority, Issued};
@@ -32,7 +34,9 @@ pub struct Dialer {
 
 /// One connection to the REST API.
 pub enum Connection {
-    Http1(http1::SendRequest<Full<Bytes>>),
+    /// hyper leaves a request without an answer for ever if the connection ends just when it is sent
+    /// (hyperium/hyper#4122), so the end of the connection is waited for as well.
+    Http1(http1::SendRequest<Full<Bytes>>, CancellationToken),
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
@@ -81,8 +85,13 @@ impl Dialer {
             Ok(Connection::Http2(sender))
         } else {
             let (sender, connection) = http1::handshake(io).await.map_err(io::Error::other)?;
-            tokio::spawn(connection);
-            Ok(Connection::Http1(sender))
+            let ended = CancellationToken::new();
+            let end = ended.clone().drop_guard();
+            tokio::spawn(async move {
+                let _end = end;
+                connection.await
+            });
+            Ok(Connection::Http1(sender, ended))
         }
     }
 
@@ -114,10 +123,14 @@ impl Connection {
         let request = Request::builder().method(method).header("content-type", "application/json");
         let body = Full::from(json.to_owned());
         let response = match self {
-            Self::Http1(sender) => {
+            Self::Http1(sender, ended) => {
                 sender.ready().await.map_err(io::Error::other)?;
                 let request = request.uri(path).header("host", "localhost");
-                sender.send_request(request.body(body).expect("a request")).await
+                select! {
+                    biased;
+                    response = sender.send_request(request.body(body).expect("a request")) => response,
+                    () = ended.cancelled() => return Err(io::ErrorKind::ConnectionReset.into()),
+                }
             }
             Self::Http2(sender) => {
                 sender.ready().await.map_err(io::Error::other)?;

@@ -78,7 +78,9 @@ impl Scene {
         let rivals: Vec<_> = (0..3).map(|_| self.observer.any(&mut self.seeded)).collect();
         // Who asks what became of a commit has lost its answer before.
         let (first, second) = match phase {
-            Phase::Resolve => (Cut::at(Place::BeforeAnswer, Phase::Write.matches()), Some((phase, place, ending))),
+            phase if phase.is_of_doubt() => {
+                (Cut::at(Place::BeforeAnswer, Phase::Write.matches()), Some((phase, place, ending)))
+            }
             phase => (Cut::at(place, phase.matches()).ending(ending), None),
         };
         let planned = self.cutter.plan(first);

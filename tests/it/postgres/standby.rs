@@ -63,24 +63,24 @@ fn charge(client: &Client, protocol: Protocol, event: i64) -> JoinHandle<Reply> 
 
 /// Sends a charge again until its outcome is known.
 async fn insist(client: &Client, event: i64) -> Reply {
-    for _ in 0..100 {
-        let reply = charge(client, Protocol::Rest, event).await.expect("no panic");
-        if !reply.is_unknown() && reply.reason().is_none() {
-            return reply;
-        }
+    super::insist(client, PlainCommand::charge(USER, event, 100)).await
+}
+
+/// Breaks off every wait for the standby, again and again.
+async fn break_off_all(database: &Database, how: &str) {
+    let mut connection = database.connect().await;
+    let call =
+        format!("select {how}(pid) from pg_stat_activity where wait_event = 'SyncRep' and pid <> pg_backend_pid()");
+    loop {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(call.clone())).execute(&mut connection).await.expect("it answers");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("the charge {event} has no outcome");
 }
 
 /// Nothing of the charge of this event is told, while the standby does not have it: no answer to it, to a replay, to a
-/// look at the wallet, its entries, the event or the checkpoint, and no entry in the feed.
-async fn nothing_is_told(app: &App, client: &Client, event: i64, sent: JoinHandle<Reply>) {
-    let asked = [Protocol::Rest, Protocol::Grpc].map(|protocol| charge(client, protocol, event));
-    let answers = join_all(asked.into_iter().chain([sent])).await;
-    for answer in answers {
-        let answer = answer.expect("no panic");
-        assert!(answer.is_unknown() || answer.reason().is_some(), "{answer:?} is not replicated");
-    }
+/// look at the wallet, its entries, the event or the checkpoint, and no entry in the feed. Whoever waits for the
+/// standby to find out is broken off as well.
+async fn nothing_is_told(database: &Database, how: &str, app: &App, client: &Client, event: i64) {
     let paths = [
         format!("/api/v1/users/{USER}"),
         format!("/api/v1/users/{USER}/entries"),
@@ -88,10 +88,27 @@ async fn nothing_is_told(app: &App, client: &Client, event: i64, sent: JoinHandl
         String::from("/api/v1/ledger/entries"),
         String::from("/api/v1/ledger/checkpoint"),
     ];
-    let replies = join_all(paths.iter().map(|path| app.get(path))).await;
+    let asked = [Protocol::Rest, Protocol::Grpc].map(|protocol| charge(client, protocol, event));
+    let told = async {
+        let told = (join_all(asked).await, join_all(paths.iter().map(|path| app.get(path))).await);
+        // The service takes itself out of rotation, however often its waits are broken off.
+        while app.get("/api/v1/healthcheck").await.status == 200 {}
+        told
+    };
+    let (answers, replies) = tokio::select! {
+        told = told => told,
+        () = break_off_all(database, how) => unreachable!("it goes on for ever"),
+    };
+    for answer in answers {
+        is_not_told(&answer.expect("no panic"));
+    }
     for (path, reply) in paths.iter().zip(replies) {
         assert_eq!(reply.status, 503, "{path}: {}", reply.text());
     }
+}
+
+fn is_not_told(answer: &Reply) {
+    assert!(answer.is_unknown() || answer.reason().is_some(), "{answer:?} is not replicated");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,7 +123,8 @@ async fn a_commit_whose_wait_is_broken_off_is_told_when_the_standby_has_it() {
         let sent = charge(&client, Protocol::Grpc, event);
         break_off(&database, how).await;
         becomes_visible(&database, event).await;
-        nothing_is_told(&app, &client, event, sent).await;
+        is_not_told(&sent.await.expect("no panic"));
+        nothing_is_told(&database, how, &app, &client, event).await;
         pair.standby.resume();
         balance -= 100;
         assert_eq!(insist(&client, event).await, Reply::replayed(balance), "{how}: it is there, once");
@@ -114,6 +132,32 @@ async fn a_commit_whose_wait_is_broken_off_is_told_when_the_standby_has_it() {
     }
     drop(app);
     audit(&database.url().parse().unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_that_wait_for_a_standby_neither_use_up_the_server_nor_stop_others() {
+    let Some(mut pair) = Pair::start("reads that wait for a standby") else { return };
+    let database = pair.primary.database("waiting reads");
+    let (app, client) = serve(&pair, &database).await;
+    client.create_wallet(USER, 1_000).await;
+    client.create_wallet(USER + 1, 1_000).await;
+    pair.standby.pause();
+    let sent = charge(&client, Protocol::Rest, 1);
+    break_off(&database, "pg_terminate_backend").await;
+    becomes_visible(&database, 1).await;
+    let path = format!("/api/v1/users/{USER}");
+    for _ in 0..2 {
+        for reply in join_all((0..50).map(|_| app.get(&path))).await {
+            assert_eq!(reply.status, 503, "{}", reply.text());
+        }
+        let waiting: i64 = database.value("select count(*) from pg_stat_activity where wait_event = 'SyncRep'");
+        assert!(waiting <= 2, "{waiting} wait: one for all reads, and the writer");
+        assert_eq!(app.get(&format!("/api/v1/users/{}", USER + 1)).await.status, 200, "what the standby has is told");
+    }
+    is_not_told(&sent.await.expect("no panic"));
+    pair.standby.resume();
+    assert_eq!(insist(&client, 1).await, Reply::replayed(900));
+    assert_eq!(app.get(&path).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,7 +172,8 @@ async fn what_a_primary_alone_had_is_lost_with_it_and_was_never_told() {
         let sent = charge(&client, Protocol::Rest, 2);
         break_off(&database, how).await;
         becomes_visible(&database, 2).await;
-        nothing_is_told(&app, &client, 2, sent).await;
+        is_not_told(&sent.await.expect("no panic"));
+        nothing_is_told(&database, how, &app, &client, 2).await;
         pair.primary.stop(Stop::Kill);
         block_in_place(|| {
             pair.standby.start();

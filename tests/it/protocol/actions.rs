@@ -79,7 +79,7 @@ impl World {
     /// Whether a writer is in another state than when it started.
     fn is_used(&self, index: usize) -> bool {
         let is_new = self.writers[index] == Writer::NEW && self.server.connections[index] == Connection::NEW;
-        !is_new || self.waiting(index).next().is_some()
+        !is_new || self.server.has_given_up(index) || self.waiting(index).next().is_some()
     }
 
     fn actions_of_callers(&self, actions: &mut Vec<Action>) {
@@ -97,7 +97,7 @@ impl World {
     }
 
     fn actions_of_writer(&self, writer: usize, actions: &mut Vec<Action>) {
-        let Connection { stage, is_dead } = &self.server.connections[writer];
+        let Connection { stage, is_dead, .. } = &self.server.connections[writer];
         let phase = &self.writers[writer].phase;
         if *is_dead {
             actions.push(Action::Notice { writer });

@@ -7,12 +7,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt::{self, Debug, Display, Formatter};
 use std::hash::Hash;
+use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 
 /// What is checked: states, and the actions that lead from one to the next.
 pub trait Model {
-    type State: Clone + Eq + Hash;
+    type State: Eq + Hash;
     type Action: Copy + Debug;
 
     fn start(&self) -> Self::State;
@@ -60,6 +61,9 @@ impl<A: Debug> Display for Counterexample<A> {
     }
 }
 
+/// For how many states there is room at once: to make room again and again costs a hash of each.
+const STATES: usize = 1 << 16;
+
 /// The violation that [`check`] itself finds.
 pub const STUCK: &str = "without another fault, not every caller can be answered any more";
 
@@ -72,17 +76,17 @@ struct Origin<A> {
 
 /// The states that were seen, numbered in the order in which they were reached.
 struct Seen<M: Model> {
-    numbers: HashMap<M::State, usize, RandomState>,
+    numbers: HashMap<Rc<M::State>, usize, RandomState>,
     origins: Vec<Origin<M::Action>>,
 }
 
 impl<M: Model> Seen<M> {
     /// The state's number, and the state itself if it is new.
-    fn insert(&mut self, state: M::State, parent: usize, action: Option<M::Action>) -> (usize, Option<M::State>) {
-        match self.numbers.entry(state) {
+    fn insert(&mut self, state: M::State, parent: usize, action: Option<M::Action>) -> (usize, Option<Rc<M::State>>) {
+        match self.numbers.entry(Rc::new(state)) {
             Entry::Occupied(entry) => (*entry.get(), None),
             Entry::Vacant(entry) => {
-                let (number, state) = (self.origins.len(), entry.key().clone());
+                let (number, state) = (self.origins.len(), Rc::clone(entry.key()));
                 entry.insert(number);
                 let depth = action.map_or(0, |_| self.origins[parent].depth + 1);
                 self.origins.push(Origin { parent, action, depth });
@@ -107,9 +111,11 @@ impl<M: Model> Seen<M> {
 /// # Errors
 /// A shortest path to a state that breaks this.
 pub fn check<M: Model>(model: &M) -> Result<Searched, Counterexample<M::Action>> {
-    let mut seen = Seen::<M> { numbers: HashMap::default(), origins: Vec::new() };
+    let numbers = HashMap::with_capacity_and_hasher(STATES, RandomState::default());
+    let mut seen = Seen::<M> { numbers, origins: Vec::new() };
     let (mut done, mut lawful, mut steps) = (Vec::new(), Vec::new(), 0);
-    let mut layer = vec![(seen.insert(model.start(), 0, None).0, model.start())];
+    let (number, start) = seen.insert(model.start(), 0, None);
+    let mut layer: Vec<_> = start.map(|state| (number, state)).into_iter().collect();
     while !layer.is_empty() {
         let mut next = Vec::new();
         for (number, state) in layer {

@@ -34,11 +34,8 @@ pub enum Plant {
     ResolvedWithoutLock,
     /// After a lost answer, the commit that was read is believed before COMMIT is answered.
     ResolvedBeforeCommit,
-    /// After a race that a given-up connection of one's own won, its commit is taken for another's. It has the effect
-    /// of `Unresolved`.
-    OwnCommitNotRecognised,
-    /// When a batch is decided again, a caller that was told UNAVAILABLE is no longer in it.
-    BatchChanged,
+    /// After a lost connection, the one that was given up is not ended: what it has sent may still be carried out.
+    GivenUpConnectionNotEnded,
     /// With refusals of all attempts: a batch that only refuses writes nothing.
     RefusalsNotWritten,
     /// With refusals of all attempts: a caller that was told UNAVAILABLE stays in the batch when it is decided again.

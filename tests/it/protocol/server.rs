@@ -8,8 +8,10 @@ use super::plant::Plant;
 pub enum Message {
     /// The one write statement: lock the shard, insert the commit unless its number is taken. Commits by itself.
     Write(Commit),
-    /// `begin`, lock the shard, read the head and the nonce of the commit `number`.
-    Lock { number: u8 },
+    /// End the connections that the writer gave up, and wait until they have ended.
+    End,
+    /// `begin`, lock the shard, read the head.
+    Lock,
     /// The write statement, if there is something to write, and COMMIT. No other connection can see a state in between.
     Finish(Option<Commit>),
     /// `begin`, lock the shard, read the head and the nonce of the commit `number`, and COMMIT.
@@ -30,11 +32,12 @@ pub struct Seen {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reply {
-    Locked(Seen),
+    /// The lock is held, and this is the head.
+    Locked(u8),
     Checked(Seen),
     /// Whether the write statement wrote, and is committed.
     Wrote(bool),
-    /// A transaction that wrote nothing has ended.
+    /// A transaction that wrote nothing has ended, or the connections that were given up have.
     Ended,
 }
 
@@ -62,10 +65,12 @@ pub struct Connection {
     pub stage: Stage,
     /// The server has ended it, and the writer does not know that yet.
     pub is_dead: bool,
+    /// The writer that gave it up and will end it. A writer that crashes forgets that.
+    pub given_up_by: Option<usize>,
 }
 
 impl Connection {
-    pub const NEW: Self = Self { stage: Stage::Idle, is_dead: false };
+    pub const NEW: Self = Self { stage: Stage::Idle, is_dead: false, given_up_by: None };
 
     const fn has_lock(&self) -> bool {
         match &self.stage {
@@ -125,14 +130,20 @@ impl Server {
 
     /// Whether the message that a connection sent could be carried out now.
     pub fn can_execute(&self, index: usize) -> bool {
-        let Connection { stage: Stage::Sent(message), is_dead: false } = &self.connections[index] else { return false };
-        let needs_lock = !self.connections[index].has_lock() && !matches!(message, Message::Peek { locks: false, .. });
+        let Connection { stage: Stage::Sent(message), is_dead: false, .. } = &self.connections[index] else {
+            return false;
+        };
+        let is_free = matches!(message, Message::End | Message::Peek { locks: false, .. });
+        let needs_lock = !is_free && !self.connections[index].has_lock();
         !needs_lock || !self.connections.iter().any(Connection::has_lock)
     }
 
     /// Carries out the message that a connection sent.
     pub fn execute(&mut self, index: usize, plant: Option<Plant>) {
         let Stage::Sent(message) = self.connections[index].stage.clone() else { unreachable!("it sent a message") };
+        if message == Message::End {
+            self.end_given_up(index);
+        }
         let reply = |reply| Stage::Replied { reply, warns: false };
         self.connections[index].stage = match message {
             Message::Write(commit) | Message::Finish(Some(commit)) => {
@@ -142,9 +153,9 @@ impl Server {
             }
             Message::Finish(None) => Stage::Waiting { commit: None, reply: Reply::Ended },
             Message::Check { number } => Stage::Waiting { commit: None, reply: Reply::Checked(self.see(number)) },
-            Message::Lock { number } => reply(Reply::Locked(self.see(number))),
+            Message::Lock => reply(Reply::Locked(head(&self.chain))),
             Message::Peek { number, .. } => reply(Reply::Checked(self.see(number))),
-            Message::Rollback => reply(Reply::Ended),
+            Message::Rollback | Message::End => reply(Reply::Ended),
         };
         let waits_for_nothing = self.can_end_wait(index) || plant == Some(Plant::AdvisoryLock);
         if matches!(self.connections[index].stage, Stage::Waiting { commit: None, .. }) && waits_for_nothing {
@@ -172,10 +183,34 @@ impl Server {
         self.connections[index].stage = Stage::Replied { reply, warns };
     }
 
-    /// Ends a connection. A commit that waits becomes visible, whether the standby has it or not.
+    /// Ends a connection. A commit that waits becomes visible, whether the standby has it or not. A message that was
+    /// not carried out never will be.
     pub fn terminate(&mut self, index: usize) {
-        self.end_wait(index, false);
-        self.connections[index] = Connection { stage: Stage::Idle, is_dead: true };
+        if matches!(self.connections[index].stage, Stage::Waiting { .. }) {
+            self.end_wait(index, false);
+        }
+        self.connections[index] = Connection { is_dead: true, ..Connection::NEW };
+    }
+
+    /// Whether there is a connection that this writer gave up and that can still write.
+    pub fn has_given_up(&self, writer: usize) -> bool {
+        self.connections.iter().any(|connection| connection.given_up_by == Some(writer))
+    }
+
+    /// Ends the connections that this writer gave up.
+    fn end_given_up(&mut self, writer: usize) {
+        for index in Self::GIVEN_UP..self.connections.len() {
+            if self.connections[index].given_up_by == Some(writer) {
+                self.terminate(index);
+            }
+        }
+    }
+
+    /// The writer has crashed: it does not know any more which connections it gave up.
+    pub fn forget_given_up(&mut self, writer: usize) {
+        for connection in &mut self.connections {
+            connection.given_up_by = connection.given_up_by.filter(|by| *by != writer);
+        }
     }
 
     /// The server ends. Either it starts again with all that it had, or the standby takes over with what that has.
@@ -198,7 +233,7 @@ impl Server {
     pub fn reconnect(&mut self, index: usize) {
         let old = std::mem::replace(&mut self.connections[index], Connection::NEW);
         if !old.is_dead && old.commit().is_some() {
-            self.connections.push(old);
+            self.connections.push(Connection { given_up_by: Some(index), ..old });
         }
     }
 

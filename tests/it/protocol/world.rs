@@ -20,6 +20,8 @@ pub struct Protocol {
     pub faults: (u8, Faults),
     pub plant: Option<Plant>,
     pub refusals: Refusals,
+    /// What is passed over in the search, so that something worse is found behind it.
+    pub tolerated: Option<&'static str>,
 }
 
 /// What may go wrong.
@@ -29,6 +31,8 @@ pub enum Faults {
     /// Those that can together lose a commit that somebody saw: a connection is lost or terminated, the standby takes
     /// over.
     OfReplication,
+    /// Those by which a caller leaves a batch: a connection is lost, and time runs out while a commit is in doubt.
+    OfDoubt,
 }
 
 /// What a caller was told.
@@ -85,6 +89,13 @@ impl World {
         self.waiting(index).filter(|call| !self.writers[index].batch.contains(call)).collect()
     }
 
+    /// Whether a caller's batch has a commit in doubt.
+    fn is_in_doubt(&self, caller: usize) -> bool {
+        self.writers
+            .iter()
+            .any(|writer| writer.in_doubt.is_some() && writer.batch.iter().any(|call| call.caller == caller))
+    }
+
     /// A number that no commit has. As random numbers do not meet, the smallest that is free stands for all of them.
     pub fn new_nonce(&self) -> u8 {
         let of_writers = self.writers.iter().flat_map(|writer| {
@@ -92,7 +103,7 @@ impl World {
                 Phase::Writing(decision) | Phase::Finishing(decision) => Some(decision),
                 _ => None,
             };
-            writer.unresolved.iter().chain(now).filter_map(|decision| decision.commit.as_ref())
+            writer.in_doubt.iter().chain(now).filter_map(|decision| decision.commit.as_ref())
         });
         let of_connections = self.server.connections.iter().filter_map(Connection::commit);
         let taken: Vec<u8> =
@@ -140,6 +151,7 @@ impl Protocol {
         let in_batch = world.writers[writer].batch.contains(&call);
         if in_batch && self.plant != Some(Plant::DeadlineAfterWrite) {
             world.tell_unavailable(call);
+            Self::leave(world, writer, call);
         } else {
             world.callers[caller] = Caller::Told { call, answer: Answer::NothingDone };
         }
@@ -151,6 +163,7 @@ impl Protocol {
         }
         world.writers[index] = Writer::NEW;
         world.server.reconnect(index);
+        world.server.forget_given_up(index);
     }
 }
 
@@ -165,10 +178,17 @@ impl Model for Protocol {
 
     fn actions(&self, world: &World) -> Vec<Action> {
         let mut actions = world.actions();
-        let of_replication =
-            |action| matches!(action, Action::Lose { .. } | Action::Terminate { .. } | Action::FailOver);
-        let can_happen = |action| world.faults > 0 && (self.faults.1 == Faults::Any || of_replication(action));
-        actions.retain(|action| !self.is_fault(*action) || can_happen(*action));
+        let is_of_kind = |action| match self.faults.1 {
+            Faults::Any => true,
+            Faults::OfReplication => {
+                matches!(action, Action::Lose { .. } | Action::Terminate { .. } | Action::FailOver)
+            }
+            Faults::OfDoubt => match action {
+                Action::TimeOut { caller } => world.is_in_doubt(caller),
+                _ => matches!(action, Action::Lose { .. }),
+            },
+        };
+        actions.retain(|action| !self.is_fault(*action) || world.faults > 0 && is_of_kind(*action));
         actions
     }
 
@@ -205,7 +225,7 @@ impl Model for Protocol {
     }
 
     fn violation(&self, world: &World) -> Option<&'static str> {
-        properties::violation(self, world)
+        properties::violation(self, world).filter(|violation| self.tolerated != Some(*violation))
     }
 
     fn is_done(&self, world: &World) -> bool {

@@ -34,7 +34,9 @@ pub enum Phase {
     Locking,
     /// Slow path: the write and COMMIT are sent.
     Finishing(Decision),
-    /// The outcome of a write is not known: it is asked whose commit is at its number.
+    /// A new connection, and the one that was given up is being ended.
+    Ending,
+    /// A commit is in doubt: it is asked whose is at its number.
     Resolving,
 }
 
@@ -43,36 +45,36 @@ pub struct Writer {
     pub memory: Option<Memory>,
     pub phase: Phase,
     pub batch: Vec<Call>,
-    /// What was decided for this batch and sent, without an answer. The last one is the newest.
-    pub unresolved: Vec<Decision>,
+    /// What was decided for this batch and sent, without an answer.
+    pub in_doubt: Option<Decision>,
 }
 
 impl Writer {
-    pub const NEW: Self = Self { memory: None, phase: Phase::Idle, batch: Vec::new(), unresolved: Vec::new() };
+    pub const NEW: Self = Self { memory: None, phase: Phase::Idle, batch: Vec::new(), in_doubt: None };
 
-    /// The number of the newest commit whose fate is not known; 0, which no commit has, if there is none.
-    fn unresolved_number(&self) -> u8 {
-        let newest = self.unresolved.last().and_then(|decision| decision.commit.as_ref());
-        newest.map_or(0, |commit| commit.number)
+    /// The number of the commit that is in doubt; 0, which no commit has, if there is none.
+    fn number_in_doubt(&self) -> u8 {
+        let commit = self.in_doubt.as_ref().and_then(|decision| decision.commit.as_ref());
+        commit.map_or(0, |commit| commit.number)
     }
 
-    /// The decision whose commit is in the ledger, as a locked read shows it.
-    fn recognise(&self, seen: Seen, plant: Option<Plant>) -> Option<Decision> {
-        let number = self.unresolved_number();
-        let is_there = |commit: &Commit| {
-            let is_ours = seen.nonce == Some(commit.nonce) || plant == Some(Plant::NonceNotCompared);
-            commit.number == number && seen.nonce.is_some() && is_ours
+    /// The decision that was in doubt, if its commit is in the ledger, as a locked read of its number shows.
+    fn take_resolved(&mut self, seen: Seen, plant: Option<Plant>) -> Option<Decision> {
+        let is_ours = |decision: &Decision| {
+            let ours = decision.commit.as_ref().map(|commit| commit.nonce);
+            seen.nonce.is_some() && (seen.nonce == ours || plant == Some(Plant::NonceNotCompared))
         };
-        let there = self.unresolved.iter().find(|decision| decision.commit.as_ref().is_some_and(is_there));
-        there.cloned()
+        self.in_doubt.take().filter(is_ours)
     }
 }
 
 impl Protocol {
-    /// Takes all that waits as a batch.
+    /// Takes all that waits as a batch. If a connection that was given up is still to be ended, that comes first, and
+    /// the slow path after it.
     pub fn begin(&self, world: &mut World, index: usize, path: Path) {
         world.writers[index].batch = world.queue(index);
         match (path, world.writers[index].memory) {
+            _ if world.server.has_given_up(index) => self.go_on(world, index),
             (Path::Slow, _) => Self::lock(world, index),
             (Path::Fast, Some(memory)) => {
                 // The cache holds wallets, not events: these are read, at whatever head the ledger has now.
@@ -127,8 +129,7 @@ impl Protocol {
 
     /// Slow path, first message.
     fn lock(world: &mut World, index: usize) {
-        let number = world.writers[index].unresolved_number();
-        world.server.send(index, Message::Lock { number });
+        world.server.send(index, Message::Lock);
         world.writers[index].phase = Phase::Locking;
     }
 
@@ -139,11 +140,10 @@ impl Protocol {
         world.writers[index].phase = Phase::Finishing(decision);
     }
 
-    /// Decides on the batch. It stays the same when it is decided again, so at one head it has one outcome: a write of
-    /// it that is still on its way does what was decided now, or loses the race for its number.
+    /// Decides on those who are in the batch now: fewer than before, if some have left it.
     fn decide(&self, world: &mut World, index: usize, head: u8, known: Known) -> Decision {
         let is_of_all = self.refusals == Refusals::OfAllAttempts;
-        if is_of_all && self.plant != Some(Plant::ToldCallDecidedAgain) || self.plant == Some(Plant::BatchChanged) {
+        if is_of_all && self.plant != Some(Plant::ToldCallDecidedAgain) {
             let waiting: Vec<Call> = world.waiting(index).collect();
             world.writers[index].batch.retain(|call| waiting.contains(call));
         }
@@ -175,8 +175,9 @@ impl Protocol {
                     self.decide_again(world, index);
                 }
             }
-            (Phase::Locking, Reply::Locked(seen)) => self.locked(world, index, seen),
-            (Phase::Resolving, Reply::Checked(seen)) => match world.writers[index].recognise(seen, self.plant) {
+            (Phase::Ending, Reply::Ended) => self.resolve_or_lock(world, index),
+            (Phase::Locking, Reply::Locked(head)) => self.locked(world, index, head),
+            (Phase::Resolving, Reply::Checked(seen)) => match world.writers[index].take_resolved(seen, self.plant) {
                 Some(decision) => Self::answer(world, index, &decision),
                 None => self.decide_again(world, index),
             },
@@ -185,16 +186,13 @@ impl Protocol {
     }
 
     /// Slow path: nobody else can write now.
-    fn locked(&self, world: &mut World, index: usize, seen: Seen) {
-        if let Some(decision) = world.writers[index].recognise(seen, self.plant) {
-            return self.finish(world, index, decision, None);
-        }
+    fn locked(&self, world: &mut World, index: usize, head: u8) {
         let mut known = self.scenario.known(&world.server.chain);
         if let Some(memory) = world.writers[index].memory {
-            let holds = memory.head == seen.head || self.plant == Some(Plant::MemoryKeptAfterLostRace);
+            let holds = memory.head == head || self.plant == Some(Plant::MemoryKeptAfterLostRace);
             known.balance = if holds { memory.balance } else { known.balance };
         }
-        let decision = self.decide(world, index, seen.head, known);
+        let decision = self.decide(world, index, head, known);
         let commit = decision.commit.clone();
         self.finish(world, index, decision, commit);
     }
@@ -202,9 +200,6 @@ impl Protocol {
     fn decide_again(&self, world: &mut World, index: usize) {
         if self.plant != Some(Plant::MemoryKeptAfterLostRace) {
             world.writers[index].memory = None;
-        }
-        if self.plant == Some(Plant::OwnCommitNotRecognised) {
-            world.writers[index].unresolved.clear();
         }
         Self::lock(world, index);
     }
@@ -217,23 +212,54 @@ impl Protocol {
             writer.memory = None;
         }
         match writer.phase.clone() {
-            Phase::Idle => (),
-            Phase::Writing(decision) | Phase::Finishing(decision) if decision.commit.is_some() => {
-                if self.plant == Some(Plant::Unresolved) {
-                    return Self::lock(world, index);
-                }
-                if !writer.unresolved.contains(&decision) {
-                    writer.unresolved.push(decision);
-                }
-                self.resolve(world, index);
+            Phase::Idle => return,
+            Phase::Writing(decision) | Phase::Finishing(decision)
+                if decision.commit.is_some() && self.plant != Some(Plant::Unresolved) =>
+            {
+                writer.in_doubt = Some(decision);
             }
-            Phase::Resolving => self.resolve(world, index),
-            _ => Self::lock(world, index),
+            _ => (),
+        }
+        self.go_on(world, index);
+    }
+
+    /// Goes on with the batch over a new connection. The one before is ended first, if it can still write. If it can
+    /// not, the message would do nothing, and is left out: to lose it would be to lose the next one.
+    fn go_on(&self, world: &mut World, index: usize) {
+        if world.server.has_given_up(index) && self.plant != Some(Plant::GivenUpConnectionNotEnded) {
+            world.server.send(index, Message::End);
+            world.writers[index].phase = Phase::Ending;
+        } else {
+            self.resolve_or_lock(world, index);
+        }
+    }
+
+    fn resolve_or_lock(&self, world: &mut World, index: usize) {
+        if world.writers[index].in_doubt.is_some() {
+            self.resolve(world, index);
+        } else {
+            Self::lock(world, index);
+        }
+    }
+
+    /// A call of the batch has been told UNAVAILABLE. While a commit is in doubt, it leaves the batch. If it was the
+    /// last, nobody waits for what is in doubt, and the writer asks no more.
+    ///
+    /// At other times the writer does not notice that the caller waits no longer, and decides on the call all the same.
+    pub fn leave(world: &mut World, index: usize, call: Call) {
+        let writer = &mut world.writers[index];
+        if writer.in_doubt.is_none() {
+            return;
+        }
+        writer.batch.retain(|other| *other != call);
+        if writer.batch.is_empty() {
+            *writer = Writer { memory: writer.memory, ..Writer::NEW };
+            world.server.reconnect(index);
         }
     }
 
     fn resolve(&self, world: &mut World, index: usize) {
-        let number = world.writers[index].unresolved_number();
+        let number = world.writers[index].number_in_doubt();
         let message = match self.plant {
             Some(Plant::ResolvedWithoutLock) => Message::Peek { number, locks: false },
             Some(Plant::ResolvedBeforeCommit) => Message::Peek { number, locks: true },

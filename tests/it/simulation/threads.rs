@@ -41,6 +41,10 @@ impl Writer for Blocking {
         self.writer.resolve()
     }
 
+    fn mark_copy(&mut self, _: bool) -> Result<(), StoreError> {
+        unreachable!("nothing is copied here")
+    }
+
     fn counts(&self) -> Arc<WriterCounts> {
         self.writer.counts()
     }

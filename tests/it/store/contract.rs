@@ -6,8 +6,8 @@
 use tokio::task::block_in_place;
 use wallet::engine::{self, Cache};
 use wallet::ledger::{
-    Annotations, AuditReport, Balance, Caller, Changes, Checkpoint, Command, Commit, Currency, Effect, EntryFilter,
-    EntryId, EventKey, Fetched, Finding, Keys, Kind, Note, Outcome, Receipt, Refusal, RoundId, Shard,
+    Annotations, AuditReport, Balance, Caller, Changes, Checkpoint, Command, Currency, Effect, EntryFilter, EntryId,
+    EventKey, Fetched, Finding, Genesis, Keys, Kind, Note, Outcome, Receipt, Refusal, RoundId, Shard,
 };
 use wallet::store::{ScanLimits, Store, StoreError};
 
@@ -110,7 +110,7 @@ pub async fn what_was_answered_is_there_after_reopening<S: StoreUnderTest>() {
 pub async fn an_empty_ledger_stands_at_genesis<S: StoreUnderTest>() {
     let Some(under_test) = S::create().await else { return };
     let store = under_test.open().await;
-    assert_eq!(head_of(&store).await, Commit::genesis(eur()));
+    assert_eq!(head_of(&store).await, Genesis::new(eur()).commit(Shard::FIRST));
     assert_eq!(store.reader.wallet(user(1), None).await.unwrap(), None);
     assert_eq!(store.reader.entries(user(1), None, 10).await.unwrap(), None);
     close(store).await;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use wallet::ledger::{AuditReport, Balance, Checkpoint, Currency, EntryId, Finding, Outcome, Refusal};
+use wallet::ledger::{AuditReport, Balance, Checkpoint, Command, Currency, EntryId, Finding, Outcome, Refusal};
 use wallet::store::{Store, StoreError, StoreOptions, sqlite};
 
 use super::contract::{StoreUnderTest, with_history};
@@ -62,15 +62,17 @@ async fn the_log_is_begun_again_while_commits_go_on() {
     let file = SqliteFile::create().await.unwrap();
     let path = file.path();
     let mut store = file.open().await;
-    transact(&mut store, &[open(1, 1_000_000)], at(1)).unwrap();
+    let users = 1..=100;
+    transact(&mut store, &users.clone().map(|number| open(number, 1_000_000)).collect::<Vec<_>>(), at(1)).unwrap();
     let (first, mut commits) = (log_round(&path), 0);
     // Each round moves what is in the log into the database.
     while log_round(&path) < first + 2 {
-        for _ in 0..500 {
-            commits += 1;
-            transact(&mut store, &[charge(1, commits, 1)], at(commits)).unwrap();
-        }
-        assert!(commits < 100_000, "the log grows and grows");
+        commits += 1;
+        // Events that lie far apart: a commit writes many pages.
+        let event = |number: i64| (commits * 100 + number) * 0x9E37_79B9 % (1 << 40);
+        let charges: Vec<Command> = users.clone().map(|number| charge(number, event(number), 1)).collect();
+        transact(&mut store, &charges, at(commits)).unwrap();
+        assert!(commits < 10_000, "the log grows and grows");
     }
     let (log, database) = (path.with_extension("db-wal").metadata().unwrap().len(), path.metadata().unwrap().len());
     println!("after {commits} commits the log has {} KiB and the database {} KiB", log / 1024, database / 1024);

@@ -77,6 +77,11 @@ impl Reply {
         matches!(self, Self::Unavailable | Self::Unanswered)
     }
 
+    /// Whether the command is to be sent again: nothing is known of it, or it was not tried in time.
+    pub fn has_no_outcome(&self) -> bool {
+        self.is_unknown() || matches!(self.reason(), Some(Reason::Busy | Reason::Deadline))
+    }
+
     /// # Panics
     /// If it was not done.
     #[track_caller]

@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::select;
 use tokio::task::JoinHandle;
 
 /// A stream of events, on a connection of its own. It hangs up when it is dropped.
@@ -38,12 +39,18 @@ impl Events {
     /// The same on a connection that is there already.
     pub async fn open_on(socket: TcpStream, path: &str, headers: &[(&str, &str)]) -> Option<Self> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.ok()?;
-        let connection = tokio::spawn(async { drop(connection.await) });
+        let mut connection = tokio::spawn(async { drop(connection.await) });
         let mut request = Request::get(path).header("host", "a");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = sender.send_request(request.body(Empty::<Bytes>::new()).expect("a request")).await.ok()?;
+        // hyper leaves a request without an answer for ever if the connection ends just when it is sent
+        // (hyperium/hyper#4122).
+        let response = select! {
+            biased;
+            response = sender.send_request(request.body(Empty::<Bytes>::new()).expect("a request")) => response.ok()?,
+            _ = &mut connection => return None,
+        };
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Some(Self { status, headers, body: response.into_body(), text: String::new(), connection })
     }

@@ -97,6 +97,10 @@ impl<F: FnMut(&Changes) + Send> Writer for FaultyWriter<F> {
         self.writer.maintain()
     }
 
+    fn mark_copy(&mut self, is_whole: bool) -> Result<(), StoreError> {
+        self.writer.mark_copy(is_whole)
+    }
+
     fn counts(&self) -> Arc<WriterCounts> {
         self.writer.counts()
     }

@@ -1,6 +1,7 @@
 //! A plain HTTP client of the REST API.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::http::{HeaderMap, Request};
 use bytes::Bytes;
@@ -12,6 +13,10 @@ use hyper_util::rt::TokioExecutor;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::time::timeout;
+
+/// hyper leaves a request without an answer for ever if the connection ends just when it is sent (hyperium/hyper#4122).
+const NEVER_ANSWERED: Duration = Duration::from_secs(60);
 
 /// A REST answer.
 #[derive(Debug)]
@@ -76,7 +81,7 @@ impl HttpClient {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body.into())).expect("a request");
-        let response = self.client.request(request).await.ok()?;
+        let response = timeout(NEVER_ANSWERED, self.client.request(request)).await.ok()?.ok()?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.into_body().collect().await.ok()?.to_bytes();
         Some(HttpReply { status, headers, body })

@@ -25,7 +25,7 @@ use self::node::Programs;
 use super::optional;
 use super::postgres::Installation;
 
-pub use self::node::{Node, SUPERUSER, WALLET};
+pub use self::node::{Node, OWNER, SUPERUSER, WALLET};
 
 /// The first version of Patroni that is safe with etcd. In earlier ones, a primary that was stopped for longer than
 /// `ttl` and goes on could overwrite the key of the one that had replaced it. What that one had acknowledged was lost.
@@ -82,7 +82,7 @@ impl Cluster {
     /// A wallet's URL: the hosts in a list, and which of them is the primary is for the wallet to find out.
     pub fn url(&self) -> String {
         let hosts = self.nodes.iter().map(Node::postgres).map(|(addr, port)| format!("{addr}:{port}"));
-        format!("postgres://{WALLET}:{WALLET}@{}/{WALLET}", hosts.collect::<Vec<_>>().join(","))
+        format!("postgres://{OWNER}:{OWNER}@{}/{WALLET}", hosts.collect::<Vec<_>>().join(","))
     }
 
     pub fn nodes(&self) -> &[Node] {
@@ -186,13 +186,13 @@ impl Cluster {
         logs.collect()
     }
 
-    /// Makes the wallet's role and its database, and a table for the probe of [`Cluster::writable`].
+    /// Makes the wallet's database and its owner, and a table for the probe of [`Cluster::writable`].
     async fn prepare(&self) {
         let roles = self.whole().await;
         let mut connection = connect(roles.primary.superuser()).await.expect("the primary takes connections");
         for sql in [
-            format!("create role {WALLET} login password '{WALLET}'"),
-            format!("create database {WALLET} owner {WALLET}"),
+            format!("create role {OWNER} login password '{OWNER}'"),
+            format!("create database {WALLET} owner {OWNER}"),
             "create table probe (probed_at timestamptz not null default now())".to_owned(),
         ] {
             sqlx::query(AssertSqlSafe(sql)).execute(&mut connection).await.expect("the database is prepared");

@@ -159,7 +159,9 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let (addr, stdin, port) = if kind == Kind::Nginx {
             // nginx is handed a socket that listens already, as in its own live upgrade: no port can be lost to another
-            // program, and whoever connects before it is up waits for it.
+            // program, and whoever connects before it is up waits for it. nginx leaves the socket as it is. If that
+            // blocked, of two workers that hear of one connection the second would wait in `accept` for another.
+            listener.set_nonblocking(true).expect("a socket that does not block");
             (listener.local_addr().expect("its address"), Stdio::from(OwnedFd::from(listener)), None)
         } else {
             // The others share a port that is held here, so that no other program gets it.

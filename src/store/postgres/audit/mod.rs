@@ -15,7 +15,7 @@ use sqlx::Row as _;
 
 use self::pages::{Commits, Page};
 use super::blocking::Blocking;
-use super::{PostgresUrl, reader, shard_id};
+use super::{PostgresUrl, shard_id};
 use crate::ledger::{
     Audit, AuditReport, Checkpoint, Checkpoints, EntryId, Finding, Genesis, LedgerReport, Shard, Shards,
 };
@@ -100,7 +100,7 @@ fn ledger(
         reports.push(report);
     }
     // A checkpoint that is kept elsewhere must hold.
-    session.run(reader::confirm)?;
+    session.confirm()?;
     Ok(LedgerReport::of_shards(&reports))
 }
 

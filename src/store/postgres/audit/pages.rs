@@ -24,9 +24,11 @@ const SELECT_ENTRIES: &str = select_entry!(
 );
 const SELECT_COMMITS: &str =
     select_commit!("where shard_id = $1 and commit_id > $2 and commit_id <= $3 order by commit_id limit $4");
+// Its keys hold the shard as well, as those of the write statement do.
 const SELECT_UNDONE: &str = "select key.place, entry.entry_id, entry.amount
-     from unnest($2::bigint[], $3::bigint[], $4::smallint[], $5::bigint[]) as key (event_id, user_id, kind, place)
-     join entry on entry.shard_id = $1 and entry.event_id = key.event_id and entry.user_id = key.user_id
+     from unnest($2::bigint[], $3::bigint[], $4::smallint[], $5::bigint[],
+         array_fill($1::smallint, array[cardinality($2::bigint[])])) as key (event_id, user_id, kind, place, shard_id)
+     join entry on entry.shard_id = key.shard_id and entry.event_id = key.event_id and entry.user_id = key.user_id
          and entry.kind = key.kind";
 
 /// Entries in the order of a shard.

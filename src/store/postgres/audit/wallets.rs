@@ -26,8 +26,10 @@ macro_rules! select_wallet {
 
 const SELECT_PAGE: &str =
     select_wallet!("where wallet.shard_id = $1 and wallet.user_id >= $2 order by wallet.user_id limit $3");
+// Its keys hold the shard as well, as those of the write statement do.
 const SELECT_USERS: &str = select_wallet!(
-    "join unnest($2::bigint[]) as key (user_id) on wallet.user_id = key.user_id where wallet.shard_id = $1"
+    "join unnest($2::bigint[], array_fill($1::smallint, array[cardinality($2::bigint[])])) as key (user_id, shard_id)
+         on wallet.shard_id = key.shard_id and wallet.user_id = key.user_id"
 );
 const SELECT_WITHOUT_WALLET: &str = "select user_id from account
      where shard_id = $1 and user_id >= $2 and user_id <= $3 and not exists (

@@ -1,5 +1,6 @@
 //! The connection that writes one shard.
 
+mod commit;
 mod session;
 mod transaction;
 
@@ -10,18 +11,20 @@ use sqlx::{Connection as _, Row as _};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time;
 
-use self::session::{Backend, STATEMENT_TIMEOUT, Session};
+use self::commit::InDoubt;
+use self::session::Session;
 use self::transaction::PostgresTransaction;
+use super::backend::Backend;
 use super::blocking::block;
 use super::cluster::Cluster;
 use super::durable::Durable;
 use super::error::Failure;
 use super::row::select_commit;
 use super::warning::Warnings;
-use super::{shard_id, write};
+use super::{OLDER_STATE, shard_id};
 use crate::ledger::{Changes, Commit, EntryId, Genesis, Shard};
 use crate::store::row as stored;
-use crate::store::{StoreError, Transaction, Version, Writer, WriterCount, WriterCounts};
+use crate::store::{MARK_COPY, StoreError, Transaction, UNMARK_COPY, Version, Writer, WriterCount, WriterCounts};
 
 /// For how many batches the shard is locked first, after another process was faster: they would only be decided again.
 const LOCKED_BATCHES: u32 = 100;
@@ -37,23 +40,17 @@ pub(super) struct PostgresWriter {
     counts: Arc<WriterCounts>,
     warnings: Warnings,
     session: Option<Session>,
+    /// Who served the connection before, if that was given up.
+    given_up: Option<Backend>,
     /// How many sessions there were.
     sessions: u64,
+    /// The last commit that is known to be durable.
+    known: Commit,
     /// For how many batches more the shard is locked first.
     locked_batches: u32,
     /// Connections that were lost since something was last committed.
     losses: u32,
     in_doubt: Option<InDoubt>,
-}
-
-/// A commit whose answer was lost.
-#[derive(Clone)]
-struct InDoubt {
-    commit_id: i64,
-    /// The random number that it has if it was made.
-    writer: i64,
-    /// What was to make it, and may still be about to.
-    backend: Backend,
 }
 
 impl PostgresWriter {
@@ -73,7 +70,9 @@ impl PostgresWriter {
             counts: Arc::default(),
             warnings: Warnings::new(),
             session: None,
+            given_up: None,
             sessions: 0,
+            known: genesis.commit(shard),
             locked_batches: 0,
             losses: 0,
             in_doubt: None,
@@ -98,15 +97,21 @@ impl PostgresWriter {
 
     /// Begins a transaction that holds the lock on the shard, and reads the head in it.
     fn begin_locked(&mut self) -> Result<Commit, StoreError> {
+        let (shard, known) = (self.shard.index(), self.known.commit_id);
         let select = format!(
-            concat!(select_commit!("where shard_id = "), "{} order by commit_id desc limit 1"),
-            self.shard.index()
+            concat!(
+                "(",
+                select_commit!("where shard_id = "),
+                "{} order by commit_id desc limit 1) union all ",
+                select_commit!("where shard_id = "),
+                "{} and commit_id = {}"
+            ),
+            shard, shard, known
         );
         loop {
             match self.locked(&select) {
                 Ok(rows) => {
-                    let head = rows.first().map(stored::commit).transpose()?;
-                    return Ok(head.unwrap_or_else(|| self.genesis.commit(self.shard)));
+                    return self.head_of(&rows).inspect_err(|_| self.roll_back());
                 }
                 Err(failure) => match self.undone(failure) {
                     StoreError::Stale => (),
@@ -114,6 +119,23 @@ impl PostgresWriter {
                 },
             }
         }
+    }
+
+    /// The head, of rows that have it and the commit that is known to be durable. That must still be there.
+    fn head_of(&self, rows: &[PgRow]) -> Result<Commit, StoreError> {
+        let genesis = self.genesis.commit(self.shard);
+        let commits = rows.iter().map(stored::commit).chain([Ok(genesis)]).collect::<Result<Vec<Commit>, _>>()?;
+        let is_known = |commit: &Commit| (commit.commit_id, commit.hash) == (self.known.commit_id, self.known.hash);
+        if !commits.iter().any(is_known) {
+            return Err(self.gone());
+        }
+        Ok(commits.into_iter().max_by_key(|commit| commit.commit_id).unwrap_or(genesis))
+    }
+
+    /// A commit is not there any more that was durable.
+    fn gone(&self) -> StoreError {
+        let (shard, Commit { commit_id, .. }) = (self.shard, self.known);
+        StoreError::unavailable(format!("commit {commit_id} of shard {} is gone: {OLDER_STATE}", shard.index()))
     }
 
     /// The version with this head.
@@ -132,7 +154,13 @@ impl PostgresWriter {
     }
 
     /// Something is committed, and durable up to this entry.
-    fn committed(&mut self, number: i64, last_entry_id: EntryId) -> Version {
+    fn committed(&mut self, commit: &Commit) -> Version {
+        self.known = *commit;
+        self.confirmed(commit.commit_id, commit.last_entry_id)
+    }
+
+    /// The same of what others have committed.
+    fn confirmed(&mut self, number: i64, last_entry_id: EntryId) -> Version {
         self.losses = 0;
         self.durable.note(last_entry_id);
         if let Some(session) = &mut self.session {
@@ -141,117 +169,21 @@ impl PostgresWriter {
         self.version(number)
     }
 
-    /// The answer to a commit was lost.
-    fn doubt(&mut self, in_doubt: InDoubt, error: sqlx::Error) -> StoreError {
-        self.counts.add(WriterCount::InDoubt);
-        self.in_doubt = Some(in_doubt);
-        StoreError::InDoubt(error.into())
-    }
-
-    /// What is to be found out of a commit that is about to be sent, should its answer be lost.
-    fn about_to(&mut self, commit: &Commit) -> Result<InDoubt, StoreError> {
-        let random = getrandom::u64().map_err(|error| StoreError::unavailable(error.to_string()))?;
-        let backend = self.session().map_err(Failure::of_read)?.backend.clone();
-        Ok(InDoubt { commit_id: commit.commit_id, writer: random.cast_signed(), backend })
-    }
-
-    /// Writes a batch in one statement that is a transaction of its own.
-    fn write(&mut self, changes: &Changes, commit: &Commit) -> Result<Version, StoreError> {
-        let (shard, in_doubt) = (self.shard, self.about_to(commit)?);
-        let writer = in_doubt.writer;
-        let written =
-            self.run_to_commit(async |connection| write::write(connection, shard, changes, commit, writer).await);
-        match written {
-            Ok(true) => {
-                self.counts.add(WriterCount::Fast);
-                Ok(self.committed(commit.commit_id, commit.last_entry_id))
-            }
-            Ok(false) => Err(self.lost_race()),
-            Err(Failure::Lost(error)) => Err(self.doubt(in_doubt, error)),
-            Err(Failure::ReadOnly(error)) => Err(self.redo(error)),
-            Err(failure) => Err(failure.of_read()),
+    /// Ends a probe that failed. It is told as it is, and not tried again on another connection.
+    fn unprobed(&mut self, failure: Failure) -> StoreError {
+        if matches!(failure, Failure::Busy | Failure::Refused(_)) {
+            self.roll_back();
         }
-    }
-
-    /// Writes a batch, and commits, in the transaction that holds the lock.
-    fn write_locked(&mut self, changes: &Changes, commit: &Commit) -> Result<Version, StoreError> {
-        let (shard, in_doubt) = (self.shard, self.about_to(commit)?);
-        let writer = in_doubt.writer;
-        let written = self.run(async |connection| write::write(connection, shard, changes, commit, writer).await);
-        match written {
-            Ok(true) => match self.run_raw("commit".to_owned()) {
-                Ok(_) => {
-                    self.counts.add(WriterCount::Locked);
-                    Ok(self.committed(commit.commit_id, commit.last_entry_id))
-                }
-                Err(Failure::Lost(error)) => Err(self.doubt(in_doubt, error)),
-                Err(failure) => Err(self.undone(failure)),
-            },
-            Ok(false) => {
-                self.roll_back();
-                Err(self.lost_race())
-            }
-            Err(failure) => Err(self.undone(failure)),
-        }
-    }
-
-    /// Writes commits as they are, and commits, in the transaction that holds the lock.
-    fn write_all(&mut self, head: Commit, commits: &[Changes]) -> Result<(), Failure> {
-        let (shard, links) = (self.shard, commits.iter().filter_map(|changes| changes.commit).collect::<Vec<_>>());
-        let follow = (head.commit_id + 1..).zip(&links).all(|(number, commit)| commit.commit_id == number);
-        let Some((last, before)) = links.split_last().filter(|_| follow) else {
-            return Err(Failure::Refused(StoreError::Stale));
-        };
-        let writer = self.about_to(last).map_err(Failure::Refused)?.writer;
-        self.run(async |connection| write::write_commits(connection, shard, before, writer).await)?;
-        // One statement for all: each would write its wallets once more.
-        let changes = Changes::joined(commits);
-        if !self.run(async |connection| write::write(connection, shard, &changes, last, writer).await)? {
-            return Err(Failure::Refused(StoreError::Stale));
-        }
-        self.run_raw("commit".to_owned())?;
-        self.committed(last.commit_id, last.last_entry_id);
-        Ok(())
-    }
-
-    /// Commits a batch that writes nothing, while the lock is held. It is no rollback: what the batch has read must be
-    /// durable before it is told, and a commit behind a lock waits for that.
-    fn end_locked(&mut self, number: i64) -> Result<Version, StoreError> {
-        match self.run_raw("commit".to_owned()) {
-            Ok(_) => {
-                self.counts.add(WriterCount::Locked);
-                Ok(self.committed(number, EntryId::ZERO))
-            }
-            Err(failure) => Err(self.undone(failure)),
-        }
-    }
-
-    /// Makes sure that the head is still the one on which a batch was decided that writes nothing, and that it is
-    /// durable.
-    fn confirm(&mut self, number: i64) -> Result<Version, StoreError> {
-        let select = format!(
-            "select commit_id, last_entry_id from ledger_commit where shard_id = {} order by commit_id desc limit 1; \
-             commit",
-            self.shard.index()
-        );
-        let rows = self.locked(&select).map_err(|failure| self.undone(failure))?;
-        let head = rows.first().map(|row| Ok::<_, sqlx::Error>((row.try_get(0)?, row.try_get(1)?)));
-        let (found, last): (i64, i64) = head.transpose().map_err(StoreError::unavailable)?.unwrap_or((0, 0));
-        if found != number {
-            return Err(self.lost_race());
-        }
-        self.counts.add(WriterCount::Fast);
-        Ok(self.committed(number, EntryId::new(last).unwrap_or(EntryId::ZERO)))
+        failure.of_read()
     }
 }
 
 impl Writer for PostgresWriter {
     fn begin(&mut self) -> Result<Box<dyn Transaction + '_>, StoreError> {
         self.leave_replaced();
-        if let Some(InDoubt { backend, .. }) = self.in_doubt.clone() {
-            self.end_backend(&backend)?;
-            self.in_doubt = None;
-        }
+        // Who does not ask what became of it decides anew, on what the chain says by then. What was to make it is ended
+        // before the next connection is used.
+        self.in_doubt = None;
         let believed = self.session.as_ref().and_then(|session| session.head).filter(|_| self.locked_batches == 0);
         if let Some(number) = believed {
             return Ok(Box::new(PostgresTransaction::unlocked(self, number)));
@@ -271,17 +203,20 @@ impl Writer for PostgresWriter {
                 .fetch_one(connection)
                 .await
         });
-        let last = last.map_err(|failure| self.undone(failure))?.unwrap_or(self.shard.base().get());
+        let last = last.map_err(|failure| self.unprobed(failure))?.unwrap_or(self.shard.base().get());
         if last != head.last_entry_id.get() {
             self.roll_back();
             let found = format!("{}, but the last entry is {last}", head.last_entry_id);
             let (table, column) = ("ledger_commit", "last_entry_id");
             return Err(StoreError::Corrupt { table, column, row: head.commit_id, found });
         }
-        self.end_locked(head.commit_id).map(|_| ())
+        self.run_raw("commit".to_owned()).map_err(|failure| self.unprobed(failure))?;
+        self.committed(&head);
+        Ok(())
     }
 
     fn check(&mut self) -> Result<(), StoreError> {
+        // Only a commit shows that a standby is there which it would have to wait for.
         self.probe()
     }
 
@@ -291,12 +226,12 @@ impl Writer for PostgresWriter {
 
     fn resolve(&mut self) -> Result<Option<Version>, StoreError> {
         self.leave_replaced();
-        let InDoubt { commit_id, writer, backend } =
-            self.in_doubt.clone().ok_or_else(|| StoreError::unavailable("no commit is in doubt"))?;
-        self.end_backend(&backend)?;
+        let InDoubt { commit, writer } =
+            self.in_doubt.ok_or_else(|| StoreError::unavailable("no commit is in doubt"))?;
         let select = format!(
-            "select writer, last_entry_id from ledger_commit where shard_id = {} and commit_id = {commit_id}; commit",
-            self.shard.index()
+            "select writer from ledger_commit where shard_id = {} and commit_id = {}; commit",
+            self.shard.index(),
+            commit.commit_id
         );
         // What was read is believed when the commit behind it is answered.
         let rows = self.locked(&select).map_err(|failure| {
@@ -305,15 +240,9 @@ impl Writer for PostgresWriter {
             }
             failure.of_read()
         })?;
-        let found = rows.first().map(|row| Ok::<_, sqlx::Error>((row.try_get(0)?, row.try_get(1)?)));
-        let found: Option<(i64, i64)> = found.transpose().map_err(StoreError::unavailable)?;
+        let found = rows.first().map(|row| row.try_get::<i64, _>(0)).transpose().map_err(StoreError::unavailable)?;
         self.in_doubt = None;
-        match found {
-            Some((by, last)) if by == writer => {
-                Ok(Some(self.committed(commit_id, EntryId::new(last).unwrap_or(EntryId::ZERO))))
-            }
-            _ => Ok(None),
-        }
+        Ok((found == Some(writer)).then(|| self.committed(&commit)))
     }
 
     fn copy(&mut self, commits: &[Changes]) -> Result<(), StoreError> {
@@ -322,6 +251,11 @@ impl Writer for PostgresWriter {
             self.roll_back();
             failure.of_read()
         })
+    }
+
+    fn mark_copy(&mut self, is_whole: bool) -> Result<(), StoreError> {
+        let sql = if is_whole { UNMARK_COPY } else { MARK_COPY };
+        self.run_raw(sql.to_owned()).map(drop).map_err(Failure::of_read)
     }
 
     fn counts(&self) -> Arc<WriterCounts> {
@@ -334,10 +268,12 @@ impl Drop for PostgresWriter {
     fn drop(&mut self) {
         let Some(runtime) = self.runtime.take() else { return };
         if let Some(Session { connection, .. }) = self.session.take() {
-            let close = || runtime.block_on(async { time::timeout(STATEMENT_TIMEOUT, connection.close()).await });
+            let close = || {
+                runtime.block_on(async { time::timeout(self.cluster.statement_timeout(), connection.close()).await })
+            };
             let _ = block(close);
         }
-        // And for the same reason it is not waited for.
+        // A runtime that is dropped waits for its end, which it may not where others run.
         runtime.shutdown_background();
     }
 }

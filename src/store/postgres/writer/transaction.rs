@@ -15,9 +15,9 @@ use crate::store::{StoreError, Transaction, Version};
 
 const SELECT_HEAD: &str = select_commit!("where shard_id = $1 order by commit_id desc limit 1");
 
-/// Keys hold the shard as well, as in the write statement. What follows is read without a lock. So each statement also
-/// reads the head that its own snapshot has: what it finds belongs to that head, and a row of nulls tells it if nothing
-/// is found.
+/// Selects what is found, with the number of the head in the last column: a row of nulls before it, if nothing is.
+///
+/// It is read without a lock. So the head is that of the same snapshot, and what is found belongs to that head.
 macro_rules! select_with_head {
     ($found:expr) => {
         concat!(
@@ -30,6 +30,7 @@ macro_rules! select_with_head {
     };
 }
 
+// Their keys hold the shard as well, as those of the write statement do.
 const SELECT_LAST_EVENT: &str = select_with_head!("select max(event_id) as event_id from entry where shard_id = $1");
 const SELECT_WALLETS: &str = select_with_head!(
     "select key.user_id, wallet.balance, wallet.sequence, wallet.last_entry_id, wallet.frozen
@@ -108,14 +109,11 @@ impl PostgresTransaction<'_> {
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, StoreError> {
         self.writer.run(work).map_err(|failure| {
-            if matches!(failure, Failure::Lost(_) | Failure::ReadOnly(_)) {
-                self.is_locked = false;
-            }
-            let is_locked = std::mem::take(&mut self.is_locked);
+            let was_locked = std::mem::take(&mut self.is_locked);
             match failure {
                 Failure::Lost(error) | Failure::ReadOnly(error) => self.writer.redo(error),
                 failure => {
-                    if is_locked {
+                    if was_locked {
                         self.writer.roll_back();
                     }
                     failure.of_read()
@@ -154,7 +152,7 @@ impl Transaction for PostgresTransaction<'_> {
             (Some(commit), false) => self.writer.write(changes, commit),
             (Some(commit), true) => self.writer.write_locked(changes, commit),
             (None, false) => self.writer.confirm(number),
-            (None, true) => self.writer.end_locked(number),
+            (None, true) => self.writer.end_locked(&self.head.expect("it was read behind the lock")),
         }
     }
 }

@@ -2,13 +2,17 @@
 
 use bytes::Buf as _;
 
-use crate::support::cutter::kind::{BIND, EXECUTE, QUERY, SYNC};
+use crate::support::cutter::kind::{BIND, EXECUTE, PARSE, QUERY, SYNC};
 
 /// A step of what a writer sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// It asks whether the server takes writes.
     Connect,
+    /// It asks which process of the server serves it.
+    Identify,
+    /// It ends the process that served the connection before, which was given up.
+    EndGivenUp,
     /// It takes the lock, and reads the head.
     Begin,
     /// It reads the last event number, or the head.
@@ -31,8 +35,10 @@ pub enum Phase {
 }
 
 impl Phase {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Connect,
+        Self::Identify,
+        Self::EndGivenUp,
         Self::Begin,
         Self::Head,
         Self::Wallets,
@@ -48,7 +54,7 @@ impl Phase {
 
     /// Whether the writer has a connection and knows the head.
     pub const fn is_warm(self) -> bool {
-        !matches!(self, Self::Connect | Self::Begin | Self::LockedWrite | Self::Commit)
+        !matches!(self, Self::Connect | Self::Identify | Self::Begin | Self::LockedWrite | Self::Commit)
     }
 
     /// Whether it has forgotten the wallets and where the ledger ends.
@@ -56,25 +62,35 @@ impl Phase {
         matches!(self, Self::Head | Self::Wallets)
     }
 
+    /// Whether it comes after the answer to a commit was lost.
+    pub const fn is_of_doubt(self) -> bool {
+        matches!(self, Self::EndGivenUp | Self::Resolve)
+    }
+
     /// Finds its message among those that are sent.
     pub fn matches(self) -> impl FnMut(u8, &[u8]) -> bool + Send + 'static {
-        let mut bound = 0;
+        let (mut bound, mut parsed) = (0, Vec::new());
         move |kind, payload| {
+            if kind == PARSE {
+                parsed = payload.to_vec();
+            }
             if kind == BIND {
                 bound = parameters(payload);
             }
             match self {
                 Self::Connect => is_query(kind, payload, "select current_setting('transaction_read_only')"),
+                Self::Identify => kind == SYNC && has(&parsed, "pg_backend_pid()"),
+                Self::EndGivenUp => kind == SYNC && has(&parsed, "pg_terminate_backend"),
                 Self::Begin => is_query(kind, payload, "begin; ") && !is_query(kind, payload, "; commit"),
                 Self::Head => kind == SYNC && bound == 1,
-                Self::Wallets => kind == SYNC && bound == 2,
+                Self::Wallets => kind == SYNC && bound == 2 && !has(&parsed, "pg_terminate_backend"),
                 Self::Events => kind == SYNC && bound == 3,
                 Self::WriteBind => kind == BIND && is_write(bound),
                 Self::WriteExecute => kind == EXECUTE && is_write(bound),
                 Self::Write | Self::LockedWrite => kind == SYNC && is_write(bound),
                 Self::Commit => kind == QUERY && payload == b"commit\0",
                 Self::Confirm => is_query(kind, payload, "select commit_id, last_entry_id from ledger_commit"),
-                Self::Resolve => is_query(kind, payload, "select writer, last_entry_id from ledger_commit"),
+                Self::Resolve => is_query(kind, payload, "select writer from ledger_commit"),
             }
         }
     }
@@ -82,7 +98,11 @@ impl Phase {
 
 /// Whether it is a query as text that has this part.
 fn is_query(kind: u8, payload: &[u8], part: &str) -> bool {
-    kind == QUERY && String::from_utf8_lossy(payload).contains(part)
+    kind == QUERY && has(payload, part)
+}
+
+fn has(sql: &[u8], part: &str) -> bool {
+    String::from_utf8_lossy(sql).contains(part)
 }
 
 /// Whether a statement of so many parameters is the one that writes, with or without new wallets.

@@ -45,6 +45,10 @@ impl Writer for ShardWriter {
         self.world.lock().resolve(self.shard)
     }
 
+    fn mark_copy(&mut self, _: bool) -> Result<(), StoreError> {
+        unreachable!("nothing is copied here")
+    }
+
     fn counts(&self) -> Arc<WriterCounts> {
         Arc::default()
     }

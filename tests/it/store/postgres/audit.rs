@@ -75,7 +75,7 @@ async fn a_checkpoint_is_of_as_many_shards_as_the_ledger() {
     audit(&database, Some(&text.parse().unwrap())).unwrap().unwrap();
     let fewer = text.rsplit_once(',').unwrap().0.parse().unwrap();
     let refused = audit(&database, Some(&fewer)).unwrap_err().to_string();
-    assert_eq!(refused, "the checkpoint is of a ledger of 2 shards, and this one has 3");
+    assert_eq!(refused, "the number of shards differs: 2 in the checkpoint, 3 in the ledger");
     let swapped: Vec<&str> = text.split(',').collect();
     let swapped = [swapped[1], swapped[0], swapped[2]].join(",").parse().unwrap();
     assert!(matches!(audit(&database, Some(&swapped)), Ok(Err(Finding::CheckpointHash { .. }))));

@@ -41,7 +41,10 @@ async fn a_dump_of_a_ledger_in_use_is_verified_with_an_earlier_checkpoint() {
     assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
     let restored = block_in_place(|| {
         let mut restore = postgres.command("pg_restore");
-        restore.args(["--exit-on-error", "-d", &copy.url()]).stdin(Stdio::piped()).stderr(Stdio::piped());
+        restore
+            .args(["--exit-on-error", "--no-acl", "--no-owner", "-d", &copy.url()])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = restore.spawn().unwrap();
         child.stdin.take().unwrap().write_all(&dumped.stdout).unwrap();
         child.wait_with_output().unwrap()

@@ -22,6 +22,8 @@ pub mod kind {
     pub const BIND: u8 = b'B';
     pub const EXECUTE: u8 = b'E';
     pub const FUNCTION_CALL: u8 = b'F';
+    /// The text of a statement that is prepared.
+    pub const PARSE: u8 = b'P';
     /// A query as text.
     pub const QUERY: u8 = b'Q';
     /// The end of a request. Without an explicit transaction, it commits.

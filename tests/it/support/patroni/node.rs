@@ -17,8 +17,11 @@ use crate::support::postgres::Installation;
 /// The configuration that is deployed.
 const DEPLOYED: &str = include_str!("../../../../deploy/patroni/patroni.yaml");
 
-/// The database and the role of the wallet, and the role's password here.
+/// The wallet's database, and what the wallet calls itself.
 pub const WALLET: &str = "wallet";
+
+/// The owner of that database, and its password here.
+pub const OWNER: &str = "wallet_owner";
 
 /// The user who may do everything.
 pub const SUPERUSER: &str = "postgres";
@@ -69,9 +72,9 @@ impl Node {
         self.user(SUPERUSER, "change-me-superuser").database("postgres")
     }
 
-    /// How the wallet's role connects to the wallet's database.
+    /// How the owner connects to the wallet's database.
     pub fn wallet(&self) -> PgConnectOptions {
-        self.user(WALLET, WALLET).database(WALLET)
+        self.user(OWNER, OWNER).database(WALLET)
     }
 
     fn user(&self, name: &str, password: &str) -> PgConnectOptions {

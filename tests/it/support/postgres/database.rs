@@ -16,6 +16,10 @@ pub const URL: &str = "WALLET_TEST_POSTGRES_URL";
 /// The server of this process, which all tests share. It is never dropped, and ends with the process.
 static SHARED: OnceLock<Option<Server>> = OnceLock::new();
 
+/// Its settings. It is never killed, and its machine does not lose power. Hundreds of databases are made and dropped on
+/// it, and each of them would be on disk first. Servers that a test kills sync what they write.
+const UNSYNCED: [(&str, &str); 2] = [("fsync", "off"), ("full_page_writes", "off")];
+
 /// An empty database. On the shared server it is dropped with this value, whoever is connected to it.
 pub struct Database {
     url: Url,
@@ -159,7 +163,7 @@ impl Url {
 fn shared(test: &str) -> Option<&'static Server> {
     // Asked before, so that each test says that it is skipped.
     super::Installation::find(test)?;
-    SHARED.get_or_init(|| Server::start_own(test, &[])).as_ref()
+    SHARED.get_or_init(|| Server::start_own(test, &UNSYNCED)).as_ref()
 }
 
 fn execute(url: &str, sql: &str) {
