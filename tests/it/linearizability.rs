@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time;
 use wallet::api::reason::Reason;
 use wallet::ledger::{Action, Command, EventId, UserId, WalletId};
 
 use crate::support::client::{Client, Protocol, Reply};
+use crate::support::explain::explain;
 use crate::support::ledger::TestLedger;
 use crate::support::linear::{self, Operation};
 use crate::support::oracle::{Call, ObservedOracle};
@@ -21,13 +24,15 @@ pub const CALLERS: usize = 16;
 const KILLS: u64 = 3;
 /// The answers of all callers together after which the process is killed.
 const ANSWERS: usize = 350;
+/// How long a caller pauses whose call was not tried, or may have been done.
+pub const PAUSE: Duration = Duration::from_millis(50);
 
 pub type Observed = Operation<Call, Reply>;
 
 /// One of many callers, which makes one call after another, by one protocol or the other.
 pub struct Caller {
     pub seeded: Seeded,
-    /// What got no answer, and is to be sent again.
+    /// What had no outcome, and is to be sent again.
     again: Option<Call>,
     pub history: Vec<Observed>,
     moment: Arc<AtomicU64>,
@@ -45,54 +50,62 @@ impl Caller {
     pub async fn open_wallets(&mut self, client: &Client) {
         for user_id in (0..WALLETS).filter_map(UserId::new) {
             let open = Command::open(user_id, WalletId::from_bytes([0; 16]), 1_000).unwrap();
-            assert!(self.call(client, Protocol::Rest, Call::Command(open)).await);
+            assert_eq!(self.call(client, Protocol::Rest, Call::Command(open)).await, Reply::done(1_000));
         }
     }
 
     /// Looks at every wallet.
     pub async fn look(&mut self, client: &Client) {
         for user_id in (0..WALLETS).filter_map(UserId::new) {
-            assert!(self.call(client, Protocol::Rest, Call::Wallet(user_id)).await);
+            self.call(client, Protocol::Rest, Call::Wallet(user_id)).await.balance();
         }
     }
 
-    /// Makes the call again that got no answer, if one did not.
+    /// Makes the call again that had no outcome, if one had none, until it has.
     pub async fn finish(&mut self, client: &Client) {
-        let Some(call) = self.again.take() else { return };
-        let by_rest = tells_replays_by_rest_alone(&call);
-        let protocol = if by_rest { Protocol::Rest } else { Protocol::Grpc };
-        assert!(self.call(client, protocol, call).await);
+        while self.again.is_some() {
+            let reply = self.step(client).await;
+            assert_ne!(reply, Reply::Unanswered);
+            if reply.has_no_outcome() {
+                time::sleep(PAUSE).await;
+            }
+        }
     }
 
-    /// Makes the call again that got no answer, or another one, by either protocol; whether its outcome is known.
-    pub async fn step(&mut self, client: &Client) -> bool {
+    /// Makes the call again that had no outcome, or another one, by either protocol.
+    pub async fn step(&mut self, client: &Client) -> Reply {
         let call = self.again.take().unwrap_or_else(|| call(&mut self.seeded, self.is_operator));
         let by_rest = self.seeded.percent(50) || tells_replays_by_rest_alone(&call);
         let protocol = if by_rest { Protocol::Rest } else { Protocol::Grpc };
         self.call(client, protocol, call).await
     }
 
-    /// Makes a call; whether its outcome is known.
-    async fn call(&mut self, client: &Client, protocol: Protocol, call: Call) -> bool {
+    async fn call(&mut self, client: &Client, protocol: Protocol, call: Call) -> Reply {
         let called = self.moment.fetch_add(1, Ordering::SeqCst);
         let reply = match &call {
             Call::Command(command) => client.send(protocol, command.clone()).await,
             Call::Wallet(user_id) => client.wallet(protocol, user_id.get()).await,
         };
         assert_ne!(reply.reason(), Some(Reason::Internal), "{call:?}");
-        let is_known = !reply.is_unknown();
-        let answered = is_known.then(|| (self.moment.fetch_add(1, Ordering::SeqCst), reply));
-        self.again = (!is_known).then(|| call.clone());
-        self.history.push(Operation { call, called, answered });
-        is_known
+        self.again = reply.has_no_outcome().then(|| call.clone());
+        // What was not tried in time did not happen.
+        if reply.is_unknown() || !reply.has_no_outcome() {
+            let moment = || self.moment.fetch_add(1, Ordering::SeqCst);
+            let answered = (!reply.is_unknown()).then(|| (moment(), reply.clone()));
+            self.history.push(Operation { call, called, answered });
+        }
+        reply
     }
 
-    /// Makes calls until one gets no answer.
+    /// Makes calls until the service is gone.
     async fn play(mut self, client: Client, answers: Arc<AtomicUsize>) -> Self {
-        while self.step(&client).await {
-            answers.fetch_add(1, Ordering::Relaxed);
+        loop {
+            match self.step(&client).await {
+                Reply::Unanswered => return self,
+                reply if reply.has_no_outcome() => time::sleep(PAUSE).await,
+                _ => _ = answers.fetch_add(1, Ordering::Relaxed),
+            }
         }
-        self
     }
 }
 
@@ -156,7 +169,9 @@ async fn history(seed: u64) -> Vec<Observed> {
     first.look(&client).await;
     process.kill();
     ledger.audit();
-    callers.into_iter().chain([first]).flat_map(|caller| caller.history).collect()
+    let mut history = callers.into_iter().chain([first]).flat_map(|caller| caller.history).collect();
+    explain(&mut history, &ledger.entries().await, |_| false).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    history
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,7 +180,7 @@ async fn every_history_of_a_process_that_is_killed_has_an_order_that_explains_it
     let (mut calls, mut answers, mut replays) = (0, 0, 0);
     for seed in 0..rounds {
         let history = history(seed).await;
-        linear::check::<ObservedOracle, _>(&history, Call::user_id).unwrap_or_else(|why| panic!("{why}"));
+        linear::check::<ObservedOracle, _>(&history, Call::user_id).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
         let replies = || history.iter().filter_map(|operation| operation.answered.as_ref()).map(|(_, reply)| reply);
         calls += history.len();
         answers += replies().count();

@@ -58,7 +58,7 @@ fn run(suites: &[&str], server: &str, shards: Option<&str>) {
     let begun = Instant::now();
     let output = tests.output().expect("it runs");
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    assert!(output.status.success(), "on PostgreSQL:\n{text}");
+    assert!(output.status.success(), "on PostgreSQL: {}\n{text}", output.status);
     let result = text.lines().find(|line| line.starts_with("test result: ok.")).expect("a result");
     let passed: u32 = result.split_whitespace().nth(3).and_then(|count| count.parse().ok()).expect("a count");
     assert!(passed > 0, "nothing was run: {text}");

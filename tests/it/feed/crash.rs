@@ -8,7 +8,7 @@ use wallet::ledger::Kind;
 
 use crate::support::client::Protocol;
 use crate::support::command::PlainCommand;
-use crate::support::fact::{self, Fact};
+use crate::support::fact::Fact;
 use crate::support::follower::{Door, Follower, Served};
 use crate::support::ledger::TestLedger;
 use crate::support::process::Process;
@@ -72,7 +72,7 @@ async fn run(seed: u64) -> (u64, usize, usize) {
     }
     let mut followed = tokio::time::timeout(LIMIT, following.join_all()).await.expect("every reader comes to the end");
     assert!(process.terminate().0.success());
-    let ledger = fact::ledger(&ledger).await;
+    let ledger: Vec<Fact> = ledger.entries().await.iter().map(Fact::from).collect();
     for follower in &mut followed {
         follower.seen.sort_by_key(Fact::shard);
         let expected: Vec<&Fact> = ledger.iter().filter(|fact| follower.wants(fact)).collect();

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use tokio::task::block_in_place;
 
 use crate::support::cutter::{Cut, Cutter, Ending, Place};
+use crate::support::explain::explain;
 use crate::support::ledger::audit;
 use crate::support::linear;
 use crate::support::oracle::{Call, Oracle};
@@ -120,14 +121,18 @@ async fn search(seed: u64, hits: &mut Hits) -> Option<u64> {
     }
     let Scene { database, observer, mut cut, mut rival, .. } = scene;
     rival.look().await;
+    let written = rival.entries().await;
     cut.close().await;
     rival.close().await;
-    let history = observer.history();
-    linear::check::<Oracle, _>(&history, Call::user_id).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    let mut history = observer.history();
+    let commands = u64::try_from(history.len()).unwrap();
+    let explained = explain(&mut history, &written, |_| false);
+    let checked = explained.and_then(|()| linear::check::<Oracle, _>(&history, Call::user_id));
+    checked.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
     let report = audit(&database.url().parse().unwrap(), None);
     let entries: i64 = database.value("select count(*) from entry");
     assert_eq!(report.heads.entries(), entries, "seed {seed}");
-    Some(u64::try_from(history.len()).unwrap())
+    Some(commands)
 }
 
 #[tokio::test(flavor = "multi_thread")]

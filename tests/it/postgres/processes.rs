@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time;
 
 use crate::feed::crash::{LAST, has_ended};
-use crate::linearizability::{CALLERS, Caller, Observed, WALLETS};
+use crate::linearizability::{CALLERS, Caller, Observed, PAUSE, WALLETS};
 use crate::support::client::{Client, Protocol, Reply};
 use crate::support::command::PlainCommand;
-use crate::support::fact::{self, Fact};
+use crate::support::explain::explain;
+use crate::support::fact::Fact;
 use crate::support::follower::{Door, Follower, Served};
 use crate::support::ledger::TestLedger;
 use crate::support::linear;
@@ -26,9 +26,6 @@ const KILLS: usize = 6;
 /// The answers of all callers together after which one is killed.
 const ANSWERS: usize = 150;
 
-/// How long a caller pauses that got no answer.
-const PAUSE: Duration = Duration::from_millis(50);
-
 /// The clients of both services; `None` of one that is killed.
 type Clients = [Option<Client>; 2];
 
@@ -38,11 +35,11 @@ async fn roam(mut caller: Caller, mut clients: watch::Receiver<Clients>, answers
         let at = usize::from(caller.seeded.percent(50));
         let found = clients.borrow_and_update().clone();
         let Some(client) = found[at].as_ref().or(found[1 - at].as_ref()) else { panic!("both are killed") };
-        if caller.step(client).await {
-            answers.fetch_add(1, Ordering::Relaxed);
-        } else {
+        if caller.step(client).await.has_no_outcome() {
             // A pause, until it is told that the service is gone: to ask it again and again would explain nothing.
             let _ = time::timeout(PAUSE, clients.changed()).await;
+        } else {
+            answers.fetch_add(1, Ordering::Relaxed);
         }
     }
     caller
@@ -103,13 +100,16 @@ async fn history(seed: u64, database: Database) -> Vec<Observed> {
     }
     let followed = following.join_all().await;
     assert!(services.into_iter().all(|service| service.terminate().0.success()));
-    let facts = fact::ledger(&ledger).await;
+    let entries = ledger.entries().await;
+    let facts: Vec<Fact> = entries.iter().map(Fact::from).collect();
     for mut follower in followed {
         follower.seen.sort_by_key(Fact::shard);
         assert!(follower.seen == facts, "seed {seed}: {:?} saw {} entries", follower.door, follower.seen.len());
     }
     ledger.audit();
-    callers.into_iter().chain([first]).flat_map(|caller| caller.history).collect()
+    let mut history = callers.into_iter().chain([first]).flat_map(|caller| caller.history).collect();
+    explain(&mut history, &entries, |_| false).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    history
 }
 
 #[tokio::test(flavor = "multi_thread")]

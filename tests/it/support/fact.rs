@@ -2,11 +2,7 @@
 
 use serde_json::Value;
 use wallet::api::grpc::proto::Entry as ProtoEntry;
-use wallet::ledger::{self, EntryFilter, EntryId, Kind, Shard, Timestamp};
-use wallet::store::ScanLimits;
-
-use super::ledger::TestLedger;
-use super::store::close;
+use wallet::ledger::{self, EntryId, Kind, Shard, Timestamp};
 
 /// All that an entry says which both APIs show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,18 +76,4 @@ impl From<&Value> for Fact {
             created_at: entry["CreatedAt"].as_str().expect("a time").to_owned(),
         }
     }
-}
-
-/// The whole ledger, as its store has it: shard after shard, each in commit order.
-pub async fn ledger(ledger: &TestLedger) -> Vec<Fact> {
-    let store = ledger.open().await;
-    let limits = ScanLimits { entries_max: usize::MAX, rows_max: usize::MAX };
-    let mut facts = Vec::new();
-    for shard in store.genesis.shards.all() {
-        let scan = store.reader.scan(shard, shard.base(), &EntryFilter::default(), limits).await.unwrap();
-        assert_eq!(scan.end, scan.head);
-        facts.extend(scan.entries.iter().map(Fact::from));
-    }
-    close(store).await;
-    facts
 }

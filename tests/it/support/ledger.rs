@@ -11,12 +11,12 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, raw_sql};
 use tempfile::TempDir;
 use tokio::runtime;
-use wallet::ledger::{Checkpoints, LedgerReport, Shards};
+use wallet::ledger::{Checkpoints, Entry, LedgerReport, Shards};
 use wallet::store::{Location, Store, StoreOptions};
 
 use super::postgres::Database;
 use super::process::database_url;
-use super::store::eur;
+use super::store::{self, eur};
 
 /// Which store the tests run on: `sqlite`, or `postgres`.
 pub const STORE: &str = "WALLET_TEST_STORE";
@@ -67,6 +67,14 @@ impl TestLedger {
     pub async fn open(&self) -> Store {
         let options = StoreOptions { shards: shards(), ..StoreOptions::new(eur()) };
         self.location().open(options).await.expect("the ledger opens")
+    }
+
+    /// The whole ledger, as its store has it: shard after shard, each in commit order.
+    pub async fn entries(&self) -> Vec<Entry> {
+        let store = self.open().await;
+        let entries = store::entries(&store).await;
+        store::close(store).await;
+        entries
     }
 
     /// Verifies the whole ledger.

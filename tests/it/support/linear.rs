@@ -26,12 +26,16 @@ pub struct Operation<C, A> {
     pub answered: Option<(u64, A)>,
 }
 
+/// From so many places the search looks on, before it gives up: each is remembered, and takes some kilobytes.
+const TRIED_MAX: usize = 200_000;
+
 type Of<M> = Operation<<M as Model>::Call, <M as Model>::Answer>;
 
 /// Searches an order for the calls to each object, which `object` names.
 ///
 /// # Errors
-/// If there is none: how far the longest attempt came, and which answers it could not explain.
+/// If there is none, or none was found in [`TRIED_MAX`] attempts: how far the longest attempt came, and which answers
+/// it could not explain.
 pub fn check<M: Model, K: Debug + Ord>(history: &[Of<M>], object: impl Fn(&M::Call) -> K) -> Result<(), String> {
     let mut objects: BTreeMap<K, Vec<&Of<M>>> = BTreeMap::new();
     for operation in history {
@@ -43,7 +47,9 @@ pub fn check<M: Model, K: Debug + Ord>(history: &[Of<M>], object: impl Fn(&M::Ca
         let placed = vec![false; operations.len()];
         let mut search: Search<'_, M> = Search { operations, placed, tried: HashSet::new(), best: None };
         if !search.place(&M::default(), left) {
-            return Err(format!("no order explains what was observed of {object:?}: {}", search.obstacle()));
+            let found = if search.has_given_up() { "found" } else { "there" };
+            let obstacle = search.obstacle();
+            return Err(format!("no order is {found} that explains what was observed of {object:?}: {obstacle}"));
         }
     }
     Ok(())
@@ -65,7 +71,7 @@ impl<M: Model> Search<'_, M> {
         if left == 0 {
             return true;
         }
-        if !self.tried.insert((self.explained(), state.clone())) {
+        if self.has_given_up() || !self.tried.insert((self.explained(), state.clone())) {
             return false;
         }
         if self.best.as_ref().is_none_or(|(fewest, ..)| left < *fewest) {
@@ -80,6 +86,10 @@ impl<M: Model> Search<'_, M> {
             self.placed[index] = false;
         }
         false
+    }
+
+    fn has_given_up(&self) -> bool {
+        self.tried.len() >= TRIED_MAX
     }
 
     /// Which answers are explained. With the state it is all that matters: nothing else that was placed has an effect.

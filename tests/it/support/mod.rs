@@ -7,6 +7,7 @@ pub mod client;
 pub mod command;
 pub mod cutter;
 pub mod events;
+pub mod explain;
 pub mod fact;
 pub mod faulty;
 pub mod follower;

@@ -145,7 +145,7 @@ impl From<&Outcome> for Decision {
 }
 
 /// What can be asked of a wallet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
     Command(Command),
     Wallet(UserId),
@@ -190,15 +190,21 @@ impl Model for ObservedOracle {
     type Answer = Reply;
 
     fn answer(&mut self, call: &Call) -> Reply {
-        match self.0.answer(call) {
+        self.0.answer(call).into()
+    }
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        match answer {
             Answer::Decision(Decision::Applied { place: Place { balance, .. }, applied }) => {
-                Reply::Done { balance, replayed: false, applied }
+                Self::Done { balance, replayed: false, applied }
             }
             Answer::Decision(Decision::Replayed { place: Place { balance, .. }, applied, .. }) => {
-                Reply::Done { balance, replayed: true, applied }
+                Self::Done { balance, replayed: true, applied }
             }
             Answer::Decision(Decision::Refused(refusal)) => refused(refusal),
-            Answer::Balance(Some(balance)) => Reply::done(balance),
+            Answer::Balance(Some(balance)) => Self::done(balance),
             Answer::Balance(None) => refused(Reason::UnknownUser),
         }
     }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use wallet::engine::{self, Cache};
-use wallet::ledger::{Command, Commit, Currency, EventId, Outcome, Timestamp, UserId, WalletId};
-use wallet::store::{Store, StoreError, StoreOptions, sqlite};
+use wallet::ledger::{Command, Commit, Currency, Entry, EntryFilter, EventId, Outcome, Timestamp, UserId, WalletId};
+use wallet::store::{ScanLimits, Store, StoreError, StoreOptions, sqlite};
 
 pub fn eur() -> Currency {
     "EUR".parse().unwrap()
@@ -54,6 +54,18 @@ pub fn transact(store: &mut Store, batch: &[Command], now: Timestamp) -> Result<
 /// Asks whether a batch could be committed now.
 pub fn probe(store: &mut Store) -> Result<(), StoreError> {
     blocking(|| store.writers[0].probe())
+}
+
+/// The whole ledger: shard after shard, each in commit order.
+pub async fn entries(store: &Store) -> Vec<Entry> {
+    let limits = ScanLimits { entries_max: usize::MAX, rows_max: usize::MAX };
+    let mut entries = Vec::new();
+    for shard in store.genesis.shards.all() {
+        let scan = store.reader.scan(shard, shard.base(), &EntryFilter::default(), limits).await.unwrap();
+        assert_eq!(scan.end, scan.head);
+        entries.extend(scan.entries);
+    }
+    entries
 }
 
 /// The head of the chain of a ledger that is not divided.

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use tokio::task::block_in_place;
 use wallet::engine::{self, Cache, Committed};
-use wallet::ledger::{Command, EventId, Timestamp, UserId, WalletId};
+use wallet::ledger::{Command, Entry, EventId, Timestamp, UserId, WalletId};
 use wallet::store::{Location, Store, StoreError, StoreOptions, WriterCount};
 
 use crate::support::linear::Operation;
 use crate::support::oracle::{Answer, Call, Decision};
 use crate::support::seed::Seeded;
-use crate::support::store::{close, eur, user};
+use crate::support::store::{close, entries, eur, user};
 
 const USERS: i64 = 4;
 /// How many numbers back an event is taken from that may be known.
@@ -201,6 +201,11 @@ impl Racer {
             let observed = Operation { call: Call::Wallet(user_id), called, answered };
             self.observer.0.history.lock().unwrap().push(observed);
         }
+    }
+
+    /// The whole ledger.
+    pub async fn entries(&mut self) -> Vec<Entry> {
+        entries(self.store()).await
     }
 
     pub async fn close(&mut self) {

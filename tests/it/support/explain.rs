@@ -1,0 +1,154 @@
+//! What a ledger says of the commands that got no answer.
+//!
+//! A search for an order would find it as well, but only after it has tried every place of each of these commands.
+
+use wallet::ledger::{Action, Amount, Command, Effect, Entry, EntryKey, Kind, Outcome, Receipt};
+
+use super::client::Reply;
+use super::linear::Operation;
+use super::oracle::{Answer, Call, Decision};
+
+/// An answer, as a test observes it.
+pub trait Observed: Clone + From<Answer> {
+    /// Whether it says that the command was done, and was not before.
+    fn is_applied(&self) -> bool;
+
+    /// What was answered when the command was done of which this is the replay; `None` if it is no replay.
+    fn first(&self) -> Option<Self>;
+}
+
+impl Observed for Answer {
+    fn is_applied(&self) -> bool {
+        matches!(self, Self::Decision(Decision::Applied { .. }))
+    }
+
+    fn first(&self) -> Option<Self> {
+        let Self::Decision(Decision::Replayed { place, applied, .. }) = *self else { return None };
+        Some(Self::Decision(Decision::Applied { place, applied }))
+    }
+}
+
+impl Observed for Reply {
+    fn is_applied(&self) -> bool {
+        matches!(self, Self::Done { replayed: false, .. })
+    }
+
+    fn first(&self) -> Option<Self> {
+        let Self::Done { balance, replayed: true, applied } = *self else { return None };
+        Some(Self::Done { balance, replayed: false, applied })
+    }
+}
+
+/// Leaves out the commands without an answer that wrote nothing, and tells what the others would have been answered,
+/// where that is certain.
+///
+/// `is_late`: whether an entry was written after its command had been given up. The very command that wrote it may find
+/// it, when it is decided again: its answer is then that of a replay, although it was sent once.
+///
+/// # Errors
+/// If nobody asked for an entry, or was told that it was not written.
+pub fn explain<A: Observed>(
+    history: &mut Vec<Operation<Call, A>>,
+    entries: &[Entry],
+    is_late: impl Fn(&Entry) -> bool,
+) -> Result<(), String> {
+    for entry in entries {
+        explain_entry(history, entry, entries, is_late(entry))?;
+    }
+    history.retain(|operation| {
+        operation.answered.is_some() || entries.iter().any(|entry| asks_for(&operation.call, entry, entries))
+    });
+    Ok(())
+}
+
+/// Finds the command that wrote an entry.
+fn explain_entry<A: Observed>(
+    history: &mut Vec<Operation<Call, A>>,
+    entry: &Entry,
+    entries: &[Entry],
+    is_late: bool,
+) -> Result<(), String> {
+    let asks = |operation: &&mut Operation<Call, A>| asks_for(&operation.call, entry, entries);
+    let is_applied = |operation: &Operation<_, A>| operation.answered.as_ref().is_some_and(|(_, a)| a.is_applied());
+    if history.iter_mut().filter(asks).any(|operation| is_applied(operation)) {
+        return Ok(());
+    }
+    let may_have = |operation: &&mut Operation<Call, A>| match &operation.answered {
+        None => true,
+        Some((_, answer)) => is_late && answer.first().is_some(),
+    };
+    let mut found: Vec<_> = history.iter_mut().filter(asks).filter(may_have).collect();
+    found.sort_by_key(|operation| operation.called);
+    let Some((earliest, others)) = found.split_first_mut() else {
+        return Err(format!("no command asked for {entry:?}, or its answer says that it was not done"));
+    };
+    // Of equal commands the earliest may have done it wherever another may.
+    let is_certain = others.iter().all(|other| other.call == earliest.call);
+    let mut twins = Vec::new();
+    for operation in if is_certain { &mut found[..1] } else { &mut found[..] } {
+        match &operation.answered {
+            // It counts as two commands, of which the first was applied.
+            Some((answered, answer)) => {
+                let answered = answer.first().filter(|_| is_certain).map(|first| (*answered, first));
+                twins.push(Operation { answered, ..(*operation).clone() });
+            }
+            None if is_certain => operation.answered = Some((u64::MAX, told(&operation.call, entry, entries).into())),
+            None => (),
+        }
+    }
+    history.extend(twins);
+    Ok(())
+}
+
+/// What the command is answered that wrote an entry.
+fn told(call: &Call, entry: &Entry, entries: &[Entry]) -> Answer {
+    let Call::Command(command) = call else { unreachable!("it is a command") };
+    let receipt = if let Some((charge, win)) = halves(command, entries) {
+        let (charge_entry_id, balance) = (charge.entry_id, later(charge, win).balance_after);
+        Receipt { entry: win.clone(), effect: Effect::Played { charge_entry_id, balance } }
+    } else {
+        let is_undone = |kind| entries.iter().any(|other| other.key() == EntryKey { kind, ..entry.key() });
+        // Whatever else the command did, only that it barred an event shows.
+        let barred = entry.kind.undoes().is_some_and(|kind| !is_undone(kind));
+        Receipt { entry: entry.clone(), effect: if barred { Effect::Barred } else { Effect::Moved } }
+    };
+    Answer::Decision(Decision::from(&Outcome::Applied(receipt)))
+}
+
+/// Whether a call may have written an entry.
+fn asks_for(call: &Call, entry: &Entry, entries: &[Entry]) -> bool {
+    let Call::Command(command) = call else { return false };
+    let amount = match command.action {
+        Action::Open { opening: amount, .. }
+        | Action::Charge(amount)
+        | Action::Win(amount)
+        | Action::Deposit(amount)
+        | Action::Withdraw(amount) => amount,
+        Action::Rollback | Action::WinRollback => entry.amount,
+        Action::Freeze | Action::Unfreeze => Amount::ZERO,
+        Action::Play { .. } => {
+            let Some((charge, win)) = halves(command, entries) else { return false };
+            // Both at once, or the half that was not known yet.
+            let at_once = charge.entry_id.next() == win.entry_id;
+            return at_once && (entry == charge || entry == win) || entry == later(charge, win);
+        }
+    };
+    let Command { user_id, event_id, action, .. } = command;
+    entry.key() == EntryKey { user_id: *user_id, event_id: *event_id, kind: action.kind() } && entry.amount == amount
+}
+
+/// The entries of a play's charge and win, if both are there.
+fn halves<'e>(command: &Command, entries: &'e [Entry]) -> Option<(&'e Entry, &'e Entry)> {
+    let Command { user_id, event_id, action: Action::Play { stake, winning_event_id, prize }, .. } = *command else {
+        return None;
+    };
+    let find = |kind, event_id, amount| {
+        let key = EntryKey { user_id, kind, event_id };
+        entries.iter().find(|entry| entry.key() == key && entry.amount == amount)
+    };
+    Some((find(Kind::Charge, event_id, stake)?, find(Kind::Win, winning_event_id, prize)?))
+}
+
+fn later<'e>(one: &'e Entry, other: &'e Entry) -> &'e Entry {
+    if one.entry_id > other.entry_id { one } else { other }
+}
