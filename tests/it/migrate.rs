@@ -6,10 +6,13 @@ use std::process::Stdio;
 use serde_json::Value;
 use sqlx::PgConnection;
 use tempfile::TempDir;
-use tokio::task::{block_in_place, yield_now};
+use tokio::task::{block_in_place, spawn_blocking, yield_now};
 use wallet::ledger::{Annotations, Caller, Command, Note, RoundId};
 use wallet::store::{Location, StoreOptions};
 
+use crate::support::client::{Protocol, Reply};
+use crate::support::command::PlainCommand;
+use crate::support::ledger::TestLedger;
 use crate::support::postgres::Database;
 use crate::support::process::{Process, database_url as url, run, wallet};
 use crate::support::store::{at, charge, close, eur, event, open, open_sqlite, tamper, transact, user};
@@ -228,6 +231,37 @@ async fn what_is_no_beginning_of_the_copy_is_left_as_it_is() {
     assert_eq!(migrated(&url(&path), &database.url(), &[])["Written"], 1);
     let (_, stderr, code) = block_in_place(|| run(&["migrate", "--from", &url(&path), "--to", &url(&path)]));
     assert_eq!(code, Some(64), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_into_a_ledger_that_is_served_ends_when_somebody_commits_to_it() {
+    let Some(database) = Database::create("a served target") else { return };
+    let dir = TempDir::new().unwrap();
+    let (from, to) = (url(&ledger(&dir, 5_000).await), database.url());
+    let target = TestLedger::Postgres(database);
+    let service = block_in_place(|| Process::start(format!("{to}?application_name=service").as_str()));
+    let client = service.client().await;
+    let held = block_in_place(|| target.hold_write_lock());
+    let copying = spawn_blocking(move || run(&["migrate", "--json", "--from", &from, "--to", &to]));
+    let TestLedger::Postgres(database) = &target else { unreachable!("it is on PostgreSQL") };
+    let mut connection = database.connect().await;
+    let mut waits = async |name: &str| {
+        let waiting = "select exists (select from pg_stat_activity where datname = current_database()
+                       and application_name = $1 and wait_event_type = 'Lock')";
+        while !sqlx::query_scalar::<_, bool>(waiting).bind(name).fetch_one(&mut connection).await.unwrap() {
+            yield_now().await;
+        }
+    };
+    // The copy waits to write for the first time, and the service for its turn after that.
+    waits("wallet").await;
+    let opening = tokio::spawn(async move { client.send(Protocol::Grpc, PlainCommand::open(1_000, 5)).await });
+    waits("service").await;
+    drop(held);
+    assert_eq!(opening.await.unwrap(), Reply::done(5));
+    let (json, stderr, code) = copying.await.unwrap();
+    assert!(code == Some(1) && json.contains("is served, and somebody has committed to it"), "{json} {stderr}");
+    assert_eq!(database.value::<i64>("select balance from wallet where user_id = 1000"), 5);
+    block_in_place(|| is_not_served(&database.url()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ mod target;
 use std::fmt::{self, Display};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use self::target::{Target, TargetRefused};
@@ -83,6 +83,8 @@ fn migrate(args: &MigrateArgs) -> Result<Report<'_>> {
     let replays = copied.map_err(|error| if error.is::<TargetRefused>() { error } else { error.context(again) })?;
     let written = target.close();
     let copy = audit(to, &mut progress)?.context("the copy is wrong; remove it")?;
+    let is_longer = copy.heads.iter().zip(&replays).any(|((_, end), copied)| end.commit_id > copied.head().commit_id);
+    ensure!(!is_longer, TargetRefused::Served(to.clone()));
     compare::check(reader.as_mut(), to.copy_reader()?.as_mut(), &heads, &copy, &replays)?;
     Target::open(to, genesis)?.mark_whole()?;
     let newer = reader.heads()?.entries() - heads.entries();

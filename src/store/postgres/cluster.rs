@@ -210,7 +210,7 @@ impl Cluster {
                 }
                 Ok(Looked::Standby(open)) => {
                     connection = Some(open);
-                    timed_out("it is read-only, as a standby is")
+                    timed_out("it is read-only: it is a standby, or default_transaction_read_only is on")
                 }
                 Err(error) => error,
             };

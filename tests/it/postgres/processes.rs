@@ -100,7 +100,7 @@ async fn history(seed: u64, database: Database) -> Vec<Observed> {
     }
     let followed = following.join_all().await;
     assert!(services.into_iter().all(|service| service.terminate().0.success()));
-    let entries = ledger.entries().await;
+    let mut entries = ledger.entries().await;
     let facts: Vec<Fact> = entries.iter().map(Fact::from).collect();
     for mut follower in followed {
         follower.seen.sort_by_key(Fact::shard);
@@ -108,6 +108,8 @@ async fn history(seed: u64, database: Database) -> Vec<Observed> {
     }
     ledger.audit();
     let mut history = callers.into_iter().chain([first]).flat_map(|caller| caller.history).collect();
+    // The last deposits are no caller's.
+    entries.retain(|entry| entry.event_id.get() != LAST);
     explain(&mut history, &entries, |_| false).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
     history
 }
