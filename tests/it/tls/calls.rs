@@ -60,7 +60,7 @@ fn a_batch_may_be_larger_than_other_bodies(kind: Kind) {
         let results: Value = serde_json::from_str(&answer.body).expect("JSON");
         assert_eq!(results["Results"].as_array().expect("results").len(), 1_000);
         assert_eq!(client.balance(), "0.00");
-        let too_large = client.post_with(&[version], "/api/v1/batch", &[&batch[..], b" "].concat());
+        let too_large = client.post_unread(&[version], "/api/v1/batch", &[&batch[..], b" "].concat());
         assert_refused(&too_large, Reason::PayloadTooLarge);
     }
 }
