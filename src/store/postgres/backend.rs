@@ -1,5 +1,6 @@
 //! The processes of the server, one for each connection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
@@ -20,18 +21,18 @@ const END_BACKEND: &str = "select pg_terminate_backend(pid, 1000) from pg_stat_a
 #[derive(Clone, Debug)]
 pub(super) struct Backend {
     pid: i32,
-    began: String,
+    began: Arc<str>,
 }
 
 impl Backend {
     async fn of(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
-        let (pid, began) = sqlx::query_as(SELECT_BACKEND).fetch_one(connection).await?;
-        Ok(Self { pid, began })
+        let (pid, began): (i32, String) = sqlx::query_as(SELECT_BACKEND).fetch_one(connection).await?;
+        Ok(Self { pid, began: began.into() })
     }
 
     /// Makes sure that what its connection has sent is not carried out any more.
     async fn end(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let end = sqlx::query_scalar::<_, bool>(END_BACKEND).bind(self.pid).bind(&self.began);
+        let end = sqlx::query_scalar::<_, bool>(END_BACKEND).bind(self.pid).bind(&*self.began);
         match end.fetch_optional(connection).await? {
             None | Some(true) => Ok(()),
             Some(false) => Err(timed_out("the connection that was given up does not end")),

@@ -46,13 +46,13 @@ impl PostgresWriter {
             Ok(false) => Err(self.lost_race()),
             Err(Failure::Lost(error)) => Err(self.doubt(in_doubt, error)),
             Err(Failure::ReadOnly(error)) => Err(self.redo(error)),
-            Err(failure) => Err(failure.of_read()),
+            Err(failure) => Err(failure.into_error()),
         }
     }
 
     /// Writes a batch, and commits, in the transaction that holds the lock.
     pub(super) fn write_locked(&mut self, changes: &Changes, commit: &Commit) -> Result<Version, StoreError> {
-        let in_doubt = InDoubt::about_to(commit)?;
+        let in_doubt = InDoubt::about_to(commit).inspect_err(|_| self.roll_back())?;
         let (shard, writer) = (self.shard, in_doubt.writer);
         let written = self.run(async |connection| write::write(connection, shard, changes, commit, writer).await);
         match written {

@@ -174,7 +174,7 @@ impl PostgresWriter {
         if matches!(failure, Failure::Busy | Failure::Refused(_)) {
             self.roll_back();
         }
-        failure.of_read()
+        failure.into_error()
     }
 }
 
@@ -238,7 +238,7 @@ impl Writer for PostgresWriter {
             if !matches!(failure, Failure::Lost(_) | Failure::ReadOnly(_)) {
                 self.roll_back();
             }
-            failure.of_read()
+            failure.into_error()
         })?;
         let found = rows.first().map(|row| row.try_get::<i64, _>(0)).transpose().map_err(StoreError::unavailable)?;
         self.in_doubt = None;
@@ -249,13 +249,13 @@ impl Writer for PostgresWriter {
         let head = self.begin_locked()?;
         self.write_all(head, commits).map_err(|failure| {
             self.roll_back();
-            failure.of_read()
+            failure.into_error()
         })
     }
 
     fn mark_copy(&mut self, is_whole: bool) -> Result<(), StoreError> {
         let sql = if is_whole { UNMARK_COPY } else { MARK_COPY };
-        self.run_raw(sql.to_owned()).map(drop).map_err(Failure::of_read)
+        self.run_raw(sql.to_owned()).map(drop).map_err(Failure::into_error)
     }
 
     fn counts(&self) -> Arc<WriterCounts> {

@@ -28,20 +28,33 @@ pub(super) struct Session {
 }
 
 impl PostgresWriter {
-    /// The connection, which is opened if there is none.
-    pub(super) fn session(&mut self) -> Result<&mut Session, Failure> {
-        if self.session.is_none() {
-            let connect = backend::connect(&self.cluster, &mut self.given_up);
-            let connected = block_on(self.runtime.as_ref(), connect);
-            let (primary, backend) = connected.map_err(|error| Failure::Refused(StoreError::unavailable(error)))?;
-            let Primary { connection, opened, host } = primary;
-            self.session = Some(Session { connection, number: self.sessions, opened, backend, head: None });
-            self.sessions += 1;
-            self.counts.add(WriterCount::Sessions);
-            let (database, shard, timeline) = (self.cluster.shown(), self.shard.index(), opened.timeline);
-            tracing::info!(database, shard, host, timeline, "connected to write");
-        }
-        Ok(self.session.as_mut().expect("it was just opened"))
+    /// Takes the connection, which is opened if there is none. Until it is put back it counts as given up: so it is if
+    /// a panic ends what was begun on it.
+    fn take_session(&mut self) -> Result<Session, Failure> {
+        let session = match self.session.take() {
+            Some(session) => session,
+            None => self.connect()?,
+        };
+        self.given_up = Some(session.backend.clone());
+        Ok(session)
+    }
+
+    fn put_back(&mut self, session: Session) {
+        self.session = Some(session);
+        self.given_up = None;
+    }
+
+    fn connect(&mut self) -> Result<Session, Failure> {
+        let connect = backend::connect(&self.cluster, &mut self.given_up);
+        let connected = block_on(self.runtime.as_ref(), connect);
+        let (primary, backend) = connected.map_err(|error| Failure::Refused(StoreError::unavailable(error)))?;
+        let Primary { connection, opened, host } = primary;
+        let session = Session { connection, number: self.sessions, opened, backend, head: None };
+        self.sessions += 1;
+        self.counts.add(WriterCount::Sessions);
+        let (database, shard, timeline) = (self.cluster.shown(), self.shard.index(), opened.timeline);
+        tracing::info!(database, shard, host, timeline, "connected to write");
+        Ok(session)
     }
 
     /// Closes the connection, and takes note that what it was told may not have ended on the server.
@@ -70,23 +83,18 @@ impl PostgresWriter {
         &mut self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<(T, bool), Failure> {
-        self.session()?;
-        let Some(Session { connection, opened, .. }) = &mut self.session else { unreachable!("it is open") };
-        let opened = *opened;
-        let timed = async { time::timeout(self.cluster.statement_timeout(), work(connection)).await };
-        let runtime = self.runtime.as_ref();
-        let (result, warned) = block_on(runtime, self.warnings.catch(timed));
-        let result = result.unwrap_or_else(|_| Err(timed_out("it did not answer in time")));
-        result.map(|result| (result, warned)).map_err(|error| {
-            let failure = sort(error);
-            if let Failure::Lost(error) | Failure::ReadOnly(error) = &failure {
-                tracing::warn!(%error, shard = self.shard.index(), "the connection that writes was lost");
-                self.give_up();
-                self.losses += 1;
-                self.cluster.lost(opened);
-            }
-            failure
-        })
+        let mut session = self.take_session()?;
+        let timed = async { time::timeout(self.cluster.statement_timeout(), work(&mut session.connection)).await };
+        let (result, warned) = block_on(self.runtime.as_ref(), self.warnings.catch(timed));
+        let result = result.unwrap_or_else(|_| Err(timed_out("it did not answer in time"))).map_err(sort);
+        if let Err(Failure::Lost(error) | Failure::ReadOnly(error)) = &result {
+            tracing::warn!(%error, shard = self.shard.index(), "the connection that writes was lost");
+            self.losses += 1;
+            self.cluster.lost(session.opened);
+        } else {
+            self.put_back(session);
+        }
+        result.map(|result| (result, warned))
     }
 
     /// Runs a statement whose success is acknowledged to callers: with a warning, it is none.
@@ -126,7 +134,7 @@ impl PostgresWriter {
             Failure::Lost(error) | Failure::ReadOnly(error) => self.redo(error),
             failure => {
                 self.roll_back();
-                failure.of_read()
+                failure.into_error()
             }
         }
     }

@@ -116,7 +116,7 @@ impl PostgresTransaction<'_> {
                     if was_locked {
                         self.writer.roll_back();
                     }
-                    failure.of_read()
+                    failure.into_error()
                 }
             }
         })
