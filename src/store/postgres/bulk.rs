@@ -59,7 +59,7 @@ impl PostgresBulkReader {
             last.next().is_none_or(|last| entry_id > last)
         };
         // It may be younger than the heads that were read.
-        if !is_behind(&self.heads) || (self.heads().is_ok() && !is_behind(&self.heads)) {
+        if !is_behind(&self.heads) || !is_behind(&self.heads()?) {
             return Ok(());
         }
         let found = "behind the head of the ledger".to_owned();

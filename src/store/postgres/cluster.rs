@@ -32,7 +32,7 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
 /// starts, or that is very busy, needs longer than callers wait.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How many connections a process makes at the same time. More would keep each other from being made in time.
+/// How many connections to a host a process makes at the same time. More would keep each other from being made in time.
 const CONNECTING_MAX: usize = 4;
 
 /// How long to wait before a host that takes no writes is asked again: it may just be promoted.
@@ -69,17 +69,23 @@ const SELECT_WAL_FILE: &str = "select pg_walfile_name(pg_current_wal_lsn())";
 /// The servers of a ledger.
 #[derive(Debug)]
 pub(super) struct Cluster {
-    hosts: Vec<PgConnectOptions>,
+    hosts: Vec<Host>,
     /// The newest timeline that a primary was seen on; 0 if none was.
     timeline: AtomicU32,
     /// How often a connection was lost. Those that are older are not to be trusted.
     losses: AtomicU64,
-    connecting: Semaphore,
     /// What was decided when the ledger was made, once it is known.
     genesis: OnceLock<Genesis>,
     /// Whether no caller ever waits for a connection.
     is_patient: bool,
     shown: String,
+}
+
+/// One of the servers.
+#[derive(Debug)]
+struct Host {
+    options: PgConnectOptions,
+    connecting: Semaphore,
 }
 
 /// A connection to the host that took writes when it was opened.
@@ -105,12 +111,12 @@ impl Cluster {
             let name = options.get_application_name().unwrap_or("wallet").to_owned();
             options.clone().application_name(&name).options(SESSION).disable_statement_logging()
         };
-        let hosts = url.hosts().iter().map(session).collect();
+        let host = |options| Host { options: session(options), connecting: Semaphore::new(CONNECTING_MAX) };
+        let hosts = url.hosts().iter().map(host).collect();
         Self {
             hosts,
             timeline: AtomicU32::new(0),
             losses: AtomicU64::new(0),
-            connecting: Semaphore::new(CONNECTING_MAX),
             genesis: OnceLock::new(),
             is_patient: false,
             shown: url.to_string(),
@@ -144,7 +150,7 @@ impl Cluster {
         let patience = if self.is_patient || self.genesis.get().is_none() { PATIENCE } else { Duration::ZERO };
         let begun = Instant::now();
         loop {
-            match self.connect_once().await {
+            match self.find().await {
                 Err(error) if is_late(&error) && begun.elapsed() < patience => {
                     tracing::debug!(%error, database = self.shown, "no server takes a connection yet");
                     time::sleep(ASK_INTERVAL).await;
@@ -152,13 +158,6 @@ impl Cluster {
                 connected => return connected,
             }
         }
-    }
-
-    async fn connect_once(&self) -> Result<Primary, sqlx::Error> {
-        let Ok(Ok(_connecting)) = time::timeout(CONNECT_TIMEOUT, self.connecting.acquire()).await else {
-            return Err(timed_out("too many connections are being made"));
-        };
-        self.find().await
     }
 
     /// Finds the host that takes writes. All are asked at the same time. If there are several, they are asked again and
@@ -175,7 +174,7 @@ impl Cluster {
                 Err(error) if self.hosts.len() == 1 => return Err(error),
                 Err(error) => {
                     is_final &= !may_change(&error);
-                    refusals.push(format!("{}: {error}", name(host)));
+                    refusals.push(format!("{}: {error}", host.name()));
                 }
             }
         }
@@ -186,12 +185,7 @@ impl Cluster {
     }
 
     /// Asks a host until it takes writes or time is up. `answers` counts the hosts that said anything.
-    async fn ask(
-        &self,
-        host: &PgConnectOptions,
-        opened: Opened,
-        answers: &watch::Sender<usize>,
-    ) -> Result<Primary, sqlx::Error> {
+    async fn ask(&self, host: &Host, opened: Opened, answers: &watch::Sender<usize>) -> Result<Primary, sqlx::Error> {
         let (begun, is_only) = (Instant::now(), self.hosts.len() == 1);
         let (mut connection, mut is_first) = (None, true);
         loop {
@@ -203,7 +197,7 @@ impl Cluster {
             let error = match looked {
                 Ok(Looked::Primary(connection, timeline)) => {
                     if self.is_acknowledged(timeline, begun, answers).await {
-                        let (opened, host) = (Opened { timeline, ..opened }, name(host));
+                        let (opened, host) = (Opened { timeline, ..opened }, host.name());
                         return Ok(Primary { connection, opened, host });
                     }
                     timed_out(&format!("it was replaced: its timeline is {timeline}, and there is a newer one"))
@@ -223,7 +217,7 @@ impl Cluster {
 
     /// Asks a host what it is, over the connection that is open to it, if one is. One that has another ledger is
     /// refused before its timeline is believed.
-    async fn look(&self, host: &PgConnectOptions, open: Option<PgConnection>) -> Result<Looked, sqlx::Error> {
+    async fn look(&self, host: &Host, open: Option<PgConnection>) -> Result<Looked, sqlx::Error> {
         let mut connection = match open {
             Some(open) => open,
             None => host.connect().await?,
@@ -233,7 +227,7 @@ impl Cluster {
             return Ok(Looked::Standby(connection));
         }
         if let Some(expected) = self.genesis.get() {
-            match setting::stored(&mut connection, &self.shown).await {
+            match setting::genesis(&setting::select(&mut connection).await?) {
                 Ok(Some(found)) if found == *expected => (),
                 Ok(_) => return Err(sqlx::Error::Configuration("there is another ledger by now, or none".into())),
                 Err(error) => return Err(sqlx::Error::Configuration(error.into())),
@@ -278,6 +272,18 @@ impl Cluster {
     }
 }
 
+impl Host {
+    /// Connects, when it is its turn.
+    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let _connecting = self.connecting.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        self.options.connect().await
+    }
+
+    fn name(&self) -> String {
+        format!("{}:{}", self.options.get_host(), self.options.get_port())
+    }
+}
+
 /// What a host says of itself.
 enum Looked {
     /// It takes writes, on this timeline.
@@ -300,10 +306,6 @@ fn is_late(error: &sqlx::Error) -> bool {
 /// Whether a server says that it starts, or shuts down (the class `operator_intervention`).
 fn is_not_ready(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code.starts_with("57P"))
-}
-
-fn name(host: &PgConnectOptions) -> String {
-    format!("{}:{}", host.get_host(), host.get_port())
 }
 
 /// What the library has no error for.

@@ -1,7 +1,6 @@
 //! Makes sure that what can be seen is durable.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
@@ -13,9 +12,6 @@ use super::cluster::{Cluster, Opened, Primary, timed_out};
 use super::error::{Failure, sort};
 use super::warning::Warnings;
 use crate::store::StoreError;
-
-/// How long a confirmation may take, and how long it may wait for one that is under way.
-const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often it is tried at the most: the connection that was left open may have been lost.
 const ATTEMPTS_MAX: u32 = 2;
@@ -59,7 +55,7 @@ impl Confirmer {
     /// Confirms everything that could be seen when this was called, unless `is_known` to be durable by the time that it
     /// would begin. Says when the connection was opened over which it was confirmed.
     pub(super) async fn confirm(&self, is_known: impl Fn() -> bool) -> Result<Option<Opened>, StoreError> {
-        let line = time::timeout(CONFIRM_TIMEOUT, Arc::clone(&self.line).lock_owned()).await;
+        let line = time::timeout(self.cluster.statement_timeout(), Arc::clone(&self.line).lock_owned()).await;
         let Ok(mut line) = line else {
             return Err(StoreError::unavailable(timed_out("it is not known in time whether the standby has it")));
         };
@@ -73,9 +69,10 @@ impl Confirmer {
     }
 
     pub(super) async fn close(&self) {
-        let line = time::timeout(CONFIRM_TIMEOUT, self.line.lock()).await;
+        let limit = self.cluster.statement_timeout();
+        let line = time::timeout(limit, self.line.lock()).await;
         if let Some((primary, _)) = line.ok().and_then(|mut line| line.open.take()) {
-            let _ = time::timeout(CONFIRM_TIMEOUT, primary.connection.close()).await;
+            let _ = time::timeout(limit, primary.connection.close()).await;
         }
     }
 }
@@ -89,7 +86,8 @@ impl Line {
                 Some(open) => open,
                 None => backend::connect(cluster, &mut self.given_up).await.map_err(StoreError::unavailable)?,
             };
-            let confirmed = time::timeout(CONFIRM_TIMEOUT, confirm(&mut primary.connection, &self.warnings)).await;
+            let confirming = confirm(&mut primary.connection, &self.warnings);
+            let confirmed = time::timeout(cluster.statement_timeout(), confirming).await;
             let opened = primary.opened;
             let Ok(confirmed) = confirmed else {
                 // The primary may be as it should, and wait for its standby.
@@ -105,10 +103,10 @@ impl Line {
                     self.given_up = Some(backend);
                     cluster.lost(opened);
                     if attempts == ATTEMPTS_MAX {
-                        return Err(failure.of_read());
+                        return Err(failure.into_error());
                     }
                 }
-                Err(failure) => return Err(failure.of_read()),
+                Err(failure) => return Err(failure.into_error()),
             }
         }
     }

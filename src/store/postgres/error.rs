@@ -51,8 +51,8 @@ pub(super) fn sort(error: sqlx::Error) -> Failure {
 }
 
 impl Failure {
-    /// The failure of something that writes nothing.
-    pub(super) fn of_read(self) -> StoreError {
+    /// The error, where nothing was committed.
+    pub(super) fn into_error(self) -> StoreError {
         match self {
             Self::Busy => StoreError::Locked,
             Self::Refused(error) => error,

@@ -9,7 +9,7 @@ use tokio::time;
 
 use super::cluster::{Cluster, timed_out};
 use super::error::{cannot_open, is_forbidden};
-use super::setting::{corrupt_setting, stored};
+use super::setting::{self, corrupt_setting};
 use crate::ledger::{Genesis, Shards};
 use crate::store::{MARK_COPY, SELECT_COPY_MARK, StoreError, StoreOptions, copy_is_not_whole};
 
@@ -54,11 +54,31 @@ async fn known(
     cluster: &Cluster,
     options: StoreOptions,
 ) -> Result<Option<Genesis>, StoreError> {
-    let Some(known) = stored(connection, cluster.shown()).await? else { return Ok(None) };
+    check_encoding(connection, cluster).await?;
+    let Some(known) = stored(connection, cluster).await? else { return Ok(None) };
     expect(cluster, known, options)?;
     let marked = sqlx::query_scalar::<_, i64>(SELECT_COPY_MARK).fetch_one(connection).await;
     let marked = marked.map_err(|error| cannot_open(cluster.shown(), &error))? > 0;
     if marked && !options.is_copy { Err(copy_is_not_whole(cluster.shown())) } else { Ok(Some(known)) }
+}
+
+/// Refuses a database that cannot store every text: one note would keep a whole batch from being written.
+async fn check_encoding(connection: &mut PgConnection, cluster: &Cluster) -> Result<(), StoreError> {
+    let encoding: Result<String, _> =
+        sqlx::query_scalar("select current_setting('server_encoding')").fetch_one(connection).await;
+    match encoding.map_err(|error| cannot_open(cluster.shown(), &error))?.as_str() {
+        "UTF8" => Ok(()),
+        other => Err(StoreError::Incompatible(format!(
+            "the database {} has the encoding {other}: create it with the encoding UTF8",
+            cluster.shown()
+        ))),
+    }
+}
+
+/// What was decided when the ledger was made; `None` if there is none yet.
+async fn stored(connection: &mut PgConnection, cluster: &Cluster) -> Result<Option<Genesis>, StoreError> {
+    let settings = setting::select(connection).await.map_err(|error| cannot_open(cluster.shown(), &error))?;
+    setting::genesis(&settings)
 }
 
 /// Makes the ledger in tables that are empty.
@@ -67,15 +87,16 @@ async fn make(connection: &mut PgConnection, cluster: &Cluster, options: StoreOp
     let asked = Genesis { currency, shards: options.shards.unwrap_or(Shards::ONE), anchor };
     found(connection, asked, options.is_copy).await.map_err(|error| cannot_open(cluster.shown(), &error))?;
     // Another process may have made the ledger in the meantime, and decided otherwise.
-    let stored = stored(connection, cluster.shown()).await?.ok_or_else(|| corrupt_setting("missing"))?;
+    let stored = stored(connection, cluster).await?.ok_or_else(|| corrupt_setting("missing"))?;
     expect(cluster, stored, options)?;
     Ok(stored)
 }
 
 /// Opens a ledger that must be there already, to read it.
 pub(super) async fn genesis(connection: &mut PgConnection, cluster: &Cluster) -> Result<Genesis, StoreError> {
-    let stored = stored(connection, cluster.shown()).await?;
-    stored.ok_or_else(|| StoreError::Incompatible(format!("there is no ledger in {}", cluster.shown())))
+    let settings = setting::select(connection).await.map_err(StoreError::unavailable)?;
+    setting::genesis(&settings)?
+        .ok_or_else(|| StoreError::Incompatible(format!("there is no ledger in {}", cluster.shown())))
 }
 
 /// Refuses a ledger that was made with other decisions than are asked for.

@@ -80,8 +80,8 @@ impl PostgresReader {
     /// Runs a read, and once more if the connection turns out to be lost. Returns also when that was opened.
     async fn read<T: Send>(&self, read: &impl Read<T>) -> Result<(T, Opened), StoreError> {
         match self.attempt(read).await {
-            Err(Failure::Lost(_) | Failure::ReadOnly(_)) => self.attempt(read).await.map_err(Failure::of_read)?,
-            Err(failure) => Err(failure.of_read()),
+            Err(Failure::Lost(_) | Failure::ReadOnly(_)) => self.attempt(read).await.map_err(Failure::into_error)?,
+            Err(failure) => Err(failure.into_error()),
             Ok(result) => result,
         }
     }

@@ -1,8 +1,9 @@
 //! What only a ledger on PostgreSQL can meet: several processes that write it, lost connections, several hosts, a
-//! standby, TLS, a server whose disk is full, another database by the same name.
+//! standby, TLS, a server whose disk is full, another database by the same name, one of another encoding.
 
 mod cuts;
 mod disk;
+mod encoding;
 mod encrypted;
 mod hosts;
 mod processes;
