@@ -87,6 +87,18 @@ impl Location {
         }
     }
 
+    /// Reserves the database there, to be copied or to be copied into, until what this returns is dropped. `None` if it
+    /// is a file, which has a lock of its own.
+    ///
+    /// # Errors
+    /// As [`postgres::reserve`].
+    pub fn reserve(&self, is_target: bool) -> Result<Option<postgres::Reserved>, StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(None),
+            Self::Postgres(url) => postgres::reserve(url, is_target).map(Some),
+        }
+    }
+
     /// Opens the ledger there, which is made if it is missing.
     ///
     /// # Errors

@@ -265,6 +265,22 @@ async fn a_copy_into_a_ledger_that_is_served_ends_when_somebody_commits_to_it() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_is_not_copied_into_itself_by_another_name() {
+    let Some(database) = Database::create("itself") else { return };
+    let dir = TempDir::new().unwrap();
+    migrated(&url(&ledger(&dir, 10).await), &database.url(), &[]);
+    let before = export(&database.url());
+    let other_name = database.url().replace("@127.0.0.1:", "@localhost:");
+    assert_ne!(other_name, database.url());
+    for args in [[].as_slice(), &["--shards", "1"]] {
+        let why = refused(&database.url(), &other_name, args, 1);
+        assert!(why.contains("a `wallet migrate` uses the database") && why.contains("localhost"), "{why}");
+    }
+    assert_eq!(export(&database.url()), before);
+    assert_eq!(database.value::<i64>("select count(*) from setting where name = 'copy'"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_that_is_served_or_wrong_is_not_copied() {
     let dir = TempDir::new().unwrap();
     let (path, to) = (ledger(&dir, 10).await, dir.path().join("copy.db"));

@@ -63,6 +63,7 @@ fn migrate(args: &MigrateArgs) -> Result<Report<'_>> {
     // Dropped last, after all that has the source open.
     let _held = from.hold()?;
     let mut reader = from.bulk_reader().context("nothing was copied from the source")?;
+    let _reserved = (from.reserve(false)?, to.reserve(true)?);
     let mut progress = Progress::everywhere();
     let source = audit(from, &mut progress)?.context("the source is wrong; nothing was copied")?;
     let heads = source.heads;

@@ -18,6 +18,7 @@ mod history;
 mod open;
 mod pool;
 mod reader;
+mod reserve;
 mod row;
 mod scan;
 mod setting;
@@ -35,6 +36,7 @@ pub use bulk::bulk_reader;
 use cluster::Cluster;
 use durable::Durable;
 use reader::PostgresReader;
+pub use reserve::{Reserved, reserve};
 pub use url::PostgresUrl;
 use writer::PostgresWriter;
 
