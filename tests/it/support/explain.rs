@@ -46,7 +46,7 @@ impl Observed for Reply {
 /// it, when it is decided again: its answer is then that of a replay, although it was sent once.
 ///
 /// # Errors
-/// If nobody asked for an entry, or was told that it was not written.
+/// If nobody asked for an entry, or was told that it was not written, or if a command was done and has no entry.
 pub fn explain<A: Observed>(
     history: &mut Vec<Operation<Call, A>>,
     entries: &[Entry],
@@ -55,9 +55,15 @@ pub fn explain<A: Observed>(
     for entry in entries {
         explain_entry(history, entry, entries, is_late(entry))?;
     }
-    history.retain(|operation| {
-        operation.answered.is_some() || entries.iter().any(|entry| asks_for(&operation.call, entry, entries))
-    });
+    let has_entry = |call: &Call| entries.iter().any(|entry| asks_for(call, entry, entries));
+    let is_done = |answer: &A| answer.is_applied() || answer.first().is_some();
+    for Operation { call, answered, .. } in history.iter() {
+        let is_command = matches!(call, Call::Command(_));
+        if is_command && answered.as_ref().is_some_and(|(_, answer)| is_done(answer)) && !has_entry(call) {
+            return Err(format!("{call:?} was answered as done and has no entry"));
+        }
+    }
+    history.retain(|operation| operation.answered.is_some() || has_entry(&operation.call));
     Ok(())
 }
 
@@ -151,4 +157,74 @@ fn halves<'e>(command: &Command, entries: &'e [Entry]) -> Option<(&'e Entry, &'e
 
 fn later<'e>(one: &'e Entry, other: &'e Entry) -> &'e Entry {
     if one.entry_id > other.entry_id { one } else { other }
+}
+
+mod tests {
+    //! What it must find, and what it must leave open.
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::support::store::{at, charge, close, entries, event, open, open_sqlite, transact, user};
+
+    /// The entries of a wallet of which these commands were done.
+    async fn written(commands: &[Command]) -> Vec<Entry> {
+        let dir = TempDir::new().unwrap();
+        let mut store = open_sqlite(&dir.path().join("wallet.db")).await;
+        transact(&mut store, &[open(1, 1_000)], at(1)).unwrap();
+        for (time, command) in (2..).zip(commands) {
+            transact(&mut store, std::slice::from_ref(command), at(time)).unwrap();
+        }
+        let written = entries(&store).await;
+        close(store).await;
+        written.into_iter().skip(1).collect()
+    }
+
+    fn operation(command: &Command, answered: Option<Reply>) -> Operation<Call, Reply> {
+        let answered = answered.map(|reply| (2, reply));
+        Operation { call: Call::Command(command.clone()), called: 1, answered }
+    }
+
+    fn play() -> Command {
+        Command::play(user(1), (event(1), 100), (event(1), 30)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_command_without_an_answer_has_the_one_of_its_entry_or_is_left_out() {
+        let entries = written(&[charge(1, 1, 100)]).await;
+        let mut history = vec![operation(&charge(1, 1, 100), None), operation(&charge(1, 2, 100), None)];
+        explain(&mut history, &entries, |_| false).unwrap();
+        assert_eq!(history.len(), 1);
+        assert_eq!(history[0].answered, Some((u64::MAX, Reply::done(900))));
+    }
+
+    #[tokio::test]
+    async fn what_either_of_two_commands_may_have_written_is_left_open() {
+        let entries = written(&[play()]).await;
+        let mut history = vec![operation(&charge(1, 1, 100), None), operation(&play(), None)];
+        explain(&mut history, &entries, |_| false).unwrap();
+        // Only the play can have written the win.
+        assert_eq!((&history[0].answered, &history[1].answered), (&None, &Some((u64::MAX, Reply::done(930)))));
+    }
+
+    #[tokio::test]
+    async fn an_acknowledged_command_without_an_entry_is_found() {
+        let entries = written(&[]).await;
+        for reply in [Reply::done(1_000), Reply::replayed(1_000)] {
+            let freeze = Command::freeze(user(1), event(1));
+            let found = explain(&mut vec![operation(&freeze, Some(reply))], &entries, |_| false).unwrap_err();
+            assert!(found.contains("was answered as done and has no entry"), "{found}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_nobody_asked_for_is_found() {
+        let entries = written(&[charge(1, 1, 100)]).await;
+        let refused =
+            Reply::Refused { reason: wallet::api::reason::Reason::Frozen, message: String::new(), detail_minor: None };
+        for history in [vec![], vec![operation(&charge(1, 1, 100), Some(refused))]] {
+            let found = explain(&mut history.clone(), &entries, |_| false).unwrap_err();
+            assert!(found.contains("no command asked for"), "{found}");
+        }
+    }
 }
