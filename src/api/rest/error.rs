@@ -24,7 +24,7 @@ pub struct Failure {
 
 impl Failure {
     /// The failure of a call that only looks something up.
-    pub fn of_read(reason: Reason) -> Self {
+    pub fn into_error(reason: Reason) -> Self {
         Self { problem: Problem::from(reason), status: reason.http(Call::Read), currency: None, coding: false }
     }
 
@@ -40,7 +40,7 @@ impl Failure {
     }
 }
 
-/// Only [`Reason::UnknownUser`] depends on the call, and a read uses [`Failure::of_read`].
+/// Only [`Reason::UnknownUser`] depends on the call, and a read uses [`Failure::into_error`].
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         let status = problem.reason.http(Call::Command);

@@ -66,7 +66,7 @@ pub async fn readyz(state: State<SharedState>) -> Result<Response, Failure> {
 pub async fn healthcheck(State(state): State<SharedState>, _: NoQuery) -> Result<Response, Failure> {
     match state.engine.health.now() {
         Health::Serving => Ok(response::answer(StatusCode::OK, &HealthAnswer::UP)),
-        Health::NotServing => Err(Failure::of_read(Reason::Unavailable)),
+        Health::NotServing => Err(Failure::into_error(Reason::Unavailable)),
     }
 }
 
@@ -86,7 +86,7 @@ pub async fn user(
 ) -> Result<Response, Failure> {
     let WalletQuery { at } = WalletQuery::parse(&uri)?;
     let wallet = state.engine.queries.wallet(user_id, at, state.deadline()).await?;
-    let wallet = wallet.ok_or_else(|| Failure::of_read(Reason::UnknownUser))?;
+    let wallet = wallet.ok_or_else(|| Failure::into_error(Reason::UnknownUser))?;
     Ok(response::answer(StatusCode::OK, &WalletAnswer::new(&wallet, state.engine.currency)))
 }
 
@@ -106,7 +106,7 @@ pub async fn entries(
 ) -> Result<Response, Failure> {
     let EntriesQuery { limit, before } = EntriesQuery::parse(&uri)?;
     let page = state.engine.queries.entries(user_id, before, limit, state.deadline()).await?;
-    let page = page.ok_or_else(|| Failure::of_read(Reason::UnknownUser))?;
+    let page = page.ok_or_else(|| Failure::into_error(Reason::UnknownUser))?;
     Ok(response::answer(StatusCode::OK, &EntriesAnswer::new(user_id.get(), &page, state.engine.currency)))
 }
 
@@ -124,7 +124,7 @@ pub async fn event(
     _: NoQuery,
 ) -> Result<Response, Failure> {
     let event = state.engine.queries.event(EventKey { event_id, user_id }, state.deadline()).await?;
-    let event = event::known(event).map_err(Failure::of_read)?;
+    let event = event::known(event).map_err(Failure::into_error)?;
     Ok(response::answer(StatusCode::OK, &EventAnswer::new(&event, state.engine.currency)))
 }
 
