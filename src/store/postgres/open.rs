@@ -67,7 +67,8 @@ async fn check_encoding(connection: &mut PgConnection, cluster: &Cluster) -> Res
     let encoding: Result<String, _> =
         sqlx::query_scalar("select current_setting('server_encoding')").fetch_one(connection).await;
     match encoding.map_err(|error| cannot_open(cluster.shown(), &error))?.as_str() {
-        "UTF8" => Ok(()),
+        // The second stores every text as it is sent.
+        "UTF8" | "SQL_ASCII" => Ok(()),
         other => Err(StoreError::Incompatible(format!(
             "the database {} has the encoding {other}: create it with the encoding UTF8",
             cluster.shown()
