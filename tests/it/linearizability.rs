@@ -88,10 +88,11 @@ impl Caller {
         };
         assert_ne!(reply.reason(), Some(Reason::Internal), "{call:?}");
         self.again = reply.has_no_outcome().then(|| call.clone());
+        let is_unknown = reply.is_unknown();
         // What was not tried in time did not happen.
-        if reply.is_unknown() || !reply.has_no_outcome() {
-            let moment = || self.moment.fetch_add(1, Ordering::SeqCst);
-            let answered = (!reply.is_unknown()).then(|| (moment(), reply.clone()));
+        let was_tried = is_unknown || !reply.has_no_outcome();
+        if was_tried {
+            let answered = (!is_unknown).then(|| (self.moment.fetch_add(1, Ordering::SeqCst), reply.clone()));
             self.history.push(Operation { call, called, answered });
         }
         reply

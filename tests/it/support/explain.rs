@@ -8,32 +8,32 @@ use super::client::Reply;
 use super::linear::Operation;
 use super::oracle::{Answer, Call, Decision};
 
-/// An answer, as a test observes it.
-pub trait Observed: Clone + From<Answer> {
+/// An answer that may acknowledge a command, as a test observes it.
+pub trait Acknowledgement: Clone + From<Answer> {
     /// Whether it says that the command was done, and was not before.
     fn is_applied(&self) -> bool;
 
     /// What was answered when the command was done of which this is the replay; `None` if it is no replay.
-    fn first(&self) -> Option<Self>;
+    fn original(&self) -> Option<Self>;
 }
 
-impl Observed for Answer {
+impl Acknowledgement for Answer {
     fn is_applied(&self) -> bool {
         matches!(self, Self::Decision(Decision::Applied { .. }))
     }
 
-    fn first(&self) -> Option<Self> {
+    fn original(&self) -> Option<Self> {
         let Self::Decision(Decision::Replayed { place, applied, .. }) = *self else { return None };
         Some(Self::Decision(Decision::Applied { place, applied }))
     }
 }
 
-impl Observed for Reply {
+impl Acknowledgement for Reply {
     fn is_applied(&self) -> bool {
         matches!(self, Self::Done { replayed: false, .. })
     }
 
-    fn first(&self) -> Option<Self> {
+    fn original(&self) -> Option<Self> {
         let Self::Done { balance, replayed: true, applied } = *self else { return None };
         Some(Self::Done { balance, replayed: false, applied })
     }
@@ -47,7 +47,7 @@ impl Observed for Reply {
 ///
 /// # Errors
 /// If nobody asked for an entry, or was told that it was not written, or if a command was done and has no entry.
-pub fn explain<A: Observed>(
+pub fn explain<A: Acknowledgement>(
     history: &mut Vec<Operation<Call, A>>,
     entries: &[Entry],
     is_late: impl Fn(&Entry) -> bool,
@@ -56,7 +56,7 @@ pub fn explain<A: Observed>(
         explain_entry(history, entry, entries, is_late(entry))?;
     }
     let has_entry = |call: &Call| entries.iter().any(|entry| asks_for(call, entry, entries));
-    let is_done = |answer: &A| answer.is_applied() || answer.first().is_some();
+    let is_done = |answer: &A| answer.is_applied() || answer.original().is_some();
     for Operation { call, answered, .. } in history.iter() {
         let is_command = matches!(call, Call::Command(_));
         if is_command && answered.as_ref().is_some_and(|(_, answer)| is_done(answer)) && !has_entry(call) {
@@ -68,7 +68,7 @@ pub fn explain<A: Observed>(
 }
 
 /// Finds the command that wrote an entry.
-fn explain_entry<A: Observed>(
+fn explain_entry<A: Acknowledgement>(
     history: &mut Vec<Operation<Call, A>>,
     entry: &Entry,
     entries: &[Entry],
@@ -81,7 +81,7 @@ fn explain_entry<A: Observed>(
     }
     let may_have = |operation: &&mut Operation<Call, A>| match &operation.answered {
         None => true,
-        Some((_, answer)) => is_late && answer.first().is_some(),
+        Some((_, answer)) => is_late && answer.original().is_some(),
     };
     let mut found: Vec<_> = history.iter_mut().filter(asks).filter(may_have).collect();
     found.sort_by_key(|operation| operation.called);
@@ -95,7 +95,7 @@ fn explain_entry<A: Observed>(
         match &operation.answered {
             // It counts as two commands, of which the first was applied.
             Some((answered, answer)) => {
-                let answered = answer.first().filter(|_| is_certain).map(|first| (*answered, first));
+                let answered = answer.original().filter(|_| is_certain).map(|original| (*answered, original));
                 twins.push(Operation { answered, ..(*operation).clone() });
             }
             None if is_certain => operation.answered = Some((u64::MAX, told(&operation.call, entry, entries).into())),
